@@ -1,0 +1,1 @@
+//! The RemediationRequest resource, from which the CRD's YAML is generated.

@@ -1,0 +1,1 @@
+//! Child processes, container engine, kind and kubectl, each behind one small interface.

@@ -1,0 +1,1 @@
+//! The specs: what the gateway must show on a real cluster.

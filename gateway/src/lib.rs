@@ -1,0 +1,1 @@
+//! Turns alerts and events into RemediationRequests.

@@ -1,0 +1,1 @@
+//! Real PostgreSQL, Redis, etcd and kube-apiserver as plain processes, for tests.

@@ -1,1 +1,10 @@
-//! Child processes, container engine, kind and kubectl, each behind one small interface.
+//! What the tasks and the tests need of the outside: child processes ([`process`]), the container
+//! engine ([`engine`]), [`kind`] and [`kubectl`], each behind one small interface.
+
+pub mod cancel;
+pub mod process;
+mod reaper;
+pub mod signals;
+
+pub use cancel::Cancel;
+pub use process::{Daemon, Ended, Job, ProcessError};

@@ -1,0 +1,78 @@
+//! Makes sure that child processes do not outlive this process, however it ends.
+//!
+//! Children run in process groups of their own, so a SIGKILL of this process would leave them
+//! running. One `sh` per process therefore reads the list of live groups from a pipe; when the
+//! pipe closes, which the kernel sees to even after a SIGKILL, it kills the groups that are left
+//! and removes the folders it was told of.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::Mutex;
+
+use camino::Utf8Path;
+
+// Groups get SIGTERM, then up to two seconds, then SIGKILL.
+const SCRIPT: &str = r#"
+live=' '; dirs=
+while IFS=' ' read -r op what; do
+  case $op in
+    +) live="$live$what " ;;
+    -) live="${live%% $what *} ${live#* $what }" ;;
+    d) dirs="$dirs$what
+" ;;
+  esac
+done
+[ "$live" = ' ' ] && [ -z "$dirs" ] && exit 0
+for group in $live; do kill -TERM -"$group" 2>/dev/null; done
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  left=
+  for group in $live; do kill -0 -"$group" 2>/dev/null && left=yes; done
+  [ -z "$left" ] && break
+  sleep 0.1
+done
+for group in $live; do kill -KILL -"$group" 2>/dev/null; done
+printf '%s' "$dirs" | while IFS= read -r dir; do rm -rf -- "$dir"; done
+"#;
+
+static PIPE: Mutex<Option<ChildStdin>> = Mutex::new(None);
+
+/// From now on the process group `group` dies with this process.
+pub(crate) fn watch(group: u32) {
+    tell(&format!("+ {group}\n"));
+}
+
+/// The group has ended by itself; its number may be given to others.
+pub(crate) fn forget(group: u32) {
+    tell(&format!("- {group}\n"));
+}
+
+/// Removes `dir` with all it holds when this process has ended.
+pub(crate) fn remove_dir(dir: &Utf8Path) {
+    tell(&format!("d {dir}\n"));
+}
+
+fn tell(line: &str) {
+    let mut pipe = PIPE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if pipe.is_none() {
+        *pipe = start();
+    }
+    if let Some(stdin) = pipe.as_mut() {
+        // A reaper that was killed by hand is no reason to fail the work.
+        let _ = stdin.write_all(line.as_bytes());
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the reaper is what process::spawn itself stands on")]
+fn start() -> Option<ChildStdin> {
+    Command::new("sh")
+        .args(["-c", SCRIPT])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .ok()?
+        .stdin
+        .take()
+}

@@ -1,0 +1,175 @@
+//! Child processes against the real shell.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use camino::Utf8PathBuf;
+use e2e_support::{Cancel, Ended, Job, ProcessError};
+use xshell::{Shell, cmd};
+
+fn failure(result: Result<()>) -> ProcessError {
+    result.expect_err("the command should have failed").downcast().expect("a ProcessError")
+}
+
+fn is_running(pid: u32) -> bool {
+    rustix::process::test_kill_process(rustix::process::Pid::from_raw(pid as i32).unwrap()).is_ok()
+}
+
+fn wait_gone(pid: u32) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while is_running(pid) {
+        assert!(Instant::now() < end, "process {pid} is still running");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn reads_standard_output() -> Result<()> {
+    let sh = Shell::new()?;
+    assert_eq!(Job::new(cmd!(sh, "printf 'a b\n\n'")).read()?, "a b");
+    Ok(())
+}
+
+#[test]
+fn an_error_shows_command_code_and_last_lines_of_both_streams() -> Result<()> {
+    let sh = Shell::new()?;
+    let script = "echo to stdout; echo to stderr >&2; exit 3";
+    let error = failure(Job::new(cmd!(sh, "sh -c {script}")).read().map(drop));
+    assert_eq!(error.ended, Ended::Exited(3));
+    let text = error.to_string();
+    for part in ["sh -c 'echo to stdout", "exit code 3", "    to stdout", "    to stderr"] {
+        assert!(text.contains(part), "{part:?} is missing in {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_missing_program_is_named() -> Result<()> {
+    let sh = Shell::new()?;
+    let error = Job::new(cmd!(sh, "no-such-program --flag")).run().expect_err("it does not exist");
+    assert!(error.to_string().contains("no-such-program"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn the_deadline_stops_the_whole_group() -> Result<()> {
+    let sh = Shell::new()?;
+    let dir = tempfile::tempdir()?;
+    let pid_file = Utf8PathBuf::try_from(dir.path().join("pid"))?;
+    let script = format!("sleep 600 & echo $! > {pid_file}; wait");
+    let error = failure(Job::new(cmd!(sh, "sh -c {script}")).deadline(Duration::from_millis(300)).run());
+    assert_eq!(error.ended, Ended::DeadlinePassed { deadline_ms: 300 });
+    wait_gone(std::fs::read_to_string(pid_file)?.trim().parse()?);
+    Ok(())
+}
+
+#[test]
+fn a_child_that_ignores_sigterm_is_killed() -> Result<()> {
+    let sh = Shell::new()?;
+    let script = "trap '' TERM; while :; do sleep 1; done";
+    let error = failure(Job::new(cmd!(sh, "sh -c {script}")).deadline(Duration::from_millis(100)).run());
+    assert_eq!(error.ended, Ended::DeadlinePassed { deadline_ms: 100 });
+    Ok(())
+}
+
+#[test]
+fn cancelling_stops_it_and_starts_nothing_new() -> Result<()> {
+    let sh = Shell::new()?;
+    let cancel = Cancel::new();
+    let stopper = cancel.clone();
+    let stopping = std::thread::spawn(move || stopper.cancel("enough"));
+    let error = failure(Job::new(cmd!(sh, "sleep 600")).cancel(&cancel).run());
+    assert_eq!(error.ended, Ended::Cancelled);
+    stopping.join().expect("the stopping thread");
+    let error = failure(Job::new(cmd!(sh, "no-such-program")).cancel(&cancel).run());
+    assert_eq!(error.ended, Ended::Cancelled);
+    Ok(())
+}
+
+#[test]
+fn the_log_is_appended_to_and_the_tail_is_of_this_child_alone() -> Result<()> {
+    let sh = Shell::new()?;
+    let dir = tempfile::tempdir()?;
+    let log = Utf8PathBuf::try_from(dir.path().join("deep/step.log"))?;
+    Job::new(cmd!(sh, "echo first")).log(&log).run()?;
+    let error = failure(Job::new(cmd!(sh, "sh -c 'echo second; exit 1'")).log(&log).run());
+    assert_eq!(error.tail, "second");
+    assert_eq!(std::fs::read_to_string(&log)?, "first\nsecond\n");
+    Ok(())
+}
+
+#[test]
+fn standard_input_is_fed_and_a_child_that_does_not_read_it_is_no_error() -> Result<()> {
+    let sh = Shell::new()?;
+    assert_eq!(Job::new(cmd!(sh, "cat")).stdin("hello").read()?, "hello");
+    Job::new(cmd!(sh, "true")).stdin(vec![0; 1 << 20]).run()?;
+    Ok(())
+}
+
+#[test]
+fn lines_arrive_while_it_runs_and_a_break_stops_it() -> Result<()> {
+    let sh = Shell::new()?;
+    let script = "echo one; echo two; sleep 600";
+    let found = Job::new(cmd!(sh, "sh -c {script}")).lines(|line| match line {
+        "two" => ControlFlow::Break("found two"),
+        _ => ControlFlow::Continue(()),
+    })?;
+    assert_eq!(found, Some("found two"));
+    assert_eq!(Job::new(cmd!(sh, "echo only")).lines(|_| ControlFlow::<()>::Continue(()))?, None);
+    Ok(())
+}
+
+#[test]
+fn a_daemon_stops_when_dropped_and_says_how_it_ended() -> Result<()> {
+    let sh = Shell::new()?;
+    let daemon = Job::new(cmd!(sh, "sleep 600")).daemon()?;
+    let pid = daemon.pid();
+    assert!(is_running(pid));
+    drop(daemon);
+    wait_gone(pid);
+    let mut daemon = Job::new(cmd!(sh, "sh -c 'echo oops; exit 7'")).daemon()?;
+    let error = daemon.wait_until("a port", Duration::from_secs(20), || false).expect_err("it has ended");
+    let text = format!("{error:#}");
+    assert!(text.contains("waiting for a port") && text.contains("exit code 7") && text.contains("oops"), "{text}");
+    Ok(())
+}
+
+/// Runs the test program itself again, which starts a daemon and is then killed with SIGKILL.
+#[test]
+fn nothing_outlives_a_killed_process() -> Result<()> {
+    const CHILD: &str = "E2E_SUPPORT_REAPER_CHILD";
+    if let Ok(pid_file) = std::env::var(CHILD) {
+        let dir = Utf8PathBuf::from(format!("{pid_file}.dir"));
+        std::fs::create_dir(&dir)?;
+        e2e_support::process::remove_dir_at_exit(&dir);
+        let sh = Shell::new()?;
+        let daemon = Job::new(cmd!(sh, "sleep 600")).daemon()?;
+        std::fs::write(format!("{pid_file}.new"), daemon.pid().to_string())?;
+        std::fs::rename(format!("{pid_file}.new"), pid_file)?;
+        loop {
+            std::thread::park();
+        }
+    }
+    let sh = Shell::new()?;
+    let dir = tempfile::tempdir()?;
+    let pid_file = Utf8PathBuf::try_from(dir.path().join("pid"))?;
+    let exe = std::env::current_exe()?;
+    let test = "nothing_outlives_a_killed_process";
+    let child = Job::new(cmd!(sh, "{exe} --exact {test}").env(CHILD, &pid_file)).daemon()?;
+    let end = Instant::now() + Duration::from_secs(20);
+    while !pid_file.exists() {
+        assert!(Instant::now() < end, "the child never wrote {pid_file}");
+        std::thread::yield_now();
+    }
+    let pid = std::fs::read_to_string(&pid_file)?.parse()?;
+    assert!(is_running(pid));
+    child.kill();
+    wait_gone(pid);
+    let dir = Utf8PathBuf::from(format!("{pid_file}.dir"));
+    while dir.exists() {
+        assert!(Instant::now() < end, "{dir} is still there");
+        std::thread::yield_now();
+    }
+    Ok(())
+}

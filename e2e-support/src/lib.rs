@@ -2,9 +2,13 @@
 //! engine ([`engine`]), [`kind`] and [`kubectl`], each behind one small interface.
 
 pub mod cancel;
+pub mod engine;
+pub mod kind;
+pub mod kubectl;
+pub mod load;
 pub mod process;
 mod reaper;
 pub mod signals;
 
 pub use cancel::Cancel;
-pub use process::{Daemon, Ended, Job, ProcessError};
+pub use process::{Daemon, Ended, Finished, Job, ProcessError};

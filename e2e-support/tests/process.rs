@@ -13,7 +13,8 @@ fn failure(result: Result<()>) -> ProcessError {
 }
 
 fn is_running(pid: u32) -> bool {
-    rustix::process::test_kill_process(rustix::process::Pid::from_raw(pid as i32).unwrap()).is_ok()
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
+    rustix::process::test_kill_process(pid).is_ok()
 }
 
 fn wait_gone(pid: u32) {

@@ -1,0 +1,370 @@
+//! Podman and Docker behind one small interface.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+use xshell::{Cmd, Shell, cmd};
+
+use crate::cancel::Cancel;
+use crate::process::Job;
+
+/// An engine that does not answer a small question within this time is down.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// The container engines that kind can use here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavor {
+    Podman,
+    Docker,
+}
+
+impl Flavor {
+    /// The program's name, which is also kind's name for its provider.
+    pub fn program(self) -> &'static str {
+        match self {
+            Flavor::Podman => "podman",
+            Flavor::Docker => "docker",
+        }
+    }
+
+    /// The oldest version whose builds and listings work as used here.
+    fn oldest(self) -> (u32, u32) {
+        match self {
+            Flavor::Podman => (4, 3),
+            Flavor::Docker => (23, 0),
+        }
+    }
+}
+
+impl fmt::Display for Flavor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.program())
+    }
+}
+
+impl FromStr for Flavor {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Flavor> {
+        match text {
+            "podman" => Ok(Flavor::Podman),
+            "docker" => Ok(Flavor::Docker),
+            _ => bail!("unknown container engine {text:?}: it is podman or docker"),
+        }
+    }
+}
+
+/// A container engine that has answered.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    flavor: Flavor,
+    program: Utf8PathBuf,
+    version: String,
+    env: Vec<(String, String)>,
+}
+
+/// A container as the engine lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    pub name: String,
+    /// `running`, `exited`, `created` and so on, in lower case.
+    pub state: String,
+    pub labels: Vec<(String, String)>,
+}
+
+/// An image build; all paths are relative to the folder it runs in, or absolute.
+#[derive(Clone, Debug, Default)]
+pub struct Build {
+    pub dockerfile: Utf8PathBuf,
+    pub context: Utf8PathBuf,
+    pub reference: String,
+    /// `--build-arg`s.
+    pub args: Vec<(String, String)>,
+    /// Folders that replace the stage of that name.
+    pub contexts: Vec<(String, Utf8PathBuf)>,
+    /// Files that `RUN --mount=type=secret,id=…` sees, and no image keeps.
+    pub secrets: Vec<(String, Utf8PathBuf)>,
+    pub labels: Vec<(String, String)>,
+    pub deadline: Option<Duration>,
+}
+
+impl Engine {
+    /// Finds an engine that works: `choice`, or podman before docker. `env` is set for every call of
+    /// it (kind gets it too, by [`Engine::env`]).
+    ///
+    /// # Errors
+    /// With what was tried and what each said, when none works.
+    pub fn find(choice: Option<Flavor>, env: &[(String, String)]) -> Result<Engine> {
+        let tried = match choice {
+            Some(one) => vec![one],
+            None => vec![Flavor::Podman, Flavor::Docker],
+        };
+        let mut said = Vec::new();
+        for flavor in tried {
+            match Engine::open(flavor, env) {
+                Ok(engine) => return Ok(engine),
+                Err(error) => said.push(format!("{flavor}: {error:#}")),
+            }
+        }
+        bail!("no container engine works here\n  {}", said.join("\n  "))
+    }
+
+    fn open(flavor: Flavor, env: &[(String, String)]) -> Result<Engine> {
+        let program = which::which(flavor.program()).map_err(|_| anyhow!("not on PATH"))?;
+        let program = Utf8PathBuf::try_from(program).context("its path is not UTF-8")?;
+        let mut engine = Engine { flavor, program, version: String::new(), env: env.to_vec() };
+        let sh = Shell::new()?;
+        // The server's version: the client alone answers also when the daemon is down.
+        let format = match flavor {
+            Flavor::Podman => "{{.Version.Version}}",
+            Flavor::Docker => "{{.ServerVersion}}",
+        };
+        let info = engine.cmd(&sh).args(["info", "--format", format]);
+        engine.version = Job::new(info).deadline(ANSWER).read().with_context(|| match flavor {
+            Flavor::Podman => "it is installed but does not answer (on a Mac: `podman machine start`)",
+            Flavor::Docker => {
+                "it is installed but its daemon does not answer (start Docker, or `systemctl start docker`)"
+            }
+        })?;
+        let oldest = flavor.oldest();
+        ensure!(
+            major_minor(&engine.version).is_some_and(|version| version >= oldest),
+            "its version is {:?}, but {}.{} or newer is needed",
+            engine.version,
+            oldest.0,
+            oldest.1
+        );
+        Ok(engine)
+    }
+
+    pub fn flavor(&self) -> Flavor {
+        self.flavor
+    }
+
+    /// The engine's (with docker: the daemon's) version.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub fn program(&self) -> &Utf8Path {
+        &self.program
+    }
+
+    /// What has to be set in the environment of everything that calls this engine.
+    pub fn env(&self) -> &[(String, String)] {
+        &self.env
+    }
+
+    /// The start of a command line of this engine.
+    pub fn cmd<'sh>(&self, sh: &'sh Shell) -> Cmd<'sh> {
+        let program = &self.program;
+        cmd!(sh, "{program}").envs(self.env.iter().map(|(k, v)| (k, v)))
+    }
+
+    fn ask<'sh>(&self, sh: &'sh Shell, words: &[&str]) -> Job<'sh> {
+        Job::new(self.cmd(sh).args(words)).deadline(ANSWER)
+    }
+
+    /// `inspect`s an image; `None` where the engine does not have it.
+    ///
+    /// # Errors
+    /// When the engine does not answer, or not in JSON.
+    pub fn image(&self, reference: &str) -> Result<Option<Value>> {
+        let sh = Shell::new()?;
+        let out = self.ask(&sh, &["image", "inspect", reference]).output()?;
+        if !out.success() {
+            let said = out.tail.to_lowercase();
+            ensure!(
+                said.contains("no such image") || said.contains("not known") || said.contains("not found"),
+                "asking {} for the image {reference}: {}",
+                self.flavor,
+                out.tail
+            );
+            return Ok(None);
+        }
+        let mut images: Vec<Value> = serde_json::from_str(&out.stdout)
+            .with_context(|| format!("reading what {} says of the image {reference}", self.flavor))?;
+        Ok(images.pop())
+    }
+
+    /// The id of an image (`sha256:…`), or `None` where the engine does not have it.
+    ///
+    /// # Errors
+    /// As [`Engine::image`].
+    pub fn image_id(&self, reference: &str) -> Result<Option<String>> {
+        let Some(image) = self.image(reference)? else { return Ok(None) };
+        let id = image["Id"].as_str().context("an image without an Id")?;
+        Ok(Some(if id.starts_with("sha256:") { id.to_owned() } else { format!("sha256:{id}") }))
+    }
+
+    /// The labels of an image; empty where the engine does not have it.
+    ///
+    /// # Errors
+    /// As [`Engine::image`].
+    pub fn image_labels(&self, reference: &str) -> Result<Vec<(String, String)>> {
+        let image = self.image(reference)?.unwrap_or_default();
+        Ok(string_map(&image["Config"]["Labels"]))
+    }
+
+    /// Pulls an image from its registry.
+    ///
+    /// # Errors
+    /// As [`Job::run`].
+    pub fn pull(&self, reference: &str, deadline: Duration, log: &Utf8Path, cancel: &Cancel) -> Result<()> {
+        let sh = Shell::new()?;
+        Job::new(self.cmd(&sh).args(["pull", "--quiet", reference])).deadline(deadline).log(log).cancel(cancel).run()
+    }
+
+    /// Gives an image another name.
+    ///
+    /// # Errors
+    /// As [`Job::run`].
+    pub fn tag(&self, image: &str, reference: &str) -> Result<()> {
+        let sh = Shell::new()?;
+        self.ask(&sh, &["tag", image, reference]).run()
+    }
+
+    /// Builds an image, in the folder `dir`.
+    ///
+    /// # Errors
+    /// As [`Job::run`].
+    pub fn build(&self, dir: &Utf8Path, build: &Build, log: &Utf8Path, cancel: &Cancel) -> Result<()> {
+        let sh = Shell::new()?;
+        sh.change_dir(dir);
+        let mut cmd = match self.flavor {
+            Flavor::Podman => self.cmd(&sh).args(["build", "--layers", "--format", "oci"]),
+            // `docker build` is buildx, whose result stays in the builder without --load where the
+            // builder is not the daemon's own.
+            Flavor::Docker => self.cmd(&sh).args(["build", "--load", "--progress", "plain"]),
+        };
+        cmd = cmd.args(["--network", "host", "--file", build.dockerfile.as_str(), "--tag", &build.reference]);
+        for (key, value) in &build.args {
+            cmd = cmd.arg("--build-arg").arg(format!("{key}={value}"));
+        }
+        for (stage, folder) in &build.contexts {
+            cmd = cmd.arg("--build-context").arg(format!("{stage}={folder}"));
+        }
+        for (id, file) in &build.secrets {
+            cmd = cmd.arg("--secret").arg(format!("id={id},src={file}"));
+        }
+        for (key, value) in &build.labels {
+            cmd = cmd.arg("--label").arg(format!("{key}={value}"));
+        }
+        let job = Job::new(cmd.arg(&build.context)).log(log).cancel(cancel);
+        job.deadline(build.deadline.unwrap_or(crate::process::DEFAULT_DEADLINE)).run()
+    }
+
+    /// All containers, the dead ones included, that carry the label `key` (with `value`, if given).
+    ///
+    /// # Errors
+    /// When the engine does not answer as expected.
+    pub fn containers(&self, key: &str, value: Option<&str>) -> Result<Vec<Container>> {
+        let sh = Shell::new()?;
+        let filter = match value {
+            Some(value) => format!("label={key}={value}"),
+            None => format!("label={key}"),
+        };
+        let ids = self.ask(&sh, &["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]).read()?;
+        let ids: Vec<&str> = ids.split_whitespace().collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let text = Job::new(self.cmd(&sh).args(["container", "inspect"]).args(&ids)).deadline(ANSWER).read()?;
+        let list: Vec<Value> = serde_json::from_str(&text).context("reading the engine's list of containers")?;
+        Ok(list.iter().map(container).collect())
+    }
+
+    /// One container by its name; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the engine does not answer as expected.
+    pub fn container(&self, name: &str) -> Result<Option<Container>> {
+        let sh = Shell::new()?;
+        let out = self.ask(&sh, &["container", "inspect", name]).output()?;
+        if !out.success() {
+            let said = out.tail.to_lowercase();
+            ensure!(
+                said.contains("no such container"),
+                "asking {} for the container {name}: {}",
+                self.flavor,
+                out.tail
+            );
+            return Ok(None);
+        }
+        let list: Vec<Value> = serde_json::from_str(&out.stdout).context("reading the engine's container")?;
+        Ok(list.first().map(container))
+    }
+
+    /// A command inside a running container.
+    pub fn exec<'sh>(&self, sh: &'sh Shell, container: &str, stdin: bool, words: &[&str]) -> Cmd<'sh> {
+        let cmd = self.cmd(sh).arg("exec");
+        let cmd = if stdin { cmd.arg("--interactive") } else { cmd };
+        cmd.arg(container).args(words)
+    }
+
+    /// Kills and removes containers together with their anonymous volumes. Ones that are already
+    /// gone are no error.
+    ///
+    /// # Errors
+    /// As [`Job::run`].
+    pub fn remove_containers(&self, names: &[&str], log: Option<&Utf8Path>) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let sh = Shell::new()?;
+        // A node's systemd does not stop on a signal within the engine's grace: kill it first.
+        let kill = self.ask(&sh, &["kill"].iter().chain(names).copied().collect::<Vec<_>>());
+        let _ = kill.output()?;
+        let words: Vec<&str> = ["rm", "--force", "--volumes"].iter().chain(names).copied().collect();
+        let remove = self.ask(&sh, &words).deadline(Duration::from_secs(60));
+        match log {
+            Some(log) => remove.log(log).run(),
+            None => remove.run(),
+        }
+    }
+
+    /// Whether images and containers live in a virtual machine (a Mac), where paths of this machine
+    /// and its memory say little.
+    pub fn is_remote(&self) -> bool {
+        std::env::consts::OS != "linux"
+    }
+
+    /// Saves an image for [`crate::load`]: with podman as an OCI folder `to` with uncompressed layers,
+    /// where blobs that are there from earlier are not written again; with docker as the archive
+    /// `to`/image.tar, whole each time.
+    ///
+    /// # Errors
+    /// As [`Job::run`].
+    pub(crate) fn save(&self, reference: &str, to: &Utf8Path, log: &Utf8Path, cancel: &Cancel) -> Result<()> {
+        let sh = Shell::new()?;
+        let archive = to.join("image.tar");
+        let cmd = self.cmd(&sh).arg("save");
+        let cmd = match self.flavor {
+            Flavor::Podman => cmd.args(["--quiet", "--format", "oci-dir", "--uncompressed", "--output", to.as_str()]),
+            Flavor::Docker => cmd.args(["--output", archive.as_str()]),
+        };
+        Job::new(cmd.arg(reference)).log(log).cancel(cancel).run()
+    }
+}
+
+fn container(value: &Value) -> Container {
+    Container {
+        name: value["Name"].as_str().unwrap_or_default().trim_start_matches('/').to_owned(),
+        state: value["State"]["Status"].as_str().unwrap_or("unknown").to_lowercase(),
+        labels: string_map(&value["Config"]["Labels"]),
+    }
+}
+
+fn string_map(value: &Value) -> Vec<(String, String)> {
+    let entries = value.as_object().into_iter().flatten();
+    entries.map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned())).collect()
+}
+
+fn major_minor(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.trim_start_matches('v').split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}

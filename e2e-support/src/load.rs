@@ -1,0 +1,251 @@
+//! Brings an image into a node's containerd, moving only what the node does not have.
+//!
+//! `kind load` re-sends every layer every time. Here the image becomes an OCI archive that holds
+//! only the blobs which the node's content store does not list; containerd finds the others by
+//! their digest.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Value, json};
+use xshell::Shell;
+
+use crate::cancel::Cancel;
+use crate::engine::{Engine, Flavor};
+use crate::process::Job;
+
+/// What a load has moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Bytes of blobs that went into the node.
+    pub moved_bytes: u64,
+    /// Bytes of blobs that the node had already.
+    pub kept_bytes: u64,
+}
+
+/// Loads `reference` from the engine into the containerd of the running container `node`. `spool`
+/// is a folder of this image's own which speeds up the next load of it.
+///
+/// # Errors
+/// When the engine cannot save the image, or the node's containerd does not take it.
+pub fn load(
+    engine: &Engine,
+    node: &str,
+    reference: &str,
+    spool: &Utf8Path,
+    log: &Utf8Path,
+    cancel: &Cancel,
+) -> Result<Loaded> {
+    let doing = || format!("loading the image {reference} into the node {node}");
+    std::fs::create_dir_all(spool).with_context(|| format!("making the folder {spool}"))?;
+    let has = node_blobs(engine, node).with_context(doing)?;
+    match engine.flavor() {
+        Flavor::Podman => load_oci_dir(engine, node, reference, spool, &has, log, cancel),
+        Flavor::Docker => load_archive(engine, node, reference, spool, &has, log, cancel),
+    }
+    .with_context(doing)
+}
+
+/// The digests (`sha256:…`) of all blobs in the node's content store.
+fn node_blobs(engine: &Engine, node: &str) -> Result<HashSet<String>> {
+    let sh = Shell::new()?;
+    let list = engine.exec(&sh, node, false, &["ctr", "--namespace", "k8s.io", "content", "ls", "--quiet"]);
+    let text = Job::new(list).deadline(Duration::from_secs(20)).read()?;
+    Ok(text.lines().map(|line| line.trim().to_owned()).collect())
+}
+
+fn import<'sh>(engine: &Engine, sh: &'sh Shell, node: &str, log: &Utf8Path, cancel: &Cancel) -> Job<'sh> {
+    // Unpacking is left to the kubelet's first use: another image may be on its way.
+    let words = ["ctr", "--namespace", "k8s.io", "images", "import", "--no-unpack", "-"];
+    Job::new(engine.exec(sh, node, true, &words)).log(log).cancel(cancel)
+}
+
+fn load_oci_dir(
+    engine: &Engine,
+    node: &str,
+    reference: &str,
+    spool: &Utf8Path,
+    has: &HashSet<String>,
+    log: &Utf8Path,
+    cancel: &Cancel,
+) -> Result<Loaded> {
+    let id = engine.image_id(reference)?.with_context(|| format!("{} has no such image", engine.flavor()))?;
+    if let Err(error) = engine.save(reference, spool, log, cancel) {
+        if cancel.is_cancelled() {
+            return Err(error);
+        }
+        // A save that was killed may have left a folder that the engine no longer takes.
+        std::fs::remove_dir_all(spool).with_context(|| format!("emptying the folder {spool}"))?;
+        engine.save(reference, spool, log, cancel)?;
+    }
+    let image = OciDir::read(spool, reference, &id)?;
+    image.prune()?;
+    let (missing, kept): (Vec<_>, Vec<_>) = image.layers.iter().partition(|blob| !has.contains(&blob.digest));
+    let loaded = Loaded { moved_bytes: total(&missing), kept_bytes: total(&kept) };
+    let sh = Shell::new()?;
+    import(engine, &sh, node, log, cancel)
+        .feed(|stdin| {
+            let mut tar = tar::Builder::new(stdin);
+            append(&mut tar, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+            append(&mut tar, "index.json", &image.index(reference))?;
+            for blob in [&image.manifest, &image.config].into_iter().chain(missing) {
+                tar.append_path_with_name(image.path(&blob.digest), image.name(&blob.digest))?;
+            }
+            tar.finish()
+        })
+        .run()?;
+    Ok(loaded)
+}
+
+fn load_archive(
+    engine: &Engine,
+    node: &str,
+    reference: &str,
+    spool: &Utf8Path,
+    has: &HashSet<String>,
+    log: &Utf8Path,
+    cancel: &Cancel,
+) -> Result<Loaded> {
+    engine.save(reference, spool, log, cancel)?;
+    let archive = spool.join("image.tar");
+    let mut loaded = Loaded::default();
+    let sh = Shell::new()?;
+    let result = import(engine, &sh, node, log, cancel)
+        .feed(|stdin| {
+            loaded = thin(File::open(&archive)?, stdin, has)?;
+            Ok(())
+        })
+        .run();
+    std::fs::remove_file(&archive).with_context(|| format!("removing {archive}"))?;
+    result.map(|()| loaded)
+}
+
+/// Copies an image archive without the blobs that the node has. Archives of before docker 25, which
+/// are not laid out by digest, pass through whole.
+fn thin(from: impl Read, to: &mut dyn Write, has: &HashSet<String>) -> std::io::Result<Loaded> {
+    let mut loaded = Loaded::default();
+    let mut tar = tar::Builder::new(to);
+    for entry in tar::Archive::new(from).entries()? {
+        let entry = entry?;
+        let path = entry.path()?.into_owned();
+        let digest = path.strip_prefix("blobs/sha256").ok().map(|hex| format!("sha256:{}", hex.display()));
+        let size = entry.size();
+        if digest.is_some_and(|digest| has.contains(&digest)) {
+            loaded.kept_bytes += size;
+            continue;
+        }
+        loaded.moved_bytes += size;
+        let mut header = entry.header().clone();
+        tar.append_data(&mut header, path, entry)?;
+    }
+    tar.finish()?;
+    Ok(loaded)
+}
+
+fn append(tar: &mut tar::Builder<&mut dyn Write>, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, name, bytes)
+}
+
+struct Blob {
+    digest: String,
+    size: u64,
+}
+
+impl Blob {
+    fn read(descriptor: &Value) -> Result<Blob> {
+        let digest = descriptor["digest"].as_str().context("a descriptor without a digest")?.to_owned();
+        Ok(Blob { digest, size: descriptor["size"].as_u64().context("a descriptor without a size")? })
+    }
+}
+
+fn total(blobs: &[&Blob]) -> u64 {
+    blobs.iter().map(|blob| blob.size).sum()
+}
+
+/// One image in a folder of the OCI image layout.
+/// <https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md>
+struct OciDir {
+    dir: Utf8PathBuf,
+    manifest_type: String,
+    manifest: Blob,
+    config: Blob,
+    layers: Vec<Blob>,
+}
+
+impl OciDir {
+    fn read(dir: &Utf8Path, reference: &str, id: &str) -> Result<OciDir> {
+        let index_path = dir.join("index.json");
+        let index = read_json(&index_path)?;
+        let entry = index["manifests"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|entry| entry["annotations"]["org.opencontainers.image.ref.name"] == reference)
+            .with_context(|| format!("{index_path} does not list {reference}, which was just saved there"))?;
+        let manifest = Blob::read(entry).with_context(|| format!("reading {index_path}"))?;
+        let mut image = OciDir {
+            dir: dir.to_owned(),
+            manifest_type: entry["mediaType"].as_str().context("a manifest without a media type")?.to_owned(),
+            config: Blob { digest: String::new(), size: 0 },
+            layers: Vec::new(),
+            manifest,
+        };
+        let path = image.path(&image.manifest.digest);
+        let value = read_json(&path)?;
+        image.config = Blob::read(&value["config"]).with_context(|| format!("reading {path}"))?;
+        let layers = value["layers"].as_array().with_context(|| format!("{path} names no layers"))?;
+        image.layers = layers.iter().map(Blob::read).collect::<Result<_>>()?;
+        ensure!(image.config.digest == id, "the image changed while it was saved: {} became {id}", image.config.digest);
+        Ok(image)
+    }
+
+    fn name(&self, digest: &str) -> String {
+        format!("blobs/{}", digest.replacen(':', "/", 1))
+    }
+
+    fn path(&self, digest: &str) -> Utf8PathBuf {
+        self.dir.join(self.name(digest))
+    }
+
+    /// An index that names this image alone, in the way that containerd takes its name from.
+    fn index(&self, reference: &str) -> Vec<u8> {
+        let index = json!({
+            "schemaVersion": 2,
+            "manifests": [{
+                "mediaType": self.manifest_type,
+                "digest": self.manifest.digest,
+                "size": self.manifest.size,
+                "annotations": { "io.containerd.image.name": reference },
+            }],
+        });
+        index.to_string().into_bytes()
+    }
+
+    /// Removes the blobs of earlier images and forgets these, so that the folder does not grow.
+    fn prune(&self) -> Result<()> {
+        let keep: HashSet<&str> =
+            self.layers.iter().chain([&self.manifest, &self.config]).map(|blob| blob.digest.as_str()).collect();
+        let folder = self.dir.join("blobs/sha256");
+        for entry in folder.read_dir_utf8().with_context(|| format!("listing {folder}"))? {
+            let entry = entry.with_context(|| format!("listing {folder}"))?;
+            if !keep.contains(format!("sha256:{}", entry.file_name()).as_str()) {
+                std::fs::remove_file(entry.path()).with_context(|| format!("removing {}", entry.path()))?;
+            }
+        }
+        // The engine adds to the index; what it lists of earlier saves is gone now.
+        let index = self.dir.join("index.json");
+        std::fs::remove_file(&index).with_context(|| format!("removing {index}"))
+    }
+}
+
+fn read_json(path: &Utf8Path) -> Result<Value> {
+    let text = std::fs::read(path).with_context(|| format!("reading {path}"))?;
+    serde_json::from_slice(&text).with_context(|| format!("reading {path}"))
+}

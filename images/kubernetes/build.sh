@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Kubernetes' commands, compiled from the Go module k8s.io/kubernetes. That module names its staging modules by
+# paths inside its own repository; they are published one by one as well (k8s.io/api v0.34.3 goes with v1.34.3).
+source images/lib.sh
+
+version=$E2E_VERSION_KUBERNETES # v1.34.3
+IFS=. read -r major minor patch <<<"${version#v}"
+
+cd "$E2E_WORK"
+go_module kubernetes "k8s.io/kubernetes@$version"
+[ -s local-modules.txt ] || die "no staging modules in Kubernetes' go.mod"
+while read -r module; do
+  go_linux mod edit -replace="$module=$module@v0.$minor.$patch"
+done <local-modules.txt
+
+flags='-s -w'
+for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+  flags+=" -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor"
+  flags+=" -X $package.gitTreeState=clean"
+done
+
+# One go build for all seven: they share nearly everything.
+commands=(kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubeadm kubectl)
+mkdir -p "$E2E_OUT/bin"
+go_linux build -mod=mod -trimpath -buildvcs=false -ldflags "$flags" -o "$E2E_OUT/bin/" \
+  "${commands[@]/#/k8s.io/kubernetes/cmd/}"

@@ -1,0 +1,64 @@
+# Sourced by the recipes. What they are given is described in README.md.
+set -euo pipefail
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+: "${E2E_WORK:?an empty scratch folder}"
+: "${E2E_ARCH:?amd64 or arm64}"
+
+# Caches of Go: whoever starts the recipe decides; else beside its other caches; else Go's own.
+if [ -n "${E2E_CACHE:-}" ] && [ -z "${GOCACHE:-}${GOPATH:-}${GOMODCACHE:-}" ]; then
+  export GOCACHE="$E2E_CACHE/go-build" GOMODCACHE="$E2E_CACHE/go-mod"
+fi
+
+# go_linux ARGS: go, whose builds are for the node and the containers (Linux), static, and equal wherever they are made.
+go_linux() {
+  env CGO_ENABLED=0 GOOS=linux GOARCH="$E2E_ARCH" GOWORK=off go "$@"
+}
+
+# go_module NAME MODULE@VERSION: makes the current folder a throw-away module with the version selection of
+# MODULE itself (its own go.mod), so that building MODULE's commands takes what its release was made of.
+# Modules that its go.mod replaces by folders of its own repository, which no module proxy has, are listed in
+# local-modules.txt; their published versions are required in its go.mod anyway, or the caller replaces them.
+go_module() {
+  local name=$1 module=${2%@*} version=${2##*@} dir replaced
+  dir=$(go_linux mod download -json "$module@$version" | sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p')
+  [ -d "$dir" ] || die "Go has no source of $module $version"
+  install -m 644 "$dir/go.mod" go.mod
+  [ ! -f "$dir/go.sum" ] || install -m 644 "$dir/go.sum" go.sum
+  go_linux mod edit -module="e2e.invalid/$name" -require="$module@$version"
+  sed -nE 's#^(replace)?[[:space:]]*([^ ]+) => \.\.?/.*#\2#p' go.mod >local-modules.txt
+  while read -r replaced; do
+    go_linux mod edit -dropreplace="$replaced"
+  done <local-modules.txt
+}
+
+# engine_build CONTEXT ARGS: an image build that reaches the host's network as the host does. The build context
+# named `host` carries what a RUN needs of this host and the image must not keep; mount it for that RUN alone:
+#   RUN --mount=type=bind,from=host,target=/run/host  APT_CONFIG=/run/host/apt.conf apt-get …
+engine_build() {
+  local context=$1 host=$E2E_WORK/host variable arguments=()
+  shift
+  mkdir -p "$host"
+  {
+    echo 'Acquire::Languages "none";'
+    echo 'Acquire::Retries "3";'
+    echo 'APT::Install-Recommends "false";'
+    echo 'Dpkg::Options { "--force-unsafe-io"; };'
+    if [ -n "${SSL_CERT_FILE:-}" ]; then
+      install -m 644 "$SSL_CERT_FILE" "$host/ca.crt"
+      echo 'Acquire::https::CaInfo "/run/host/ca.crt";'
+    fi
+    if [ -n "${E2E_DEBIAN_MIRROR:-}" ]; then
+      sed "s#^URIs: http://deb.debian.org/debian\$#URIs: $E2E_DEBIAN_MIRROR#; s#^URIs: http://deb.debian.org/#URIs: ${E2E_DEBIAN_MIRROR%/*}/#" \
+        images/base/debian.sources >"$host/debian.sources"
+      echo 'Dir::Etc::SourceParts "/run/host";'
+    fi
+  } >"$host/apt.conf"
+  for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
+    if [ -n "${!variable:-}" ]; then arguments+=(--build-arg "$variable=${!variable}"); fi
+  done
+  DOCKER_BUILDKIT=1 "$E2E_ENGINE" build --network host --build-context "host=$host" \
+    ${arguments[@]+"${arguments[@]}"} --label "$E2E_LABEL" --tag "$E2E_TAG" "$@" "$context" >&2
+}

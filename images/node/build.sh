@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The node image of kind, with the control plane's images inside.
+source images/lib.sh
+
+mkdir -p "$E2E_WORK/pause"
+(cd images/node/pause && GO111MODULE=off go_linux build -trimpath -ldflags '-s -w' -o "$E2E_WORK/pause/pause" main.go)
+
+engine_build images/node \
+  --build-arg "BASE=$E2E_NEED_BASE" \
+  --build-context "kubernetes=$E2E_NEED_KUBERNETES/bin" \
+  --build-context "etcd=$E2E_NEED_ETCD/bin" \
+  --build-context "coredns=$E2E_NEED_COREDNS/bin" \
+  --build-context "pause=$E2E_WORK/pause" \
+  --build-arg "KUBERNETES_VERSION=$E2E_VERSION_KUBERNETES" \
+  --build-arg "ETCD_IMAGE=${E2E_VERSION_ETCD#v}-0" \
+  --build-arg "COREDNS_VERSION=$E2E_VERSION_COREDNS" \
+  --build-arg "PAUSE_VERSION=$E2E_VERSION_PAUSE"

@@ -1,0 +1,3 @@
+//! The commands, one file each: its arguments, whose comments are its help, and what it does.
+
+pub mod plan;

@@ -1,0 +1,37 @@
+//! `plan`: the graph of a suite, without running it.
+
+use std::io::Write as _;
+
+use camino::Utf8Path;
+
+use crate::events::{Runs, history};
+use crate::plan::{BuildMode, Format, Plan, Schedule};
+use crate::suite::Suite;
+
+/// Print what a run would do, and what waits for what
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The suite: a file in manifests/suites/ without its ending
+    pub suite: String,
+    /// The order that the steps are put in
+    #[arg(long, value_enum, default_value_t = Schedule::Dag)]
+    pub schedule: Schedule,
+    /// text is a tree with expected times, mermaid a flow chart, json everything
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Where the Rust is compiled
+    #[arg(long, value_enum, default_value_t = BuildMode::Host)]
+    pub build: BuildMode,
+}
+
+/// Prints the plan of a suite of the workspace in `root`.
+///
+/// # Errors
+/// The suite or one of its manifests is wrong: every problem with file and line.
+pub fn run(root: &Utf8Path, args: &Args) -> anyhow::Result<()> {
+    let suite = Suite::load(root, &args.suite)?;
+    let history = history::load(&Runs::of(root), &suite.name, args.build, args.schedule);
+    let plan = Plan::load(root, &suite, args.build)?.with_history(&history).with_schedule(args.schedule);
+    std::io::stdout().lock().write_all(plan.print(args.format).as_bytes())?;
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! Where runs are kept: `target/e2e/<suite>/<run>/`, with `latest` at the newest, and a lock for each suite.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
+
+use anyhow::{Context as _, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::plan::StepId;
+
+/// All runs of a workspace.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    root: Utf8PathBuf,
+}
+
+impl Runs {
+    /// The runs of the workspace in `root`.
+    pub fn of(root: &Utf8Path) -> Self {
+        Self { root: root.join("target/e2e") }
+    }
+
+    /// The folder of a suite's runs.
+    pub fn suite(&self, suite: &str) -> Utf8PathBuf {
+        self.root.join(suite)
+    }
+
+    /// The suites that have runs, the one that ran last first.
+    pub fn suites(&self) -> Vec<String> {
+        let entries = self.root.read_dir_utf8().into_iter().flatten().flatten();
+        let mut suites: Vec<(String, String)> = entries
+            .filter_map(|entry| {
+                let suite = entry.file_name().to_owned();
+                let newest = self.all(&suite).pop()?;
+                Some((newest.name().to_owned(), suite))
+            })
+            .collect();
+        suites.sort();
+        suites.into_iter().rev().map(|(_, suite)| suite).collect()
+    }
+
+    /// The runs of a suite, oldest first.
+    pub fn all(&self, suite: &str) -> Vec<RunFolder> {
+        let folder = self.suite(suite);
+        let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
+        let mut runs: Vec<RunFolder> = entries
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|entry| RunFolder::at(entry.into_path()))
+            .filter(|run| run.events().is_file())
+            .collect();
+        runs.sort_by(|a, b| a.path.cmp(&b.path));
+        runs
+    }
+
+    /// The newest run of a suite.
+    pub fn latest(&self, suite: &str) -> Option<RunFolder> {
+        self.all(suite).pop()
+    }
+
+    /// A fresh folder for a run that begins now, named by the time so that names sort by age; `latest` points at it.
+    ///
+    /// # Errors
+    /// The folder or the link cannot be made.
+    pub fn create(&self, suite: &str) -> anyhow::Result<RunFolder> {
+        let folder = self.suite(suite);
+        fs::create_dir_all(&folder).with_context(|| format!("creating {folder}"))?;
+        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        for attempt in 1..1000 {
+            let name = if attempt == 1 { now.clone() } else { format!("{now}-{attempt}") };
+            let path = folder.join(&name);
+            match fs::create_dir(&path) {
+                Ok(()) => {
+                    let run = RunFolder::at(path);
+                    fs::create_dir(run.steps()).with_context(|| format!("creating {}", run.steps()))?;
+                    point(&folder.join("latest"), &name)?;
+                    return Ok(run);
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).with_context(|| format!("creating {path}")),
+            }
+        }
+        bail!("no free name for a run in {folder}: a thousand runs began within one second")
+    }
+
+    /// Takes the suite's lock, held until it is dropped or the process ends in any way.
+    ///
+    /// # Errors
+    /// Another process holds it: the error says which, by what it wrote as `holder`.
+    pub fn lock(&self, suite: &str, holder: &str) -> anyhow::Result<SuiteLock> {
+        let folder = self.suite(suite);
+        fs::create_dir_all(&folder).with_context(|| format!("creating {folder}"))?;
+        let path = folder.join("lock");
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = open.with_context(|| format!("opening {path}"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let _ = file.read_to_string(&mut text);
+                let who = text.trim();
+                let who = if who.is_empty() { "another process" } else { who };
+                bail!("suite {suite} is in use by {who}; wait for it, stop it, or look with `status {suite}`");
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("locking {path}")),
+        }
+        let text =
+            format!("process {} ({holder}), since {}\n", std::process::id(), jiff::Timestamp::now().strftime("%FT%TZ"));
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .with_context(|| format!("writing {path}"))?;
+        Ok(SuiteLock { _file: file })
+    }
+}
+
+/// The right to run a suite; given back when dropped, and by the kernel when the process dies.
+#[derive(Debug)]
+pub struct SuiteLock {
+    _file: File,
+}
+
+/// Makes `link` point at `target`, in one move.
+fn point(link: &Utf8Path, target: &str) -> anyhow::Result<()> {
+    let fresh = link.with_extension(format!("{}", std::process::id()));
+    let _ = fs::remove_file(&fresh);
+    std::os::unix::fs::symlink(target, &fresh)
+        .and_then(|()| fs::rename(&fresh, link))
+        .with_context(|| format!("pointing {link} at {target}"))
+}
+
+/// The folder of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFolder {
+    path: Utf8PathBuf,
+}
+
+impl RunFolder {
+    /// The run in this folder.
+    pub fn at(path: impl Into<Utf8PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+
+    /// The run's name.
+    pub fn name(&self) -> &str {
+        self.path.file_name().unwrap_or_default()
+    }
+
+    /// The events, one JSON object a line.
+    pub fn events(&self) -> Utf8PathBuf {
+        self.path.join("events.jsonl")
+    }
+
+    /// The logs of the steps.
+    pub fn steps(&self) -> Utf8PathBuf {
+        self.path.join("steps")
+    }
+
+    /// What a step's children print.
+    pub fn step_log(&self, step: &StepId) -> Utf8PathBuf {
+        self.steps().join(format!("{}.log", step.file_stem()))
+    }
+
+    /// The logs of pods: `<namespace>/<pod>/<container>.log`.
+    pub fn pods(&self) -> Utf8PathBuf {
+        self.path.join("pods")
+    }
+
+    /// The way into the cluster of this run.
+    pub fn kubeconfig(&self) -> Utf8PathBuf {
+        self.path.join("kubeconfig")
+    }
+
+    /// The page for people.
+    pub fn html(&self) -> Utf8PathBuf {
+        self.path.join("report.html")
+    }
+
+    /// The trace for chrome://tracing and Perfetto.
+    pub fn trace(&self) -> Utf8PathBuf {
+        self.path.join("trace.json")
+    }
+
+    /// The results for CI.
+    pub fn junit(&self) -> Utf8PathBuf {
+        self.path.join("junit.xml")
+    }
+}

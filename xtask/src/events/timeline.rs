@@ -1,0 +1,253 @@
+//! The state of a run, folded from its events.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Event, RunResult, RunStarted, Usage, What};
+use crate::plan::{Step, StepId};
+
+/// Where a step is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepStatus {
+    /// A need is not met yet.
+    Waiting,
+    /// It could run and has no slot.
+    Ready,
+    /// It runs.
+    Running,
+    /// It ended well.
+    Finished,
+    /// It ended with this error.
+    Failed(String),
+    /// It never began.
+    Skipped {
+        /// The step that failed; none where the run was cancelled.
+        because: Option<StepId>,
+        /// Why, in words.
+        reason: String,
+    },
+    /// It was told to stop, and came back with this.
+    Cancelled(String),
+}
+
+/// A step and what has become of it. Times are microseconds since the run began.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepState {
+    /// As planned.
+    pub step: Step,
+    /// Where it is.
+    pub status: StepStatus,
+    /// When all its needs were met.
+    pub ready_us: Option<u64>,
+    /// When it began.
+    pub started_us: Option<u64>,
+    /// When it ended, or was given up.
+    pub ended_us: Option<u64>,
+    /// The last that it told.
+    pub note: String,
+    /// What it used; known when it has ended.
+    pub usage: Usage,
+    /// What it told to stay true.
+    pub facts: BTreeMap<String, String>,
+}
+
+impl StepState {
+    /// How long it ran, or has run until `now_us`; none where it never began.
+    pub fn elapsed_us(&self, now_us: u64) -> Option<u64> {
+        Some(self.ended_us.unwrap_or(now_us).saturating_sub(self.started_us?))
+    }
+
+    /// Whether it will not change any more.
+    pub fn is_over(&self) -> bool {
+        !matches!(self.status, StepStatus::Waiting | StepStatus::Ready | StepStatus::Running)
+    }
+}
+
+/// Where a spec is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SpecStatus {
+    /// It is going to run.
+    Listed,
+    /// It runs.
+    Running,
+    /// It has passed.
+    Passed,
+    /// It has failed, with this message.
+    Failed(String),
+    /// It was left out.
+    Ignored,
+}
+
+/// A spec and what has become of it. Times are microseconds since the run began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecState {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub status: SpecStatus,
+    /// When it began, the first time.
+    pub started_us: Option<u64>,
+    /// When it ended.
+    pub ended_us: Option<u64>,
+    /// How often it ran.
+    pub attempts: u32,
+}
+
+impl SpecState {
+    /// Whether it passed, but not at once.
+    pub fn is_flaky(&self) -> bool {
+        self.status == SpecStatus::Passed && self.attempts > 1
+    }
+
+    /// How long it ran, or has run until `now_us`; none where it never began.
+    pub fn elapsed_us(&self, now_us: u64) -> Option<u64> {
+        Some(self.ended_us.unwrap_or(now_us).saturating_sub(self.started_us?))
+    }
+}
+
+/// All that is known of a run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Timeline {
+    /// What the run is; none before its first event.
+    pub run: Option<RunStarted>,
+    /// The plan's steps, in the plan's order.
+    pub steps: Vec<StepState>,
+    /// The specs, in the order they became known.
+    pub specs: Vec<SpecState>,
+    /// Lines about the run as a whole, with their times.
+    pub notes: Vec<(u64, String)>,
+    /// How it ended, and the first line of why; none while it goes on, or where it was killed.
+    pub result: Option<(RunResult, String)>,
+    /// When the last event happened.
+    pub last_us: u64,
+    step_index: HashMap<StepId, usize>,
+    spec_index: HashMap<String, usize>,
+}
+
+impl Timeline {
+    /// The state after these events.
+    pub fn of<'e>(events: impl IntoIterator<Item = &'e Event>) -> Self {
+        let mut timeline = Self::default();
+        for event in events {
+            timeline.apply(event);
+        }
+        timeline
+    }
+
+    /// The state after one more event. Steps that the plan does not have are ignored.
+    pub fn apply(&mut self, event: &Event) {
+        let at = event.at_us;
+        self.last_us = self.last_us.max(at);
+        match &event.what {
+            What::RunStarted(started) => self.begin(started),
+            What::StepReady { step } => self.change(step, |state| {
+                state.ready_us = Some(at);
+                state.status = StepStatus::Ready;
+            }),
+            What::StepStarted { step } => self.change(step, |state| {
+                state.started_us = Some(at);
+                state.status = StepStatus::Running;
+            }),
+            What::StepProgress { step, note } => self.change(step, |state| state.note.clone_from(note)),
+            What::StepFact { step, key, value } => self.change(step, |state| {
+                state.facts.insert(key.clone(), value.clone());
+            }),
+            What::StepFinished { step, usage } => self.end(step, at, StepStatus::Finished, *usage),
+            What::StepFailed { step, error, usage } => self.end(step, at, StepStatus::Failed(error.clone()), *usage),
+            What::StepCancelled { step, error, usage } => {
+                self.end(step, at, StepStatus::Cancelled(error.clone()), *usage);
+            }
+            What::StepSkipped { step, because, reason } => {
+                let status = StepStatus::Skipped { because: because.clone(), reason: reason.clone() };
+                self.end(step, at, status, Usage::default());
+            }
+            What::SpecsListed { specs } => {
+                for spec in specs {
+                    self.spec(spec);
+                }
+            }
+            What::SpecStarted { spec } => {
+                let state = self.spec(spec);
+                state.started_us.get_or_insert(at);
+                state.status = SpecStatus::Running;
+            }
+            What::SpecPassed { spec, attempts } => self.end_spec(spec, at, SpecStatus::Passed, *attempts),
+            What::SpecFailed { spec, error, attempts } => {
+                self.end_spec(spec, at, SpecStatus::Failed(error.clone()), *attempts);
+            }
+            What::SpecIgnored { spec } => self.spec(spec).status = SpecStatus::Ignored,
+            What::Note { text } => self.notes.push((at, text.clone())),
+            What::RunFinished { result, reason } => self.result = Some((*result, reason.clone())),
+        }
+    }
+
+    /// The state of this step.
+    pub fn step(&self, id: &StepId) -> Option<&StepState> {
+        self.step_index.get(id).map(|&at| &self.steps[at])
+    }
+
+    /// The needs of a step that are not met yet, by id.
+    pub fn unmet<'t>(&'t self, state: &'t StepState) -> impl Iterator<Item = &'t StepId> {
+        state.step.needs.iter().filter(|need| !self.is_met(need)).map(|need| &need.step)
+    }
+
+    fn is_met(&self, need: &crate::plan::Need) -> bool {
+        self.step(&need.step).is_some_and(|other| match need.on {
+            crate::plan::On::Start => other.started_us.is_some(),
+            crate::plan::On::Finish => other.status == StepStatus::Finished,
+        })
+    }
+
+    fn begin(&mut self, started: &RunStarted) {
+        self.steps = started.plan.steps.iter().cloned().map(fresh).collect();
+        self.step_index = self.steps.iter().enumerate().map(|(at, state)| (state.step.id.clone(), at)).collect();
+        self.run = Some(started.clone());
+    }
+
+    fn change(&mut self, step: &StepId, change: impl FnOnce(&mut StepState)) {
+        if let Some(&at) = self.step_index.get(step) {
+            change(&mut self.steps[at]);
+        }
+    }
+
+    fn end(&mut self, step: &StepId, at: u64, status: StepStatus, usage: Usage) {
+        self.change(step, |state| {
+            state.ended_us = Some(at);
+            state.status = status;
+            state.usage = usage;
+        });
+    }
+
+    fn spec(&mut self, name: &str) -> &mut SpecState {
+        let at = *self.spec_index.entry(name.to_owned()).or_insert_with(|| {
+            self.specs.push(SpecState {
+                name: name.to_owned(),
+                status: SpecStatus::Listed,
+                started_us: None,
+                ended_us: None,
+                attempts: 0,
+            });
+            self.specs.len() - 1
+        });
+        &mut self.specs[at]
+    }
+
+    fn end_spec(&mut self, name: &str, at: u64, status: SpecStatus, attempts: u32) {
+        let state = self.spec(name);
+        state.ended_us = Some(at);
+        state.status = status;
+        state.attempts = attempts;
+    }
+}
+
+fn fresh(step: Step) -> StepState {
+    StepState {
+        step,
+        status: StepStatus::Waiting,
+        ready_us: None,
+        started_us: None,
+        ended_us: None,
+        note: String::new(),
+        usage: Usage::default(),
+        facts: BTreeMap::new(),
+    }
+}

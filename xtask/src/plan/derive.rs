@@ -1,0 +1,409 @@
+//! From a suite and its manifests to steps and needs.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+
+use super::estimate::{self, Expected};
+use super::object::{self, Object, ObjectRef};
+use super::reads::{Read, reads};
+use super::schedule::put_in_order;
+use super::{BuildMode, Need, On, Origin, Plan, Resource, Schedule, Step, StepId, StepKind};
+use crate::at;
+use crate::schedule::GraphError;
+use crate::suite::Suite;
+use crate::suite::yaml::{Problem, Problems, Source, did_you_mean};
+
+/// The plan of `suite`, whose manifests' texts are in `manifests`, without a schedule's edges.
+///
+/// # Errors
+/// Manifests that do not parse, objects that appear twice, estimates for steps that there are not, and things that
+/// wait for each other: with file and line.
+pub fn derive(suite: &Suite, manifests: &BTreeMap<Utf8PathBuf, Source>, build: BuildMode) -> Result<Plan, Problems> {
+    let groups = parse_groups(suite, manifests)?;
+    let index = Index::new(suite, manifests, &groups)?;
+    let mut steps = Steps { suite, build, steps: Vec::new() };
+    steps.cluster();
+    steps.images();
+    for (at, objects) in groups.iter().enumerate() {
+        steps.apply(at, objects, &index);
+    }
+    steps.specs(&index);
+    let mut steps = steps.steps;
+    apply_hints(suite, &mut steps)?;
+    let mut plan =
+        Plan { suite: suite.name.clone(), schedule: Schedule::Dag, build, phases: suite.phases.clone(), steps };
+    sort(suite, &mut plan)?;
+    Ok(plan)
+}
+
+/// The objects of each group.
+fn parse_groups(suite: &Suite, manifests: &BTreeMap<Utf8PathBuf, Source>) -> Result<Vec<Vec<Object>>, Problems> {
+    let mut groups = Vec::new();
+    let mut problems = Vec::new();
+    for (at, group) in suite.manifests.iter().enumerate() {
+        let mut objects = Vec::new();
+        for (position, file) in group.files.iter().enumerate() {
+            match manifests.get(file) {
+                Some(source) => match object::parse(source) {
+                    Ok(found) => objects.extend(found),
+                    Err(problem) => problems.push(problem),
+                },
+                None => {
+                    let path = at!["manifests", at, "files", position];
+                    problems.push(suite.source.problem(&path, format!("`{file}` was not read")));
+                }
+            }
+        }
+        if objects.is_empty() && problems.is_empty() {
+            let message = format!("the files of `{}` hold no object", group.name);
+            problems.push(suite.source.problem(&at!["manifests", at, "files"], message));
+        }
+        groups.push(objects);
+    }
+    Problems(problems).into_result().map(|()| groups)
+}
+
+/// Who has what.
+struct Index {
+    /// The group that has an object.
+    objects: BTreeMap<ObjectRef, usize>,
+    /// The group that defines a custom kind.
+    kinds: BTreeMap<(String, String), usize>,
+    /// The same, by the plural.
+    plurals: BTreeMap<(String, String), usize>,
+    /// The suite's image of a reference.
+    images: BTreeMap<String, String>,
+    /// What is waited for in each group, and by which step.
+    workloads: Vec<Vec<(ObjectRef, String)>>,
+}
+
+impl Index {
+    fn new(suite: &Suite, manifests: &BTreeMap<Utf8PathBuf, Source>, groups: &[Vec<Object>]) -> Result<Self, Problems> {
+        let images = suite.images.iter().map(|image| (image.reference.clone(), image.name.clone()));
+        let mut index = Self {
+            objects: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            plurals: BTreeMap::new(),
+            images: images.collect(),
+            workloads: name_workloads(groups),
+        };
+        let mut problems: Vec<Problem> = Vec::new();
+        let mut first: BTreeMap<&ObjectRef, &Object> = BTreeMap::new();
+        for (at, objects) in groups.iter().enumerate() {
+            for object in objects {
+                if let Some(other) = first.insert(&object.reference, object) {
+                    let message = format!("{} stands here a second time", object.reference);
+                    let hint = Some(format!("the first is in {}", other.file));
+                    let source = manifests.get(&object.file).unwrap_or(&suite.source);
+                    let path = at!["metadata", "name"];
+                    problems.push(source.problem_in(object.document, &path, message).hint(hint));
+                }
+                index.objects.insert(object.reference.clone(), at);
+                if object.reference.kind == DEFINITION
+                    && let Some(group) = object.text(&["spec", "group"])
+                    && let Some(kind) = object.text(&["spec", "names", "kind"])
+                    && let Some(plural) = object.text(&["spec", "names", "plural"])
+                {
+                    index.kinds.insert((group.to_owned(), kind.to_owned()), at);
+                    index.plurals.insert((group.to_owned(), plural.to_owned()), at);
+                }
+            }
+        }
+        Problems(problems).into_result().map(|()| index)
+    }
+}
+
+const DEFINITION: &str = "CustomResourceDefinition";
+
+/// `ready:<name>`, with kind and namespace where the name is not enough to tell workloads apart.
+fn name_workloads(groups: &[Vec<Object>]) -> Vec<Vec<(ObjectRef, String)>> {
+    let all = || groups.iter().flatten().map(|object| &object.reference).filter(|reference| is_workload(reference));
+    let id = |reference: &ObjectRef| {
+        if all().filter(|other| other.name == reference.name).count() == 1 {
+            format!("ready:{}", reference.name)
+        } else {
+            format!("ready:{}/{}/{}", reference.namespace, reference.kind.to_lowercase(), reference.name)
+        }
+    };
+    let of_group = |objects: &Vec<Object>| {
+        let references = objects.iter().map(|object| &object.reference).filter(|reference| is_workload(reference));
+        references.map(|reference| (reference.clone(), id(reference))).collect()
+    };
+    groups.iter().map(of_group).collect()
+}
+
+fn is_workload(reference: &ObjectRef) -> bool {
+    matches!(reference.kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet" | "Job")
+}
+
+struct Steps<'s> {
+    suite: &'s Suite,
+    build: BuildMode,
+    steps: Vec<Step>,
+}
+
+fn need(step: impl Into<String>, why: impl Into<String>) -> Need {
+    Need { step: StepId::new(step), on: On::Finish, origin: Origin::Read, why: why.into() }
+}
+
+impl Steps<'_> {
+    fn add(
+        &mut self,
+        id: impl Into<String>,
+        title: impl Into<String>,
+        phases: Vec<String>,
+        kind: StepKind,
+        needs: Vec<Need>,
+    ) {
+        let resource = match kind {
+            StepKind::Compile { .. } | StepKind::Dependencies | StepKind::Image { .. } => Resource::Cpu,
+            StepKind::Load { .. } => Resource::Disk,
+            _ => Resource::Waiting,
+        };
+        let (seconds, deadline_s) = estimate::defaults(&kind);
+        self.steps.push(Step {
+            id: StepId::new(id),
+            title: title.into(),
+            phases,
+            kind,
+            resource,
+            needs,
+            expected: Expected { seconds, source: estimate::Source::Default },
+            deadline_s,
+        });
+    }
+
+    fn cluster(&mut self) {
+        let phase = vec![self.suite.cluster.phase.clone()];
+        let beside = |why: &str| Need { on: On::Start, ..need("cluster", why) };
+        self.add("cluster", "create cluster", phase.clone(), StepKind::Cluster, Vec::new());
+        self.add(
+            "node",
+            "node takes images",
+            phase.clone(),
+            StepKind::Node,
+            vec![beside("the node begins with the cluster")],
+        );
+        self.add(
+            "api",
+            "API server answers",
+            phase.clone(),
+            StepKind::Api,
+            vec![beside("the API server begins with the cluster")],
+        );
+        self.add("dns", "DNS answers in a pod", phase, StepKind::Dns, vec![need("cluster", "the cluster's DNS")]);
+    }
+
+    fn images(&mut self) {
+        let suite = self.suite;
+        let host = self.build == BuildMode::Host;
+        if let Some(build) = &suite.build {
+            let specs = suite.specs.as_ref();
+            let packages: Vec<String> = if host {
+                build.packages.clone()
+            } else {
+                specs.map(|specs| specs.package.clone()).into_iter().collect()
+            };
+            let mut phases: Vec<String> = suite
+                .images
+                .iter()
+                .filter(|image| host && image.package.is_some())
+                .map(|image| image.phase.clone())
+                .collect();
+            phases.dedup();
+            if phases.is_empty() {
+                phases.extend(specs.map(|specs| specs.phase.clone()));
+            }
+            if !packages.is_empty() {
+                let title = format!("compile {}", packages.join(", "));
+                self.add("compile", title, phases, StepKind::Compile { packages }, Vec::new());
+            }
+            if !host && build.dependencies.is_some() {
+                let mut phases: Vec<String> = suite
+                    .images
+                    .iter()
+                    .filter(|image| image.package.is_some())
+                    .map(|image| image.phase.clone())
+                    .collect();
+                phases.dedup();
+                self.add(
+                    "dependencies",
+                    "compile the dependencies in a container",
+                    phases,
+                    StepKind::Dependencies,
+                    Vec::new(),
+                );
+            }
+        }
+        for image in &suite.images {
+            let mut needs = Vec::new();
+            if image.package.is_some() {
+                if host {
+                    needs.push(need("compile", format!("the binary for {}", image.name)));
+                } else if suite.build.as_ref().is_some_and(|build| build.dependencies.is_some()) {
+                    needs.push(need("dependencies", "the compiled dependencies"));
+                }
+            }
+            let phase = vec![image.phase.clone()];
+            let name = image.name.clone();
+            self.add(
+                format!("image:{name}"),
+                format!("build image {name}"),
+                phase.clone(),
+                StepKind::Image { image: name.clone() },
+                needs,
+            );
+            let needs = vec![
+                need(format!("image:{name}"), format!("image {}", image.reference)),
+                need("node", "a node that takes images"),
+            ];
+            self.add(
+                format!("load:{name}"),
+                format!("load image {name}"),
+                phase,
+                StepKind::Load { image: name },
+                needs,
+            );
+        }
+    }
+
+    fn apply(&mut self, at: usize, objects: &[Object], index: &Index) {
+        let stated = &self.suite.manifests[at];
+        let mut needs = vec![need("api", "an API server to apply to")];
+        // What the group itself has is no need: its objects are applied in the order they stand in.
+        let of = |owner: Option<&usize>, why: String| {
+            let owner = owner.filter(|&&owner| owner != at)?;
+            Some(need(format!("apply:{}", self.suite.manifests[*owner].name), why))
+        };
+        for read in objects.iter().flat_map(reads) {
+            needs.extend(match &read {
+                Read::Object(wanted) => of(index.objects.get(wanted), wanted.to_string()),
+                Read::Kind(group, kind) => {
+                    let owner = index.kinds.get(&(group.clone(), kind.clone()));
+                    of(owner, format!("kind {kind}.{group}"))
+                }
+                Read::Resource(group, plural) => {
+                    let owner = index.plurals.get(&(group.clone(), plural.clone()));
+                    of(owner, format!("kind {plural}.{group}"))
+                }
+                Read::Image(reference) => {
+                    let image = index.images.get(reference);
+                    image.map(|name| need(format!("load:{name}"), format!("image {reference}")))
+                }
+            });
+        }
+        for group in &stated.needs {
+            needs.extend(self.ready_needs(group, index, Origin::Stated));
+        }
+        let phase = vec![stated.phase.clone()];
+        let ground = objects.iter().all(|object| matches!(object.reference.kind.as_str(), DEFINITION | "Namespace"));
+        let kind = StepKind::Apply { manifests: stated.name.clone(), ground };
+        let id = format!("apply:{}", stated.name);
+        self.add(id.as_str(), format!("apply {}", stated.name), phase.clone(), kind, merged(needs));
+        for (workload, ready) in &index.workloads[at] {
+            let kind = StepKind::Ready { manifests: stated.name.clone(), workload: workload.clone() };
+            let needs = vec![need(id.as_str(), workload.to_string())];
+            self.add(ready.as_str(), format!("{} ready", workload.name), phase.clone(), kind, needs);
+        }
+    }
+
+    /// What must have ended for a group to be ready: the steps of its workloads, or its being applied if it has none.
+    fn ready_needs(&self, group: &str, index: &Index, origin: Origin) -> Vec<Need> {
+        let Some(at) = self.suite.manifests.iter().position(|manifests| manifests.name == group) else {
+            return Vec::new();
+        };
+        let why = format!("{group} is ready");
+        let workloads = index.workloads[at].iter().map(|(_, id)| id.clone());
+        let mut steps: Vec<String> = workloads.collect();
+        if steps.is_empty() {
+            steps.push(format!("apply:{group}"));
+        }
+        steps.into_iter().map(|step| Need { origin, ..need(step, why.clone()) }).collect()
+    }
+
+    fn specs(&mut self, index: &Index) {
+        let Some(specs) = &self.suite.specs else {
+            return;
+        };
+        let mut needs = vec![need("cluster", "a whole cluster"), need("dns", "names that resolve")];
+        if self.suite.build.is_some() {
+            needs.push(need("compile", format!("the specs of {}", specs.package)));
+        }
+        for group in &specs.needs {
+            needs.extend(self.ready_needs(group, index, Origin::Stated));
+        }
+        self.add("specs", "run specs", vec![specs.phase.clone()], StepKind::Specs, merged(needs));
+    }
+}
+
+/// One need for each step, with all its reasons; in the order in which they first came.
+fn merged(needs: Vec<Need>) -> Vec<Need> {
+    let mut merged: Vec<Need> = Vec::new();
+    for need in needs {
+        match merged.iter_mut().find(|other| other.step == need.step && other.on == need.on) {
+            Some(other) if other.why.split(", ").any(|why| why == need.why) => {}
+            Some(other) => {
+                other.why.push_str(", ");
+                other.why.push_str(&need.why);
+            }
+            None => merged.push(need),
+        }
+    }
+    merged
+}
+
+/// What the suite knows about single steps.
+fn apply_hints(suite: &Suite, steps: &mut [Step]) -> Result<(), Problems> {
+    let mut problems = Vec::new();
+    for (name, hints) in &suite.steps {
+        if let Some(step) = steps.iter_mut().find(|step| step.id.as_str() == name) {
+            if let Some(seconds) = hints.expected_s {
+                step.expected = Expected { seconds, source: estimate::Source::Suite };
+            }
+            if let Some(deadline_s) = hints.deadline_s {
+                step.deadline_s = deadline_s;
+            }
+        } else if name != "dependencies" {
+            // That one exists only where the build is in containers.
+            let hint = did_you_mean(name, steps.iter().map(|step| step.id.as_str()))
+                .or_else(|| Some(format!("`plan {}` prints the steps", suite.name)));
+            let path = at!["steps", name.as_str()];
+            problems.push(suite.source.problem(&path, format!("no step of the name `{name}`")).hint(hint));
+        }
+    }
+    Problems(problems).into_result()
+}
+
+/// Puts each step behind what it needs, and otherwise in the order of the phases.
+fn sort(suite: &Suite, plan: &mut Plan) -> Result<(), Problems> {
+    if let Err(error) = plan.graph() {
+        return Err(circle(suite, plan, &error).into());
+    }
+    let places: Vec<usize> = plan.steps.iter().map(|step| plan.phase_index(step)).collect();
+    put_in_order(plan, |at| places[at]);
+    Ok(())
+}
+
+fn circle(suite: &Suite, plan: &Plan, error: &GraphError<StepId>) -> Problem {
+    let GraphError::Cycle(ids) = error else {
+        return suite.source.problem(&at![], format!("the plan does not hold together: {error}"));
+    };
+    let mut line = at!["manifests"].to_vec();
+    let mut reasons = Vec::new();
+    for (position, id) in ids.iter().enumerate() {
+        let next = &ids[(position + ids.len() - 1) % ids.len()];
+        let Some(step) = plan.step(id) else { continue };
+        if let Some(need) = step.needs.iter().find(|need| need.step == *next) {
+            reasons.push(format!("{id} needs {next} for {}", need.why));
+        }
+        if let StepKind::Apply { manifests, .. } = &step.kind
+            && let Some(at) = suite.manifests.iter().position(|group| group.name == *manifests)
+        {
+            line = at!["manifests", at].to_vec();
+        }
+    }
+    let message = format!("{error}: {}", reasons.join("; "));
+    let hint = Some("move what is read into a group of its own".to_owned());
+    suite.source.problem(&line, message).hint(hint)
+}

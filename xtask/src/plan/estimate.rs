@@ -1,0 +1,88 @@
+//! How long steps are expected to take, and how long they may.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{StepId, StepKind};
+
+/// An expected time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Expected {
+    /// How long.
+    pub seconds: f64,
+    /// How it is known.
+    pub source: Source,
+}
+
+/// How an expected time is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The median of this many earlier runs.
+    Measured(u32),
+    /// The suite's file says so.
+    Suite,
+    /// What such a step takes on a small machine.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Measured(1) => f.write_str("measured in 1 run"),
+            Self::Measured(runs) => write!(f, "measured in {runs} runs"),
+            Self::Suite => f.write_str("the suite's estimate"),
+            Self::Default => f.write_str("a default"),
+        }
+    }
+}
+
+/// The times of earlier runs, in seconds by step, newest last.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct History {
+    times: BTreeMap<StepId, Vec<f64>>,
+}
+
+impl History {
+    /// Notes that `step` took `seconds` in a run.
+    pub fn add(&mut self, step: StepId, seconds: f64) {
+        self.times.entry(step).or_default().push(seconds);
+    }
+
+    /// Whether nothing has been measured yet.
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    /// The median of what was measured.
+    pub fn expected(&self, step: &StepId) -> Option<Expected> {
+        let mut times = self.times.get(step)?.clone();
+        times.sort_by(f64::total_cmp);
+        let middle = times.len() / 2;
+        let seconds = if times.len() % 2 == 1 {
+            times[middle]
+        } else {
+            f64::midpoint(*times.get(middle.checked_sub(1)?)?, times[middle])
+        };
+        Some(Expected { seconds, source: Source::Measured(u32::try_from(times.len()).unwrap_or(u32::MAX)) })
+    }
+}
+
+/// What is expected of a step that nothing is known about, and its deadline: both in seconds.
+pub(super) fn defaults(kind: &StepKind) -> (f64, f64) {
+    match kind {
+        StepKind::Cluster => (14.0, 300.0),
+        StepKind::Node => (3.0, 300.0),
+        StepKind::Api => (8.0, 300.0),
+        StepKind::Dns => (4.0, 180.0),
+        StepKind::Compile { .. } => (10.0, 1200.0),
+        StepKind::Dependencies => (120.0, 1500.0),
+        StepKind::Image { .. } => (1.0, 1200.0),
+        StepKind::Load { .. } => (1.0, 300.0),
+        StepKind::Apply { .. } => (0.5, 60.0),
+        StepKind::Ready { .. } => (4.0, 240.0),
+        StepKind::Specs => (30.0, 900.0),
+    }
+}

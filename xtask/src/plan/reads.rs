@@ -1,0 +1,128 @@
+//! What an object reads of others: the reasons why one thing must be there before another.
+
+use serde_yaml::Value;
+
+use super::object::{Object, ObjectRef, get, list};
+
+/// What of an object is read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Read {
+    /// Another object must exist.
+    Object(ObjectRef),
+    /// A custom kind must be known, by API group and kind.
+    Kind(String, String),
+    /// A custom kind must be known, by API group and the plural that requests use.
+    Resource(String, String),
+    /// A container is made of this image.
+    Image(String),
+}
+
+/// Everything that this object reads.
+pub(super) fn reads(object: &Object) -> Vec<Read> {
+    let mut reads = Vec::new();
+    let me = &object.reference;
+    if !me.namespace.is_empty() {
+        reads.push(named("Namespace", "", &me.namespace));
+    }
+    reads.push(Read::Kind(object.api_group().to_owned(), me.kind.clone()));
+    if let Some(spec) = pod_spec(object) {
+        pod_reads(spec, &me.namespace, &mut reads);
+    }
+    for claim in list(&object.value, &["spec", "volumeClaimTemplates"]) {
+        class(claim, &mut reads);
+    }
+    match me.kind.as_str() {
+        "PersistentVolumeClaim" | "PersistentVolume" => class(&object.value, &mut reads),
+        "Role" | "ClusterRole" => rules(object, &mut reads),
+        "RoleBinding" | "ClusterRoleBinding" => binding(object, &mut reads),
+        _ => {}
+    }
+    reads.sort();
+    reads.dedup();
+    reads.retain(|read| *read != Read::Object(me.clone()));
+    reads
+}
+
+/// The specification of the pods that the object makes; none where it makes none.
+pub(super) fn pod_spec(object: &Object) -> Option<&Value> {
+    let path: &[&str] = match object.reference.kind.as_str() {
+        "Pod" => &["spec"],
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" | "Job" => {
+            &["spec", "template", "spec"]
+        }
+        "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec"],
+        _ => return None,
+    };
+    get(&object.value, path)
+}
+
+fn named(kind: &str, namespace: &str, name: &str) -> Read {
+    Read::Object(ObjectRef { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() })
+}
+
+fn pod_reads(spec: &Value, namespace: &str, reads: &mut Vec<Read>) {
+    let mut add = |kind: &str, namespace: &str, at: Option<&Value>| {
+        if let Some(name) = at.and_then(Value::as_str) {
+            reads.push(named(kind, namespace, name));
+        }
+    };
+    add("ServiceAccount", namespace, spec.get("serviceAccountName"));
+    add("PriorityClass", "", spec.get("priorityClassName"));
+    add("RuntimeClass", "", spec.get("runtimeClassName"));
+    for secret in list(spec, &["imagePullSecrets"]) {
+        add("Secret", namespace, secret.get("name"));
+    }
+    for volume in list(spec, &["volumes"]) {
+        add("Secret", namespace, get(volume, &["secret", "secretName"]));
+        add("ConfigMap", namespace, get(volume, &["configMap", "name"]));
+        add("PersistentVolumeClaim", namespace, get(volume, &["persistentVolumeClaim", "claimName"]));
+        for source in list(volume, &["projected", "sources"]) {
+            add("Secret", namespace, get(source, &["secret", "name"]));
+            add("ConfigMap", namespace, get(source, &["configMap", "name"]));
+        }
+    }
+    let containers = ["containers", "initContainers"].into_iter().flat_map(|key| list(spec, &[key]));
+    for container in containers.clone() {
+        for source in list(container, &["envFrom"]) {
+            add("Secret", namespace, get(source, &["secretRef", "name"]));
+            add("ConfigMap", namespace, get(source, &["configMapRef", "name"]));
+        }
+        for variable in list(container, &["env"]) {
+            add("Secret", namespace, get(variable, &["valueFrom", "secretKeyRef", "name"]));
+            add("ConfigMap", namespace, get(variable, &["valueFrom", "configMapKeyRef", "name"]));
+        }
+    }
+    for container in containers {
+        if let Some(image) = container.get("image").and_then(Value::as_str) {
+            reads.push(Read::Image(image.to_owned()));
+        }
+    }
+}
+
+fn class(claim: &Value, reads: &mut Vec<Read>) {
+    if let Some(class) = get(claim, &["spec", "storageClassName"]).and_then(Value::as_str)
+        && !class.is_empty()
+    {
+        reads.push(named("StorageClass", "", class));
+    }
+}
+
+/// Who is given a right to a custom kind is going to use it.
+fn rules(object: &Object, reads: &mut Vec<Read>) {
+    for rule in list(&object.value, &["rules"]) {
+        for group in list(rule, &["apiGroups"]).iter().filter_map(Value::as_str) {
+            for resource in list(rule, &["resources"]).iter().filter_map(Value::as_str) {
+                let plural = resource.split('/').next().unwrap_or_default();
+                reads.push(Read::Resource(group.to_owned(), plural.to_owned()));
+            }
+        }
+    }
+}
+
+fn binding(object: &Object, reads: &mut Vec<Read>) {
+    let kind = object.text(&["roleRef", "kind"]).unwrap_or_default();
+    let namespace = if kind == "Role" { object.reference.namespace.as_str() } else { "" };
+    if let Some(name) = object.text(&["roleRef", "name"]) {
+        reads.push(named(kind, namespace, name));
+    }
+}

@@ -1,0 +1,216 @@
+//! What a suite consists of: cluster, images, manifests, specs. Never in what order: that is the plan's.
+//!
+//! A suite is read from `manifests/suites/<name>.yaml`. All paths in it are relative to the workspace.
+
+mod validate;
+pub mod yaml;
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+
+use yaml::{Problem, Problems, Source, did_you_mean};
+
+/// The folder that suites are found in, relative to the workspace.
+pub const SUITES: &str = "manifests/suites";
+
+/// A cluster, what is put on it, and the specs that run against it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suite {
+    /// As on the command line; the file's name without its ending.
+    pub name: String,
+    /// The names that reports sum times up under, in the order a person would do them.
+    pub phases: Vec<String>,
+    /// The Kind cluster.
+    pub cluster: Cluster,
+    /// The Rust that is compiled; none where every image comes ready-made.
+    pub build: Option<Build>,
+    /// The images that are built and put on the node.
+    #[serde(default)]
+    pub images: Vec<Image>,
+    /// The manifests that are applied, in groups that are applied and waited for as one.
+    #[serde(default)]
+    pub manifests: Vec<Manifests>,
+    /// What runs once all of that is up.
+    pub specs: Option<Specs>,
+    /// What is known about single steps beforehand, by the step's id.
+    #[serde(default)]
+    pub steps: BTreeMap<String, StepHints>,
+    /// The text it was read from, so that later problems have a line too.
+    #[serde(skip)]
+    pub source: Source,
+}
+
+/// The Kind cluster of a suite.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// The name kind knows it under.
+    pub name: String,
+    /// kind's own configuration file.
+    pub config: Utf8PathBuf,
+    /// The piece of the set-up that the nodes run.
+    pub node: String,
+    /// Pieces of the set-up whose images the node has from the start.
+    #[serde(default)]
+    pub preload: Vec<String>,
+    /// The phase that its time counts for.
+    pub phase: String,
+}
+
+/// The one cargo invocation of a run, and what a build in containers has in common.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// The packages that are compiled together, the specs' own among them.
+    pub packages: Vec<String>,
+    /// The stage with the compiled dependencies that all images share where the build is in containers.
+    pub dependencies: Option<Dependencies>,
+}
+
+/// A Dockerfile's stage that is built before the images that share it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dependencies {
+    /// The file that has the stage.
+    pub dockerfile: Utf8PathBuf,
+    /// The stage's name.
+    pub target: String,
+}
+
+/// An image that is built here.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// Its name among the suite's images.
+    pub name: String,
+    /// How it is built.
+    pub dockerfile: Utf8PathBuf,
+    /// The folder that COPY reads from.
+    #[serde(default = "workspace")]
+    pub context: Utf8PathBuf,
+    /// What manifests call it.
+    pub reference: String,
+    /// The package whose binary, when it is built on the host, stands in for the Dockerfile's stage `build`.
+    pub package: Option<String>,
+    /// The phase that its time counts for.
+    pub phase: String,
+}
+
+fn workspace() -> Utf8PathBuf {
+    Utf8PathBuf::from(".")
+}
+
+/// Manifests that are applied together.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifests {
+    /// Its name among the suite's groups.
+    pub name: String,
+    /// The files, each of one or more documents.
+    pub files: Vec<Utf8PathBuf>,
+    /// Groups that must be ready first for reasons that the manifests do not show.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// The phase that its time counts for.
+    pub phase: String,
+}
+
+/// The specs of a suite.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Specs {
+    /// The package that holds them.
+    pub package: String,
+    /// The test target of that package.
+    pub binary: String,
+    /// The groups that must be ready before the first spec.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// The phase that their time counts for.
+    pub phase: String,
+}
+
+/// What is known about a step beforehand.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepHints {
+    /// How long it usually takes, in seconds; measured times of earlier runs come first.
+    pub expected_s: Option<f64>,
+    /// How long it may take at most, in seconds.
+    pub deadline_s: Option<f64>,
+}
+
+impl Suite {
+    /// Reads the suite of this name below `root`, the workspace's folder.
+    ///
+    /// # Errors
+    /// There is no such suite (the nearest one is named), it does not parse, or it contradicts itself: every
+    /// problem with file and line.
+    pub fn load(root: &Utf8Path, name: &str) -> Result<Self, Problems> {
+        let file = Utf8Path::new(SUITES).join(format!("{name}.yaml"));
+        if !root.join(&file).is_file() {
+            let known = Self::names(root);
+            let hint = did_you_mean(name, known.iter().map(String::as_str)).unwrap_or_else(|| {
+                if known.is_empty() {
+                    format!("{SUITES}/ has no suites")
+                } else {
+                    format!("there are: {}", known.join(", "))
+                }
+            });
+            return Err(Problem {
+                file,
+                line: 0,
+                column: 0,
+                message: format!("no suite of the name `{name}`"),
+                hint: Some(hint),
+            }
+            .into());
+        }
+        let suite = Self::parse(Source::read(root, &file)?)?;
+        if suite.name != name {
+            let message = format!("the suite calls itself `{}`, its file `{name}`", suite.name);
+            let hint = Some(format!("write `name: {name}`"));
+            return Err(suite.source.problem(&crate::at!["name"], message).hint(hint).into());
+        }
+        Ok(suite)
+    }
+
+    /// The suites below `root`, sorted.
+    pub fn names(root: &Utf8Path) -> Vec<String> {
+        let mut names: Vec<String> = root
+            .join(SUITES)
+            .read_dir_utf8()
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.path().extension() == Some("yaml"))
+            .filter_map(|entry| entry.path().file_stem().map(str::to_owned))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The suite in this text.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, with lines.
+    pub fn parse(source: Source) -> Result<Self, Problems> {
+        let mut suite: Self = source.parse()?;
+        suite.source = source;
+        validate::validate(&suite)?;
+        Ok(suite)
+    }
+
+    /// The image of this name.
+    pub fn image(&self, name: &str) -> Option<&Image> {
+        self.images.iter().find(|image| image.name == name)
+    }
+
+    /// The group of this name.
+    pub fn group(&self, name: &str) -> Option<&Manifests> {
+        self.manifests.iter().find(|group| group.name == name)
+    }
+}

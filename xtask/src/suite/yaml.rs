@@ -1,0 +1,324 @@
+//! Strict YAML: every problem has a file, a line, and the nearest right name.
+
+use std::fmt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_yaml::Location;
+
+/// One step of the way from a document's root to a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    /// The value of this key of a mapping.
+    Key(String),
+    /// The element of a sequence with this position, from 0.
+    Index(usize),
+}
+
+impl From<&str> for Segment {
+    fn from(key: &str) -> Self {
+        Self::Key(key.to_owned())
+    }
+}
+
+impl From<usize> for Segment {
+    fn from(index: usize) -> Self {
+        Self::Index(index)
+    }
+}
+
+/// `at!["images", 0, "name"]`: a way into a document.
+#[macro_export]
+macro_rules! at {
+    ($($segment:expr),* $(,)?) => { [$($crate::suite::yaml::Segment::from($segment)),*] };
+}
+
+/// A YAML text and the name that its problems are reported under.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Source {
+    /// As the user would type it: relative to the workspace.
+    pub file: Utf8PathBuf,
+    /// The whole text.
+    pub text: String,
+}
+
+/// One thing that is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, relative to the workspace.
+    pub file: Utf8PathBuf,
+    /// From 1; 0 where the problem is that of the file as a whole.
+    pub line: usize,
+    /// From 1; 0 as above.
+    pub column: usize,
+    /// What is wrong, and with which object.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        write!(f, ": {}", self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, " ({hint})")?;
+        }
+        Ok(())
+    }
+}
+
+/// All that is wrong with what was read, in the order of its lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// `Err` with everything that was collected, or `Ok` where nothing was.
+    pub fn into_result(mut self) -> Result<(), Self> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        self.0.sort_by(|a, b| (&a.file, a.line, a.column, &a.message).cmp(&(&b.file, b.line, b.column, &b.message)));
+        self.0.dedup();
+        Err(self)
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+impl Source {
+    /// A text under the name that its problems are reported with.
+    pub fn new(file: impl Into<Utf8PathBuf>, text: impl Into<String>) -> Self {
+        Self { file: file.into(), text: text.into() }
+    }
+
+    /// Reads `file`, a path relative to `root`.
+    ///
+    /// # Errors
+    /// The file cannot be read as UTF-8 text.
+    pub fn read(root: &Utf8Path, file: &Utf8Path) -> Result<Self, Problem> {
+        match std::fs::read_to_string(root.join(file)) {
+            Ok(text) => Ok(Self::new(file, text)),
+            Err(error) => Err(Problem {
+                file: file.to_owned(),
+                line: 0,
+                column: 0,
+                message: format!("cannot read it: {error}"),
+                hint: None,
+            }),
+        }
+    }
+
+    /// The text as a `T`; unknown and repeated keys are problems.
+    ///
+    /// # Errors
+    /// The first thing that the text and `T` disagree on, with its line.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        // A generic value refuses the repeated keys that a map would let pass.
+        serde_yaml::from_str::<serde_yaml::Value>(&self.text)
+            .and_then(|_| serde_yaml::from_str(&self.text))
+            .map_err(|error| self.syntax_problem(&error))
+    }
+
+    /// What serde says, under this file's name, with the nearest name where it lists the right ones.
+    pub fn syntax_problem(&self, error: &serde_yaml::Error) -> Problem {
+        let mut message = error.to_string();
+        if let Some(end) = message.find(" at line ") {
+            message.truncate(end);
+        }
+        let names = quoted(&message);
+        let hint = match names.split_first() {
+            Some((wrong, right)) if message.contains("unknown ") => did_you_mean(wrong, right.iter().copied()),
+            _ => None,
+        };
+        let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
+        Problem { file: self.file.clone(), line, column, message, hint }
+    }
+
+    /// A problem with the node at `path`, or with the nearest node above it that exists.
+    pub fn problem(&self, path: &[Segment], message: impl Into<String>) -> Problem {
+        self.problem_in(0, path, message)
+    }
+
+    /// As [`Source::problem`], in the `document`-th document of the text, from 0.
+    pub fn problem_in(&self, document: usize, path: &[Segment], message: impl Into<String>) -> Problem {
+        let at = (0..=path.len()).rev().find_map(|depth| locate(&self.text, document, &path[..depth]));
+        let (line, column) = at.map_or((0, 0), |at| (at.line(), at.column()));
+        Problem { file: self.file.clone(), line, column, message: message.into(), hint: None }
+    }
+}
+
+impl Problem {
+    /// With what to do about it.
+    pub fn hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint;
+        self
+    }
+}
+
+/// `did you mean …?`, where one of `right` is near enough to `wrong` to be meant.
+pub fn did_you_mean<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(wrong, right).map(|name| format!("did you mean `{name}`?"))
+}
+
+/// The one of `right` that was probably meant by `wrong`.
+pub fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (wrong.chars().count() / 3).max(2);
+    right
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// What stands between backticks, in order.
+fn quoted(message: &str) -> Vec<&str> {
+    message.split('`').skip(1).step_by(2).collect()
+}
+
+/// Where the node at `path` of the `document`-th document of `text` begins; none where there is no such node.
+///
+/// The parser tells positions only with its errors: so this walks to the node and refuses it.
+pub fn locate(text: &str, document: usize, path: &[Segment]) -> Option<Location> {
+    let document = serde_yaml::Deserializer::from_str(text).nth(document)?;
+    Seek(path).deserialize(document).err()?.location()
+}
+
+struct Seek<'p>(&'p [Segment]);
+
+impl<'de> DeserializeSeed<'de> for Seek<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if self.0.is_empty() { deserializer.deserialize_any(Refuse) } else { deserializer.deserialize_any(self) }
+    }
+}
+
+impl<'de> Visitor<'de> for Seek<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping or a sequence on the way")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<serde_yaml::Value>()? {
+            match self.0 {
+                [Segment::Key(wanted), rest @ ..] if key.as_str() == Some(wanted) => {
+                    map.next_value_seed(Seek(rest))?;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
+        let mut index = 0;
+        loop {
+            let found = match self.0 {
+                [Segment::Index(wanted), rest @ ..] if index == *wanted => {
+                    sequence.next_element_seed(Seek(rest))?.is_some()
+                }
+                _ => sequence.next_element::<IgnoredAny>()?.is_some(),
+            };
+            if !found {
+                return Ok(());
+            }
+            index += 1;
+        }
+    }
+}
+
+/// Takes no value at all: the error carries the position.
+struct Refuse;
+
+impl Visitor<'_> for Refuse {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nothing")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+# a comment
+name: one
+list:
+  - a: 1
+  - a: &anchor 2
+    b: {c: [x, yy]}
+---
+other: *anchor
+";
+
+    #[test]
+    fn every_node_is_found_where_it_stands() {
+        for (path, line, column) in [
+            (at![].to_vec(), 2, 1),
+            (at!["name"].to_vec(), 2, 7),
+            (at!["list"].to_vec(), 4, 3),
+            (at!["list", 0].to_vec(), 4, 5),
+            (at!["list", 1, "a"].to_vec(), 5, 8),
+            (at!["list", 1, "b", "c", 1].to_vec(), 6, 16),
+        ] {
+            let at = locate(TEXT, 0, &path).unwrap_or_else(|| panic!("{path:?} is not found"));
+            assert_eq!((at.line(), at.column()), (line, column), "{path:?}");
+        }
+        assert!(locate(TEXT, 0, &at!["list", 2]).is_none());
+        assert!(locate(TEXT, 0, &at!["nme"]).is_none());
+        assert!(locate(TEXT, 5, &at!["name"]).is_none());
+    }
+
+    #[test]
+    fn a_missing_node_is_reported_at_its_parent() {
+        let problem = Source::new("f.yaml", TEXT).problem(&at!["list", 1, "zz"], "no");
+        assert_eq!((problem.line, problem.column), (5, 5));
+        assert_eq!(problem.to_string(), "f.yaml:5:5: no");
+    }
+
+    #[test]
+    fn near_names_are_offered_and_far_ones_are_not() {
+        for (wrong, expected) in
+            [("gatewey", Some("gateway")), ("datastorag", Some("datastorage")), ("pg", None), ("zebra", None)]
+        {
+            assert_eq!(nearest(wrong, ["gateway", "datastorage", "postgres"]), expected);
+        }
+    }
+
+    #[test]
+    fn repeated_keys_are_refused_with_a_line() {
+        let source = Source::new("f.yaml", "a: 1\nb: 2\na: 3\n");
+        let problem = source.parse::<std::collections::BTreeMap<String, u8>>().unwrap_err();
+        assert!(problem.message.contains("duplicate"), "{problem}");
+        assert!(problem.line > 0, "{problem}");
+    }
+}

@@ -1,0 +1,231 @@
+//! PostgreSQL: whether it can be used, and what is done with it.
+//!
+//! One task, the [keeper](keep), brings the schema up to date whenever the server comes (back), and
+//! asks after it each second. Requests look at what it found, so that an outage costs the first of them
+//! a timeout and the others nothing.
+
+mod failure;
+mod insert;
+mod query;
+mod schema;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use jiff::civil::Date;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::{Connection, PgConnection, PgPool};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+
+pub use failure::Failure;
+pub use query::{Filter, Page, Stored};
+
+use crate::config::{self, millis, read_secret};
+
+/// How often the keeper asks, and how often it tries while there is no answer.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+const TRY_EVERY: Duration = Duration::from_millis(300);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A migration of a large table takes its time; another replica may be at it.
+const MIGRATE_TIMEOUT: Duration = Duration::from_secs(600);
+const PARTITIONS_EVERY: Duration = Duration::from_secs(3600);
+
+/// Whether PostgreSQL can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Up,
+    /// What the last attempt found.
+    Down(String),
+}
+
+impl State {
+    pub fn is_up(&self) -> bool {
+        *self == State::Up
+    }
+}
+
+/// The connections to PostgreSQL and what is known about it.
+pub struct Postgres {
+    config: config::Postgres,
+    pool: PgPool,
+    state: watch::Sender<State>,
+    trouble: Notify,
+    /// The first days of the months whose partitions are known to be there.
+    months: Mutex<BTreeSet<Date>>,
+}
+
+impl Postgres {
+    /// Connects to nothing yet: that is the [keeper's](keep) part.
+    ///
+    /// # Errors
+    /// When the password file cannot be read.
+    pub fn new(config: &config::Postgres) -> Result<Arc<Postgres>> {
+        let pool = PgPoolOptions::new()
+            .max_connections(config.max_connections)
+            .acquire_timeout(millis(config.write_timeout_ms))
+            .connect_lazy_with(options(config)?);
+        Ok(Arc::new(Postgres {
+            config: config.clone(),
+            pool,
+            state: watch::Sender::new(State::Down("not yet connected".to_owned())),
+            trouble: Notify::new(),
+            months: Mutex::default(),
+        }))
+    }
+
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.state.borrow().is_up()
+    }
+
+    /// Tells the keeper that PostgreSQL did not do its work. Until it has looked, PostgreSQL counts as down.
+    fn report(&self, reason: &str) {
+        self.set(State::Down(reason.to_owned()));
+        self.trouble.notify_one();
+    }
+
+    fn set(&self, new: State) {
+        self.state.send_if_modified(|state| {
+            let changed = state.is_up() != new.is_up();
+            if changed {
+                match &new {
+                    State::Up => tracing::info!("PostgreSQL can be used"),
+                    State::Down(reason) => tracing::warn!(reason, "PostgreSQL cannot be used, events go to the queue"),
+                }
+            }
+            *state = new;
+            changed
+        });
+    }
+
+    /// Lends a connection to `work` until `deadline`.
+    async fn with_connection<T>(
+        &self,
+        deadline: Instant,
+        work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> Result<T, Failure> {
+        let late = || Failure::Outage("PostgreSQL did not answer in time".to_owned());
+        let mut connection = timeout_at(deadline, self.pool.acquire()).await.map_err(|_| late())??;
+        let result = timeout_at(deadline, work(&mut connection)).await;
+        if !matches!(result, Ok(Ok(_) | Err(sqlx::Error::Database(_)))) {
+            // It may hang, or still owe the answer to what was given up.
+            connection.close_on_drop();
+        }
+        Ok(result.map_err(|_| late())??)
+    }
+
+    fn months(&self) -> std::sync::MutexGuard<'_, BTreeSet<Date>> {
+        // The set is never left half changed.
+        self.months.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connects, migrates, checks that a commit is durable, and makes partitions ahead of need.
+    async fn bring_up(&self) -> Result<PgConnection> {
+        let mut options = options(&self.config)?;
+        let place = format!("{} as {}", self.config.address, self.config.user);
+        let mut connection = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options))
+            .await
+            .with_context(|| format!("connecting to {place}: no answer within {CONNECT_TIMEOUT:?}"))?
+            .with_context(|| format!("connecting to {place}"))?;
+        let migrated = timeout(MIGRATE_TIMEOUT, schema::migrate(&mut connection)).await;
+        migrated.with_context(|| format!("migrating the schema: not done within {MIGRATE_TIMEOUT:?}"))??;
+        if schema::commits_are_lazy(&mut connection).await? {
+            options = options.options([("synchronous_commit", "on")]);
+        }
+        self.pool.set_connect_options(options);
+        self.months().clear();
+        self.make_partitions(&mut connection).await?;
+        Ok(connection)
+    }
+
+    async fn make_partitions(&self, connection: &mut PgConnection) -> Result<()> {
+        self.ensure_months(connection, schema::months_ahead(jiff::Timestamp::now()))
+            .await
+            .context("making partitions ahead of need")
+    }
+
+    async fn ensure_months(
+        &self,
+        connection: &mut PgConnection,
+        months: impl IntoIterator<Item = Date>,
+    ) -> sqlx::Result<()> {
+        for month in months {
+            if !self.months().contains(&month) {
+                schema::ensure_partition(connection, month).await?;
+                self.months().insert(month);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keeps PostgreSQL usable until `stop` turns true.
+pub async fn keep(postgres: Arc<Postgres>, mut stop: watch::Receiver<bool>) {
+    let mut link: Option<(PgConnection, Instant)> = None;
+    loop {
+        let usable = match link.take() {
+            None => postgres.bring_up().await.map(|connection| (connection, Instant::now())),
+            Some((connection, partitions_made)) => ask(&postgres, connection, partitions_made).await,
+        };
+        let pause = match usable {
+            Ok(usable) => {
+                link = Some(usable);
+                postgres.set(State::Up);
+                ASK_EVERY
+            }
+            Err(error) => {
+                postgres.set(State::Down(format!("{error:#}")));
+                TRY_EVERY
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // A reported trouble may come from the schema, so that it takes more than a ping.
+            () = postgres.trouble.notified() => link = None,
+            _ = stop.wait_for(|stop| *stop) => break,
+        }
+    }
+    // Idle connections say goodbye; one that hangs is not worth waiting for.
+    let _ = timeout(CONNECT_TIMEOUT, postgres.pool.close()).await;
+}
+
+async fn ask(
+    postgres: &Postgres,
+    mut connection: PgConnection,
+    partitions_made: Instant,
+) -> Result<(PgConnection, Instant)> {
+    let wait = millis(postgres.config.write_timeout_ms);
+    match timeout(wait, connection.ping()).await {
+        Err(_) => bail!("asking after PostgreSQL: no answer within {wait:?}"),
+        Ok(Err(error)) => return Err(error).context("asking after PostgreSQL"),
+        Ok(Ok(())) => {}
+    }
+    if partitions_made.elapsed() < PARTITIONS_EVERY {
+        return Ok((connection, partitions_made));
+    }
+    let made = timeout(millis(postgres.config.read_timeout_ms), postgres.make_partitions(&mut connection)).await;
+    made.context("making partitions ahead of need: no answer")??;
+    Ok((connection, Instant::now()))
+}
+
+fn options(config: &config::Postgres) -> Result<PgConnectOptions> {
+    let mut options = PgConnectOptions::new_without_pgpass()
+        .host(&config.address.host)
+        .port(config.address.port)
+        .database(&config.database)
+        .username(&config.user)
+        .ssl_mode(PgSslMode::Disable)
+        .application_name("datastorage")
+        // What nobody waits for any more shall not hold locks either.
+        .options([("statement_timeout", config.read_timeout_ms), ("lock_timeout", config.read_timeout_ms)]);
+    if let Some(file) = &config.password_file {
+        options = options.password(&read_secret(file)?);
+    }
+    Ok(options)
+}

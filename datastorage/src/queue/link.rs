@@ -1,0 +1,151 @@
+//! The connection to Redis: made when it is needed, checked for durability, dropped when it broke.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo,
+    RedisError,
+};
+use tokio::sync::{Mutex, watch};
+
+use crate::config::{self, millis, read_secret};
+
+/// Whether Redis can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Up {
+        /// Events in the queue.
+        length: u64,
+    },
+    /// What the last attempt found.
+    Down(String),
+}
+
+impl State {
+    pub fn is_up(&self) -> bool {
+        matches!(self, State::Up { .. })
+    }
+}
+
+pub(super) struct Link {
+    config: config::Redis,
+    shared: Mutex<Option<MultiplexedConnection>>,
+    state: watch::Sender<State>,
+}
+
+impl Link {
+    pub(super) fn new(config: &config::Redis) -> Link {
+        Link {
+            config: config.clone(),
+            shared: Mutex::default(),
+            state: watch::Sender::new(State::Down("not yet connected".to_owned())),
+        }
+    }
+
+    pub(super) fn state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    pub(super) fn set(&self, new: State) {
+        self.state.send_if_modified(|state| {
+            let changed = state.is_up() != new.is_up();
+            if changed {
+                match &new {
+                    State::Up { length } => tracing::info!(length, "Redis can be used"),
+                    State::Down(reason) => tracing::warn!(reason, "Redis cannot be used"),
+                }
+            }
+            *state = new;
+            changed
+        });
+    }
+
+    /// Runs a command on the connection that all requests share.
+    ///
+    /// # Errors
+    /// The [`RedisError`], or why there is no connection.
+    pub(super) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
+        let mut connection = {
+            let mut shared = self.shared.lock().await;
+            match &*shared {
+                Some(connection) => connection.clone(),
+                None => shared.insert(self.connect(millis(self.config.timeout_ms)).await?).clone(),
+            }
+        };
+        let result = command.query_async(&mut connection).await;
+        if result.as_ref().is_err_and(broken) {
+            *self.shared.lock().await = None;
+        }
+        Ok(result?)
+    }
+
+    /// A new connection whose commands may take as long as `wait`.
+    ///
+    /// # Errors
+    /// When Redis does not answer, or could lose what it has answered.
+    pub(super) async fn connect(&self, wait: Duration) -> Result<MultiplexedConnection> {
+        let mut login = RedisConnectionInfo::default();
+        if let Some(user) = &self.config.user {
+            login = login.set_username(user);
+        }
+        if let Some(file) = &self.config.password_file {
+            login = login.set_password(read_secret(file)?);
+        }
+        let address = &self.config.address;
+        let place = ConnectionAddr::Tcp(address.host.clone(), address.port).into_connection_info()?;
+        let options = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(millis(self.config.timeout_ms)))
+            .set_response_timeout(Some(wait));
+        let mut connection = Client::open(place.set_redis_settings(login))?
+            .get_multiplexed_async_connection_with_config(&options)
+            .await
+            .with_context(|| format!("connecting to Redis at {address}"))?;
+        check_durability(&mut connection).await.with_context(|| format!("Redis at {address}"))?;
+        Ok(connection)
+    }
+}
+
+/// Whether an error leaves the connection in doubt, or comes from a server that can no longer write.
+pub(super) fn broken(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_timeout()
+        || error.is_unrecoverable_error()
+        || matches!(error.code(), Some("READONLY" | "MASTERDOWN"))
+}
+
+/// An answer is a promise only if it comes after the append-only file is on disk, and if the server
+/// never throws the queue away to make room.
+async fn check_durability(connection: &mut MultiplexedConnection) -> Result<()> {
+    let mut setting = async |name: &str| -> redis::RedisResult<String> {
+        let (_, value): (String, String) = redis::cmd("CONFIG").arg("GET").arg(name).query_async(connection).await?;
+        Ok(value)
+    };
+    let settings = async {
+        Ok::<_, RedisError>((
+            setting("appendonly").await?,
+            setting("appendfsync").await?,
+            setting("maxmemory").await?,
+            setting("maxmemory-policy").await?,
+        ))
+    };
+    let (append, sync, memory, policy) = match settings.await {
+        Ok(settings) => settings,
+        Err(error) if broken(&error) => return Err(error).context("asking for its settings"),
+        Err(error) => {
+            // A managed server may not tell; then whoever runs it answers for it.
+            tracing::warn!(%error, "Redis does not tell whether it is durable (appendonly yes, appendfsync always)");
+            return Ok(());
+        }
+    };
+    if append != "yes" || sync != "always" {
+        bail!(
+            "may lose what it was given (appendonly {append}, appendfsync {sync}): set appendonly yes and appendfsync always"
+        );
+    }
+    if memory != "0" && policy.starts_with("allkeys") {
+        bail!("may evict the queue (maxmemory-policy {policy}): set maxmemory-policy noeviction");
+    }
+    Ok(())
+}

@@ -89,6 +89,8 @@ pub struct Build {
     /// Files that `RUN --mount=type=secret,id=…` sees, and no image keeps.
     pub secrets: Vec<(String, Utf8PathBuf)>,
     pub labels: Vec<(String, String)>,
+    /// The stage to stop at; none for the last.
+    pub target: Option<String>,
     pub deadline: Option<Duration>,
 }
 
@@ -253,6 +255,9 @@ impl Engine {
         }
         for (key, value) in &build.labels {
             cmd = cmd.arg("--label").arg(format!("{key}={value}"));
+        }
+        if let Some(target) = &build.target {
+            cmd = cmd.args(["--target", target]);
         }
         let job = Job::new(cmd.arg(&build.context)).log(log).cancel(cancel);
         job.deadline(build.deadline.unwrap_or(crate::process::DEFAULT_DEADLINE)).run()

@@ -42,6 +42,7 @@ pub struct Job<'a> {
     feeder: Option<Feeder<'a>>,
     user: Option<(u32, u32)>,
     foreground: bool,
+    inherit_output: bool,
 }
 
 /// How a child ended.
@@ -129,6 +130,7 @@ impl<'a> Job<'a> {
             feeder: None,
             user: None,
             foreground: false,
+            inherit_output: false,
         }
     }
 
@@ -180,6 +182,13 @@ impl<'a> Job<'a> {
     pub fn foreground(mut self) -> Self {
         self.foreground = true;
         self.command.stdin(Stdio::inherit());
+        self
+    }
+
+    /// Lets the child write to this process's own output. It is not kept then.
+    #[must_use]
+    pub fn inherit_output(mut self) -> Self {
+        self.inherit_output = true;
         self
     }
 
@@ -277,7 +286,7 @@ impl<'a> Job<'a> {
         }
         let sink = Sink::open(self.log.as_deref())?;
         let captured = if capture { Some(tempfile::tempfile().context("making a temporary file")?) } else { None };
-        if !self.foreground {
+        if !self.foreground && !self.inherit_output {
             let stdout = match &captured {
                 Some(file) => file.try_clone().context("sharing a temporary file")?,
                 None => sink.writer()?,

@@ -1,7 +1,18 @@
 //! The tasks of this workspace.
 
+pub mod build_mode;
+pub mod cluster;
 pub mod commands;
+pub mod drive;
+pub mod environment;
 pub mod events;
+pub mod evidence;
+pub mod exit;
+pub mod paths;
 pub mod plan;
+pub mod report;
 pub mod schedule;
+pub mod setup;
+pub mod site;
+pub mod steps;
 pub mod suite;

@@ -1,3 +1,11 @@
 //! The commands, one file each: its arguments, whose comments are its help, and what it does.
 
+pub mod ci;
+pub mod crds;
+pub mod down;
+pub mod e2e;
+pub mod gc;
 pub mod plan;
+pub mod setup;
+pub mod test;
+pub mod up;

@@ -1,0 +1,103 @@
+//! kind's configuration as it is used: host ports that are taken are replaced by free ones.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+
+use anyhow::{Context, Result, bail};
+use camino::Utf8Path;
+use serde_yaml::Value;
+
+/// A configuration, and the host port of each NodePort in it.
+#[derive(Clone, Debug)]
+pub struct Effective {
+    pub yaml: String,
+    pub ports: BTreeMap<u16, u16>,
+    /// Ports that were taken, with what replaces them.
+    pub replaced: Vec<(u16, u16)>,
+}
+
+/// Reads the configuration at `path` and replaces the host ports that are taken at this moment.
+///
+/// # Errors
+/// When it does not parse, maps a port to an address that others can reach, or no port is free.
+pub fn effective(root: &Utf8Path, path: &Utf8Path) -> Result<Effective> {
+    let text = std::fs::read_to_string(root.join(path)).with_context(|| format!("reading {path}"))?;
+    replace(&text, is_free).with_context(|| format!("reading {path}"))
+}
+
+fn replace(text: &str, is_free: impl Fn(IpAddr, u16) -> bool) -> Result<Effective> {
+    let mut config: Value = serde_yaml::from_str(text)?;
+    let mut ports = BTreeMap::new();
+    let mut replaced = Vec::new();
+    // Held until all are chosen, so that no two mappings get the same one.
+    let mut held = Vec::new();
+    let nodes = config.get_mut("nodes").and_then(Value::as_sequence_mut).into_iter().flatten();
+    for node in nodes {
+        let mappings = node.get_mut("extraPortMappings").and_then(Value::as_sequence_mut).into_iter().flatten();
+        for mapping in mappings {
+            let number = |key: &str| {
+                let value = mapping.get(key).and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
+                value.with_context(|| format!("a port mapping without a `{key}` from 1 to 65535"))
+            };
+            let (inside, wanted) = (number("containerPort")?, number("hostPort")?);
+            let address = mapping.get("listenAddress").and_then(Value::as_str).unwrap_or("0.0.0.0");
+            let address: IpAddr = address.parse().with_context(|| format!("the listenAddress {address:?}"))?;
+            if !address.is_loopback() {
+                bail!(
+                    "port {wanted} is mapped on {address}, where other machines reach it; write listenAddress: 127.0.0.1"
+                );
+            }
+            let port = if is_free(address, wanted) {
+                wanted
+            } else {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("finding a free port")?;
+                let port = listener.local_addr().context("finding a free port")?.port();
+                held.push(listener);
+                replaced.push((wanted, port));
+                port
+            };
+            mapping["hostPort"] = Value::from(port);
+            ports.insert(inside, port);
+        }
+    }
+    Ok(Effective { yaml: serde_yaml::to_string(&config)?, ports, replaced })
+}
+
+fn is_free(address: IpAddr, port: u16) -> bool {
+    TcpListener::bind((address, port)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = "
+nodes:
+  - role: control-plane
+    extraPortMappings:
+      - { containerPort: 30080, hostPort: 8080, listenAddress: 127.0.0.1 }
+      - { containerPort: 30090, hostPort: 9090, listenAddress: 127.0.0.1 }
+";
+
+    #[test]
+    fn a_port_that_is_taken_is_replaced_by_a_free_one() {
+        let config = replace(CONFIG, |_, port| port != 8080).unwrap();
+        let [(8080, other)] = config.replaced[..] else { panic!("{:?}", config.replaced) };
+        assert_ne!(other, 8080);
+        assert_eq!(config.ports, BTreeMap::from([(30080, other), (30090, 9090)]));
+        assert!(config.yaml.contains(&format!("hostPort: {other}")), "{}", config.yaml);
+    }
+
+    #[test]
+    fn a_port_is_taken_when_somebody_listens() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(!is_free(address.ip(), address.port()));
+    }
+
+    #[test]
+    fn a_port_that_other_machines_reach_is_refused() {
+        let error = replace(&CONFIG.replace("127.0.0.1", "0.0.0.0"), |_, _| true).unwrap_err();
+        assert!(error.to_string().contains("listenAddress: 127.0.0.1"), "{error}");
+    }
+}

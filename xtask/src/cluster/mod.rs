@@ -1,0 +1,171 @@
+//! The Kind cluster of a suite: its files, its ports, whether one that is there fits.
+
+mod config;
+mod node_image;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::engine::{Container, Engine};
+use e2e_support::kind::Kind;
+use e2e_support::kubectl::Kubectl;
+use e2e_support::{Job, kind};
+use serde::{Deserialize, Serialize};
+use xshell::Shell;
+
+pub use config::{Effective, effective};
+pub use node_image::{SUITE_LABEL, ensure as ensure_node_image};
+
+/// What specs and people need to know of a cluster: written beside its kubeconfig.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFile {
+    /// kind's name of the cluster.
+    pub cluster: String,
+    pub kubeconfig: Utf8PathBuf,
+    /// The context in the kubeconfig.
+    pub context: String,
+    /// The namespace that the services are in.
+    pub namespace: String,
+    /// The host's port on 127.0.0.1 of each NodePort.
+    pub ports: BTreeMap<u16, u16>,
+    /// What the node was made from: image and configuration, as one hash.
+    pub made_from: String,
+}
+
+/// Where the files of a suite's cluster are; one cluster per suite.
+#[derive(Clone, Debug)]
+pub struct Files {
+    pub dir: Utf8PathBuf,
+}
+
+impl Files {
+    /// Below `runs`, for the suite `suite`.
+    pub fn new(runs: &Utf8Path, suite: &str) -> Files {
+        Files { dir: runs.join(suite).join("cluster") }
+    }
+
+    pub fn kubeconfig(&self) -> Utf8PathBuf {
+        self.dir.join("kubeconfig")
+    }
+
+    /// The configuration as kind gets it, ports replaced.
+    pub fn config(&self) -> Utf8PathBuf {
+        self.dir.join("kind.yaml")
+    }
+
+    pub fn run_file(&self) -> Utf8PathBuf {
+        self.dir.join("run.json")
+    }
+
+    /// Reads the run file; `None` where there is none, or none that this version wrote.
+    pub fn read(&self) -> Option<RunFile> {
+        serde_json::from_slice(&std::fs::read(self.run_file()).ok()?).ok()
+    }
+
+    /// Writes the run file, whole or not at all.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn write(&self, run: &RunFile) -> Result<()> {
+        let path = self.run_file();
+        let new = path.with_extension("json.new");
+        let text = serde_json::to_string_pretty(run).context("writing a run file")?;
+        std::fs::write(&new, text + "\n").with_context(|| format!("writing {new}"))?;
+        std::fs::rename(&new, &path).with_context(|| format!("writing {path}"))
+    }
+
+    /// Forgets the cluster.
+    ///
+    /// # Errors
+    /// When the folder cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        match std::fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {}", self.dir))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What of a suite's cluster is there.
+#[derive(Debug)]
+pub enum Existing {
+    None,
+    /// It runs, answers, and was made from what it would be made from now.
+    Fits(Box<RunFile>),
+    /// It is ours, and has to go; with the reason.
+    Unfit(String),
+}
+
+/// Looks for the cluster `name` of the suite `suite`. `made_from` is what it would be made from now.
+///
+/// # Errors
+/// When a cluster of that name is there and is not ours, or the engine does not answer.
+pub fn existing(
+    engine: &Engine,
+    kubectl: &Utf8Path,
+    files: &Files,
+    suite: &str,
+    name: &str,
+    made_from: Option<&str>,
+) -> Result<Existing> {
+    let nodes = engine.containers(kind::CLUSTER_LABEL, Some(name))?;
+    let Some(node) = nodes.first() else { return Ok(Existing::None) };
+    if let Some(foreign) = nodes.iter().find(|node| !is_of(node, suite)) {
+        bail!(
+            "a cluster named {name} is there that no suite `{suite}` made (container {}, {}): \
+             delete it with `kind delete cluster --name {name}`, or give the suite's cluster another name",
+            foreign.name,
+            foreign.state
+        );
+    }
+    if node.state != "running" {
+        return Ok(Existing::Unfit(format!("its node {} is {}", node.name, node.state)));
+    }
+    let Some(run) = files.read() else {
+        return Ok(Existing::Unfit("there is no record of how it was made (a run that was killed?)".into()));
+    };
+    if made_from.is_some_and(|made_from| run.made_from != made_from) {
+        return Ok(Existing::Unfit("its node image or its configuration has changed".into()));
+    }
+    let kubectl = Kubectl::new(kubectl, &run.kubeconfig, &run.context);
+    let sh = Shell::new()?;
+    let ask = kubectl.cmd(&sh).args(["get", "--raw", "/readyz"]);
+    match Job::new(ask).deadline(Duration::from_secs(5)).read() {
+        Ok(_) => Ok(Existing::Fits(Box::new(run))),
+        Err(error) => {
+            let first = error.to_string().lines().next().unwrap_or_default().to_owned();
+            Ok(Existing::Unfit(format!("its API server does not answer ({first})")))
+        }
+    }
+}
+
+/// Whether a node container was made from the node image of the suite `suite`.
+pub fn is_of(node: &Container, suite: &str) -> bool {
+    node.labels.iter().any(|(key, value)| key == SUITE_LABEL && value == suite)
+}
+
+/// Deletes the cluster `name` and, where no other cluster is left, the network that kind made.
+///
+/// # Errors
+/// When the engine does not remove them.
+pub fn delete(engine: &Engine, kind: &Kind, name: &str, log: Option<&Utf8Path>) -> Result<()> {
+    kind.delete(name, log)?;
+    remove_network(engine)
+}
+
+/// Removes the network that kind made, where no cluster is left.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn remove_network(engine: &Engine) -> Result<()> {
+    if engine.containers(kind::CLUSTER_LABEL, None)?.is_empty() {
+        let sh = Shell::new()?;
+        // Refused where somebody's container still uses it; then it is not ours to remove.
+        let _ = Job::new(engine.cmd(&sh).args(["network", "rm", "kind"])).deadline(Duration::from_secs(20)).output()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! `ci`: what the project's CI runs, stage by stage.
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use e2e_support::{Cancel, Job};
+use xshell::{Shell, cmd};
+
+use crate::paths::Paths;
+
+/// How long one stage may take.
+const DEADLINE: Duration = Duration::from_secs(4500);
+
+/// Everything that CI checks: formatting, lints, tests, the checks of the suite, and the suite itself
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// One command of CI, as a person would type it.
+struct Stage {
+    title: &'static str,
+    words: &'static [&'static str],
+}
+
+const STAGES: [Stage; 5] = [
+    Stage { title: "format", words: &["fmt", "--all", "--check"] },
+    Stage {
+        title: "lints",
+        words: &["clippy", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"],
+    },
+    Stage { title: "generated files", words: &["xtask", "crds", "--check"] },
+    Stage { title: "tests", words: &["xtask", "test", "--yes"] },
+    Stage { title: "gateway on a cluster", words: &["xtask", "e2e", "gateway", "--yes"] },
+];
+
+/// What a stage counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+}
+
+/// Runs all stages, also after one has failed, and ends with `N passed, N failed`.
+///
+/// # Errors
+/// When a stage cannot be started.
+pub fn run(paths: &Paths, _: &Args, cancel: &Cancel) -> Result<ExitCode> {
+    let github = std::env::var("GITHUB_ACTIONS").is_ok_and(|value| value == "true");
+    let mut total = Counts::default();
+    let mut rows = Vec::new();
+    for stage in &STAGES {
+        if cancel.is_cancelled() {
+            break;
+        }
+        let line = format!("cargo {}", stage.words.join(" "));
+        println!("{}{}: {line}", if github { "::group::" } else { "\n=== " }, stage.title);
+        let started = Instant::now();
+        let (counts, error) = stage.run(paths, cancel)?;
+        if let Some(error) = &error {
+            println!("{} failed: {error:#}", stage.title);
+        }
+        if github {
+            println!("::endgroup::");
+        }
+        total.passed += counts.passed;
+        total.failed += counts.failed;
+        let verdict = if error.is_none() { "ok" } else { "FAILED" };
+        rows.push(format!("  {:<22} {verdict:<7} {:>6.1} s", stage.title, started.elapsed().as_secs_f64()));
+    }
+    println!("\n{}\n{} passed, {} failed", rows.join("\n"), total.passed, total.failed);
+    Ok(if total.failed == 0 && !cancel.is_cancelled() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Stage {
+    /// Runs it with its output passed on. A stage that counts nothing itself counts as one.
+    fn run(&self, paths: &Paths, cancel: &Cancel) -> Result<(Counts, Option<anyhow::Error>)> {
+        let sh = Shell::new()?;
+        sh.change_dir(&paths.root);
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        let words = self.words;
+        // Both streams in one, in the order in which they were written.
+        let merged = "exec \"$@\" 2>&1";
+        let mut counts = Counts::default();
+        let job = Job::new(cmd!(sh, "sh -c {merged} sh {cargo} {words...}")).deadline(DEADLINE).cancel(cancel);
+        let result = job.lines(|line| {
+            println!("{line}");
+            let found = counted(line);
+            counts.passed += found.passed;
+            counts.failed += found.failed;
+            ControlFlow::<()>::Continue(())
+        });
+        let error = result.err();
+        if error.is_some() {
+            counts.failed = counts.failed.max(1);
+        } else if counts == Counts::default() {
+            counts.passed = 1;
+        }
+        Ok((counts, error))
+    }
+}
+
+/// What a line of `cargo test` or of a run's summary counts.
+fn counted(line: &str) -> Counts {
+    let line = line.trim();
+    let counts = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")).map(|(_, counts)| counts);
+    let Some(counts) = counts.or_else(|| line.strip_prefix("specs: ")) else { return Counts::default() };
+    let number = |what: &str| {
+        counts.split([';', ',']).find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok()).unwrap_or(0)
+    };
+    Counts { passed: number("passed"), failed: number("failed") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_off_cargo_and_off_runs() {
+        for (line, passed, failed) in [
+            ("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s", 12, 0),
+            ("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured", 3, 2),
+            ("specs: 47 passed, 1 failed", 47, 1),
+            ("12 passed through here", 0, 0),
+        ] {
+            assert_eq!(counted(line), Counts { passed, failed }, "{line}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `e2e`: from nothing to every spec's answer.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use camino::Utf8PathBuf;
+use e2e_support::Cancel;
+use e2e_support::engine::Flavor;
+
+use crate::build_mode::Choice;
+use crate::drive::{Afterwards, drive};
+use crate::events::{Runs, history};
+use crate::exit;
+use crate::paths::Paths;
+use crate::plan::{Extent, Plan, Schedule};
+use crate::report::summary::summary;
+use crate::site;
+use crate::steps::SpecOptions;
+use crate::suite::Suite;
+
+/// Run a suite: set-up of the machine if something is missing, cluster, images, services, specs, report, clean-up
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The suite: a file in manifests/suites/ without its ending
+    pub suite: String,
+    /// Set the machine up without asking, if something is missing
+    #[arg(long)]
+    pub yes: bool,
+    /// Leave the cluster if something fails, and say how to look into it
+    #[arg(long)]
+    pub keep: bool,
+    /// Use the cluster of an earlier run if it fits, and leave it for the next
+    #[arg(long)]
+    pub reuse: bool,
+    /// The order that the steps are put in
+    #[arg(long, value_enum, default_value_t = Schedule::Dag)]
+    pub schedule: Schedule,
+    /// Where the Rust is compiled
+    #[arg(long, value_enum, default_value_t = Choice::Auto)]
+    pub build: Choice,
+    /// The container engine; podman before docker where none is named
+    #[arg(long, env = "E2E_ENGINE")]
+    pub engine: Option<Flavor>,
+    /// Only specs whose name has this in it
+    #[arg(long)]
+    pub filter: Option<String>,
+    /// How many specs run at a time
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// How often a failed spec is tried again; one that passes then is reported as flaky
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub retries: u32,
+    /// Stop the whole run after so many minutes
+    #[arg(long, default_value_t = 30, value_name = "MINUTES")]
+    pub timeout: u64,
+    /// Also write the JUnit report here
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<Utf8PathBuf>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When the run could not begin or its cluster could not be removed. What a run finds is its exit code.
+pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
+    let suite = Suite::load(&paths.root, &args.suite)?;
+    let runs = Runs::of(&paths.root);
+    let _lock = runs.lock(&suite.name, &format!("cargo xtask e2e {}", suite.name))?;
+    // Mistakes in the manifests are found before the machine is touched.
+    Plan::load(&paths.root, &suite, args.build.first())?;
+    time_limit(args.timeout, cancel);
+    let folder = runs.create(&suite.name)?;
+    let options = site::Options { engine: args.engine, build: args.build, yes: args.yes, reuse: args.reuse };
+    let name = suite.name.clone();
+    let mut site =
+        site::open(paths, suite, &options, folder.path().to_owned(), cancel, &mut |line| eprintln!("{line}"))?;
+    site.specs = SpecOptions { filter: args.filter.clone(), jobs: args.jobs, retries: args.retries, keep: args.keep };
+    let plan = Plan::load(&paths.root, &site.suite, site.build)?
+        .up_to(Extent::Specs)
+        .with_history(&history::load(&runs, &name, site.build, args.schedule))
+        .with_schedule(args.schedule);
+    let after = match (args.reuse, args.keep) {
+        (true, _) => Afterwards::Keep,
+        (false, true) => Afterwards::KeepFailed,
+        (false, false) => Afterwards::Delete,
+    };
+    let driven = drive(&site, &plan, &folder, after, cancel)?;
+    print!("{}", summary(&driven.timeline, Some(&folder)));
+    if driven.kept {
+        super::up::print_access(&site);
+    }
+    if let Some(to) = &args.junit {
+        std::fs::copy(folder.junit(), to).with_context(|| format!("writing the JUnit report to {to}"))?;
+    }
+    Ok(exit::of_result(driven.outcome.result))
+}
+
+/// Cancels the run when its time is over. The thread ends with the process.
+fn time_limit(minutes: u64, cancel: &Cancel) {
+    let cancel = cancel.clone();
+    std::thread::spawn(move || {
+        if !cancel.sleep(Duration::from_secs(minutes * 60)) {
+            cancel.cancel(format!("the run's --timeout of {minutes} min has passed"));
+        }
+    });
+}

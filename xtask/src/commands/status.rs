@@ -1,0 +1,147 @@
+//! `status`: what a run does now, or how the last one ended, from any terminal.
+
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use camino::Utf8Path;
+use console::Term;
+
+use crate::events::{Follower, Liveness, RunFolder, Runs, Timeline};
+use crate::report::frame::{Size, frame};
+use crate::report::live::{Painter, lasting};
+use crate::report::summary::summary;
+use crate::report::text::duration;
+use crate::suite::Suite;
+use crate::suite::yaml::did_you_mean;
+
+/// How often the events are looked at again.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Show what a run does now, or how the last one ended
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The suite; without it, the one that ran last
+    pub suite: Option<String>,
+    /// Stay, and show how it goes on, until the run ends
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// Shows the newest run of a suite of the workspace in `root`.
+///
+/// # Errors
+/// There is no such suite, or its events cannot be read.
+pub fn run(root: &Utf8Path, args: &Args) -> anyhow::Result<()> {
+    let Some(folder) = newest(root, args.suite.as_deref())? else {
+        println!("nothing has run yet: `cargo xtask e2e <suite>` does; there are: {}", Suite::names(root).join(", "));
+        return Ok(());
+    };
+    let mut follower = Follower::open(&folder.events())?;
+    if args.watch {
+        return watch(&folder, &mut follower);
+    }
+    let liveness = follower.liveness()?;
+    let timeline = Timeline::of(&follower.more()?);
+    if liveness == Liveness::Alive {
+        let size = Term::stdout().size_checked().map_or(120, |(_, width)| usize::from(width));
+        // All that wait are listed: nobody redraws this.
+        let picture = frame(&timeline, now_us(&timeline), Size { width: size, height: usize::MAX });
+        for line in picture {
+            println!("{line}");
+        }
+    } else {
+        print!("{}", ended(&timeline, &folder));
+    }
+    Ok(())
+}
+
+/// The newest run of this suite, or of the one that ran last.
+///
+/// # Errors
+/// Neither a suite nor runs of this name exist.
+pub(super) fn newest(root: &Utf8Path, suite: Option<&str>) -> anyhow::Result<Option<RunFolder>> {
+    let runs = Runs::of(root);
+    let Some(suite) = suite else {
+        return Ok(runs.suites().first().and_then(|suite| runs.latest(suite)));
+    };
+    let known = Suite::names(root);
+    let newest = runs.latest(suite);
+    if newest.is_none() && !known.iter().any(|name| name == suite) {
+        let near = did_you_mean(suite, known.iter().map(String::as_str));
+        bail!("no suite of the name `{suite}`: {}", near.unwrap_or_else(|| format!("there are: {}", known.join(", "))));
+    }
+    Ok(newest)
+}
+
+/// How a run ended that nobody writes any more.
+fn ended(timeline: &Timeline, folder: &RunFolder) -> String {
+    let mut out = String::new();
+    let Some(run) = &timeline.run else {
+        return format!("run {} died before its first event\n", folder.name());
+    };
+    let ago = since(&run.started_at).map_or_else(|_| String::new(), |us| format!(", {} ago", age(us)));
+    out.push_str(&format!("{} ({}), run {}{ago}\n\n", run.plan.suite, run.plan.schedule, run.run));
+    if timeline.result.is_none() {
+        let running = timeline.steps.iter().filter(|state| state.started_us.is_some() && !state.is_over());
+        let running: Vec<&str> = running.map(|state| state.step.id.as_str()).collect();
+        let during = if running.is_empty() { String::new() } else { format!(" during {}", running.join(", ")) };
+        out.push_str(&format!(
+            "It is dead: process {} ended{during} without finishing, {} after it began. `cargo xtask gc` removes what it left.\n\n",
+            run.pid,
+            duration(timeline.last_us),
+        ));
+    }
+    out + &summary(timeline, Some(folder))
+}
+
+fn watch(folder: &RunFolder, follower: &mut Follower) -> anyhow::Result<()> {
+    let mut timeline = Timeline::default();
+    let mut painter = Painter::new(Term::stdout());
+    let mut first = true;
+    loop {
+        // Asked first: what is written after this is read with the next look.
+        let liveness = follower.liveness()?;
+        let mut lines = Vec::new();
+        for event in follower.more()? {
+            timeline.apply(&event);
+            lines.extend(lasting(&event, &timeline, folder));
+        }
+        if liveness == Liveness::Gone {
+            painter.paint(&lines, &[]);
+            if first || timeline.result.is_none() {
+                print!("{}", ended(&timeline, folder));
+            }
+            return Ok(());
+        }
+        let picture = frame(&timeline, now_us(&timeline), painter.size());
+        painter.paint(&lines, &picture);
+        first = false;
+        thread::sleep(LOOK);
+    }
+}
+
+/// Microseconds since the run began, by this process's clock; never before the last event.
+fn now_us(timeline: &Timeline) -> u64 {
+    let since = timeline.run.as_ref().and_then(|run| since(&run.started_at).ok());
+    since.unwrap_or(0).max(timeline.last_us)
+}
+
+/// Microseconds since a time in RFC 3339.
+fn since(time: &str) -> anyhow::Result<u64> {
+    let then: jiff::Timestamp = time.parse().with_context(|| format!("`{time}` is no time"))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
+    let us = i64::try_from(now.as_micros()).context("the clock is beyond all years")? - then.as_microsecond();
+    Ok(u64::try_from(us).unwrap_or(0))
+}
+
+/// A time span in the one unit that fits.
+fn age(us: u64) -> String {
+    let seconds = us / 1_000_000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}

@@ -1,0 +1,86 @@
+//! `test`: all tests but those that need a cluster, with the real servers that they need.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use camino::Utf8PathBuf;
+use e2e_support::{Cancel, Job};
+use xshell::{Shell, cmd};
+
+use super::setup::consent;
+use crate::paths::Paths;
+use crate::setup::make::Workshop;
+use crate::setup::run::ensure;
+use crate::setup::survey::Wanted;
+
+/// How long all tests may take, compiling included.
+const DEADLINE: Duration = Duration::from_secs(3600);
+/// Debian's places for what it does not put on PATH.
+const POSTGRESQL: &str = "/usr/lib/postgresql";
+
+/// Run all tests but those that need a cluster; puts PostgreSQL, Redis, etcd and kube-apiserver in place first
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Set the machine up without asking, if something is missing
+    #[arg(long)]
+    pub yes: bool,
+    /// Handed on to `cargo test`: a filter, -p PACKAGE, -- --nocapture and so on
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When something is missing and cannot be put in place, or a test fails.
+pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
+    let mut packages = BTreeMap::new();
+    if find_postgresql().is_none() {
+        packages.insert("postgresql".to_owned(), "the tests' PostgreSQL".to_owned());
+    }
+    if which::which("redis-server").is_err() {
+        packages.insert("redis-server".to_owned(), "the tests' Redis".to_owned());
+    }
+    let wanted = Wanted {
+        engine: None,
+        any_engine: true,
+        pieces: BTreeSet::from(["kubernetes".to_owned(), "etcd".to_owned()]),
+        packages,
+    };
+    let workshop = ensure(paths, &wanted, consent(args.yes), cancel)?;
+    let sh = Shell::new()?;
+    sh.change_dir(&paths.root);
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let all: &[&str] =
+        if args.args.iter().any(|arg| arg == "-p" || arg.starts_with("--package")) { &[] } else { &["--workspace"] };
+    let words = &args.args;
+    let tests = cmd!(sh, "{cargo} test --locked {all...} {words...}").envs(servers(&workshop)?);
+    Job::new(tests).deadline(DEADLINE).cancel(cancel).inherit_output().run().context("running the tests")
+}
+
+/// Where the tests find the servers that they start.
+fn servers(workshop: &Workshop) -> Result<Vec<(String, String)>> {
+    let postgresql = find_postgresql().with_context(|| format!("no initdb on PATH or below {POSTGRESQL}"))?;
+    let redis = which::which("redis-server").context("no redis-server on PATH")?;
+    let mut env = vec![
+        ("E2E_KUBE_APISERVER".to_owned(), workshop.folder("kubernetes")?.join("bin/kube-apiserver").into_string()),
+        ("E2E_ETCD".to_owned(), workshop.folder("etcd")?.join("bin/etcd").into_string()),
+        ("E2E_POSTGRES_BIN".to_owned(), postgresql.into_string()),
+        ("E2E_REDIS_SERVER".to_owned(), redis.to_string_lossy().into_owned()),
+    ];
+    if let Some(engine) = &workshop.engine {
+        env.extend(engine.env().iter().cloned());
+    }
+    Ok(env)
+}
+
+/// The folder with initdb and postgres: that on PATH, else the newest of Debian's.
+fn find_postgresql() -> Option<Utf8PathBuf> {
+    if let Some(initdb) = which::which("initdb").ok().and_then(|path| Utf8PathBuf::try_from(path).ok()) {
+        return initdb.parent().map(camino::Utf8Path::to_owned);
+    }
+    let versions = camino::Utf8Path::new(POSTGRESQL).read_dir_utf8().ok()?.flatten();
+    let with_server = versions.map(|version| version.path().join("bin")).filter(|bin| bin.join("initdb").exists());
+    with_server.max_by_key(|bin| bin.parent().and_then(|version| version.file_name()?.parse::<u32>().ok()))
+}

@@ -1,0 +1,73 @@
+//! Carries a plan out on a site, and leaves its reports.
+
+use anyhow::{Context, Result};
+use e2e_support::Cancel;
+
+use crate::events::{Outcome, Recorder, RunFolder, RunInfo, Timeline, What, execute};
+use crate::evidence;
+use crate::plan::{Plan, Slots};
+use crate::report;
+use crate::steps::Site;
+
+/// What becomes of the cluster at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// It is deleted.
+    Delete,
+    /// It stays if a step or spec failed, for a look; else it is deleted.
+    KeepFailed,
+    /// It stays.
+    Keep,
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Driven {
+    pub outcome: Outcome,
+    pub timeline: Timeline,
+    /// Whether the cluster is still there.
+    pub kept: bool,
+}
+
+/// Runs every step of `plan`, collects evidence if one failed, cleans up and writes the reports.
+///
+/// # Errors
+/// When nothing could be run, or the cluster cannot be deleted. A step that fails is an outcome.
+pub fn drive(site: &Site, plan: &Plan, folder: &RunFolder, after: Afterwards, cancel: &Cancel) -> Result<Driven> {
+    let slots = Slots::for_cores(std::thread::available_parallelism().map_or(1, usize::from));
+    let info = RunInfo { command: std::env::args().skip(1).collect(), environment: site.environment.clone() };
+    let mut recorder = Recorder::start(folder.clone(), plan, slots, info, report::reporters(folder))?;
+    let outcome = execute(plan, slots, cancel, &mut recorder, |step, context| site.execute(step, context))?;
+    let failed = outcome.failed.is_some();
+    if failed && !cancel.is_cancelled() {
+        recorder.note("collecting logs and events");
+        evidence::collect(site, folder);
+    }
+    let kept = match after {
+        Afterwards::Keep => true,
+        Afterwards::KeepFailed => failed,
+        Afterwards::Delete => false,
+    };
+    // The deletion runs beside the writing of reports.
+    let (deleted, timeline) = std::thread::scope(|scope| {
+        let deleting = (!kept).then(|| {
+            scope.spawn(|| {
+                let log = folder.path().join("delete.log");
+                crate::cluster::delete(&site.engine, &site.kind, &site.suite.cluster.name, Some(&log))?;
+                site.files.remove()
+            })
+        });
+        recorder.record(What::RunFinished { result: outcome.result, reason: outcome.reason.clone() });
+        let timeline = recorder.close().and_then(|timeline| {
+            report::write(folder, &timeline)?;
+            Ok(timeline)
+        });
+        let deleted = deleting.map_or(Ok(()), |thread| {
+            thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that deletes the cluster died")))
+        });
+        (deleted, timeline)
+    });
+    deleted
+        .with_context(|| format!("deleting the cluster {}; `cargo xtask gc` tries again", site.suite.cluster.name))?;
+    Ok(Driven { outcome, timeline: timeline?, kept })
+}

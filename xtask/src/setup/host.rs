@@ -1,0 +1,79 @@
+//! What this machine is, as far as the set-up has to know.
+
+use anyhow::{Context, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// Facts about this machine that do not change while the program runs.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// `linux` or `macos`.
+    pub os: &'static str,
+    /// As Go and Debian call it: `amd64` or `arm64`.
+    pub arch: &'static str,
+    pub root: bool,
+    /// `ID` and `VERSION_CODENAME` of /etc/os-release.
+    pub release: Option<(String, String)>,
+    /// Whether the cgroup hierarchy is v1, or v1 beside v2.
+    pub cgroup_v1: bool,
+    /// The hard limit of open files, where there is one.
+    pub open_files: Option<u64>,
+    /// The hard limit of processes, where there is one.
+    pub processes: Option<u64>,
+}
+
+impl Host {
+    /// Looks.
+    pub fn look() -> Host {
+        let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let value = |key: &str| {
+            let line = os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+            Some(line.trim_matches('"').to_owned())
+        };
+        let limit = |resource| rustix::process::getrlimit(resource).maximum;
+        Host {
+            os: std::env::consts::OS,
+            arch: match std::env::consts::ARCH {
+                "x86_64" => "amd64",
+                "aarch64" => "arm64",
+                other => other,
+            },
+            root: rustix::process::getuid().is_root(),
+            release: value("ID").zip(value("VERSION_CODENAME")),
+            cgroup_v1: cfg!(target_os = "linux") && !Utf8Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+            open_files: limit(rustix::process::Resource::Nofile),
+            processes: limit(rustix::process::Resource::Nproc),
+        }
+    }
+
+    /// Whether recipes can build Debian images here, and if not, why.
+    pub fn can_build(&self) -> Result<(), String> {
+        if self.os != "linux" {
+            return Err(format!("stand-in images are built on Debian, and this is {}", self.os));
+        }
+        if !matches!(self.arch, "amd64" | "arm64") {
+            return Err(format!("there are no images for the architecture {}", self.arch));
+        }
+        if !super::packages::has_apt() {
+            return Err("stand-in images are built with Debian's tools, and this machine has no apt-get".into());
+        }
+        Ok(())
+    }
+
+    /// Whether packages can be installed here without more rights than there are.
+    pub fn can_install(&self) -> bool {
+        super::packages::has_apt() && (self.root || which::which("sudo").is_ok())
+    }
+}
+
+/// Free space, in MB, of the file system that `path`, or the nearest folder above it, lies on.
+///
+/// # Errors
+/// When the file system does not answer.
+pub fn free_mb(path: &Utf8Path) -> Result<u64> {
+    let mut at: Utf8PathBuf = path.to_owned();
+    while !at.exists() {
+        at = at.parent().context("no folder of the path exists")?.to_owned();
+    }
+    let stat = rustix::fs::statvfs(at.as_std_path()).with_context(|| format!("asking for the free space of {at}"))?;
+    Ok(stat.f_bavail * stat.f_frsize / 1_000_000)
+}

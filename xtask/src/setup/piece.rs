@@ -1,0 +1,163 @@
+//! Whether a piece is there: its key stands for everything that goes into it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::engine::Engine;
+use sha2::{Digest, Sha256};
+
+use super::catalog::{Catalog, Kind, Piece};
+
+/// The label of an image that was built here in place of a public one; its value is the key.
+pub const STAND_IN_LABEL: &str = "gateway-e2e.stand-in";
+
+/// How many characters of a key names carry.
+const SHORT: usize = 16;
+
+/// Whether a piece can be used as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is there, as published.
+    Public,
+    /// It is there, made here with the key that it would get now.
+    Made,
+    /// There is none, or one that was made of other things.
+    Missing,
+}
+
+/// The keys of all pieces, for the machine of this architecture.
+///
+/// # Errors
+/// When an input cannot be read.
+pub fn keys(root: &Utf8Path, catalog: &Catalog, arch: &str) -> Result<BTreeMap<String, String>> {
+    let mut keys = BTreeMap::new();
+    for piece in &catalog.pieces {
+        key(root, catalog, arch, piece, &mut keys)?;
+    }
+    Ok(keys)
+}
+
+fn key(
+    root: &Utf8Path,
+    catalog: &Catalog,
+    arch: &str,
+    piece: &Piece,
+    keys: &mut BTreeMap<String, String>,
+) -> Result<String> {
+    if let Some(key) = keys.get(&piece.name) {
+        return Ok(key.clone());
+    }
+    let mut hash = Sha256::new();
+    hash.update(format!("{}\0{arch}\0", piece.name));
+    for version in &piece.versions {
+        hash.update(format!("{version}={}\0", catalog.versions[version]));
+    }
+    hash.update(format!("{:?}\0", piece.replaces));
+    for need in &piece.needs {
+        let need = catalog.piece(need)?;
+        hash.update(format!("{}={}\0", need.name, key(root, catalog, arch, need, keys)?));
+    }
+    for input in std::iter::once(&piece.recipe).chain(&piece.inputs) {
+        hash_path(root, input, &mut hash).with_context(|| format!("reading the inputs of the piece {}", piece.name))?;
+    }
+    let key = hex(&hash.finalize());
+    keys.insert(piece.name.clone(), key.clone());
+    Ok(key)
+}
+
+/// Adds a file, or a folder with all below it, to `hash`: names, contents and whether executable.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub fn hash_path(root: &Utf8Path, path: &Utf8Path, hash: &mut Sha256) -> Result<()> {
+    let full = root.join(path);
+    let meta = full.symlink_metadata().with_context(|| format!("looking at {path}"))?;
+    if meta.is_dir() {
+        let mut names = Vec::new();
+        for entry in full.read_dir_utf8().with_context(|| format!("listing {path}"))? {
+            names.push(entry.with_context(|| format!("listing {path}"))?.file_name().to_owned());
+        }
+        names.sort();
+        for name in names {
+            hash_path(root, &path.join(name), hash)?;
+        }
+    } else if meta.is_symlink() {
+        let target = full.read_link_utf8().with_context(|| format!("reading the link {path}"))?;
+        hash.update(format!("{path}\0->{target}\0"));
+    } else {
+        use std::os::unix::fs::PermissionsExt as _;
+        let content = std::fs::read(&full).with_context(|| format!("reading {path}"))?;
+        hash.update(format!("{path}\0{}\0{}\0", meta.permissions().mode() & 0o100, content.len()));
+        hash.update(content);
+    }
+    Ok(())
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// Where the files of a piece with this key are once they are whole.
+pub fn folder(cache: &Utf8Path, piece: &Piece, key: &str) -> Utf8PathBuf {
+    cache.join("pieces").join(format!("{}-{}", piece.name, &key[..SHORT]))
+}
+
+/// Whether the piece is there.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn state(cache: &Utf8Path, engine: Option<&Engine>, piece: &Piece, key: &str) -> Result<State> {
+    match (piece.kind, &piece.replaces, engine) {
+        (Kind::Files, _, _) => Ok(if folder(cache, piece, key).is_dir() { State::Made } else { State::Missing }),
+        (Kind::Image, Some(reference), Some(engine)) => {
+            if engine.image(reference)?.is_none() {
+                return Ok(State::Missing);
+            }
+            let labels = engine.image_labels(reference)?;
+            Ok(match labels.iter().find(|(name, _)| name == STAND_IN_LABEL) {
+                None => State::Public,
+                Some((_, made_of)) if made_of == key => State::Made,
+                Some(_) => State::Missing,
+            })
+        }
+        (Kind::Image, ..) => Ok(State::Missing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(root: &Utf8Path) -> String {
+        let mut hash = Sha256::new();
+        hash_path(root, Utf8Path::new("in"), &mut hash).unwrap();
+        hex(&hash.finalize())
+    }
+
+    #[test]
+    fn content_name_and_mode_make_the_hash_and_nothing_else_does() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        std::fs::create_dir_all(root.join("in/deep")).unwrap();
+        std::fs::write(root.join("in/deep/file"), "one").unwrap();
+        let first = hash(root);
+        assert_eq!(first.len(), 64);
+        std::fs::write(root.join("in/deep/file"), "one").unwrap();
+        assert_eq!(hash(root), first, "the time of writing does not count");
+        std::fs::write(root.join("in/deep/file"), "two").unwrap();
+        assert_ne!(hash(root), first);
+        std::fs::write(root.join("in/deep/file"), "one").unwrap();
+        std::fs::set_permissions(root.join("in/deep/file"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_ne!(hash(root), first);
+        std::fs::set_permissions(root.join("in/deep/file"), std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::rename(root.join("in/deep/file"), root.join("in/deep/other")).unwrap();
+        assert_ne!(hash(root), first);
+    }
+}

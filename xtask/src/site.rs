@@ -1,0 +1,156 @@
+//! From a suite's name to everything that its steps work with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use camino::Utf8PathBuf;
+use e2e_support::Cancel;
+use e2e_support::engine::{Engine, Flavor};
+use e2e_support::kind::Kind;
+use sha2::{Digest, Sha256};
+
+use crate::build_mode;
+use crate::cluster::{self, Effective, Existing, Files};
+use crate::commands::setup::{consent, wanted};
+use crate::environment::environment;
+use crate::paths::Paths;
+use crate::plan::{BuildMode, Plan, StepKind};
+use crate::setup::make::{Workshop, lock as lock_file};
+use crate::setup::piece::hex;
+use crate::setup::run::ensure;
+use crate::steps::{Site, SpecOptions};
+use crate::suite::Suite;
+
+/// How a command came to a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub engine: Option<Flavor>,
+    pub build: build_mode::Choice,
+    /// `--yes`.
+    pub yes: bool,
+    /// Whether a cluster that is there and fits is used as it is.
+    pub reuse: bool,
+}
+
+/// Sets the machine up if need be, and makes ready what the steps of `suite` work with. A cluster
+/// that is in the way is deleted, and `say` is told why.
+///
+/// # Errors
+/// When the machine cannot be set up, or a cluster of that name is somebody else's.
+pub fn open(
+    paths: &Paths,
+    suite: Suite,
+    options: &Options,
+    run_dir: Utf8PathBuf,
+    cancel: &Cancel,
+    say: &mut dyn FnMut(&str),
+) -> Result<Site> {
+    let lock = paths.cache.join("locks").join(format!("cluster-{}", suite.cluster.name));
+    let lock = lock_file(&lock, Duration::ZERO, cancel)
+        .with_context(|| format!("the cluster {} is in use by another checkout", suite.cluster.name))?;
+    let (workshop, build) = set_up(paths, &suite, options, cancel)?;
+    let engine = workshop.engine.clone().context("the set-up found no engine")?;
+    modules_folder(&engine)?;
+    let kind = Kind::new(workshop.folder("kind")?.join("bin/kind"), engine.clone());
+    let kubectl = workshop.folder("kubectl")?.join("bin/kubectl");
+    let image_of = |name: &String| {
+        let piece = workshop.catalog.piece(name)?;
+        piece.replaces.clone().with_context(|| format!("the piece {name} is not an image"))
+    };
+    let preload = suite.cluster.preload.iter().map(image_of).collect::<Result<Vec<_>>>()?;
+    let node = image_of(&suite.cluster.node)?;
+    let node_image = cluster::ensure_node_image(&engine, &suite.name, &node, &preload, &paths.cache, cancel, say)?;
+    let made_from = made_from(paths, &suite, &node_image)?;
+    let files = Files::new(&paths.runs(), &suite.name);
+    let name = suite.cluster.name.clone();
+    let existing = cluster::existing(&engine, &kubectl, &files, &suite.name, &name, Some(&made_from))?;
+    let mut config = None;
+    match existing {
+        Existing::Fits(run) if options.reuse => {
+            let of_run = Effective { yaml: String::new(), ports: run.ports, replaced: Vec::new() };
+            config = Some(of_run);
+        }
+        Existing::None => {}
+        other => {
+            let why = if let Existing::Unfit(why) = other { why } else { "each run begins with a new one".into() };
+            say(&format!("replacing the cluster {name}: {why}"));
+            cluster::delete(&engine, &kind, &name, None)?;
+        }
+    }
+    let cluster_is_there = config.is_some();
+    let config = match config {
+        Some(config) => config,
+        None => {
+            files.remove()?;
+            cluster::effective(&paths.root, &suite.cluster.config)?
+        }
+    };
+    for (wanted, port) in &config.replaced {
+        say(&format!("port {wanted} is taken on this machine: {port} is used in its place"));
+    }
+    let namespace = namespace(paths, &suite)?;
+    Ok(Site {
+        environment: environment(&paths.root, &workshop),
+        _lock: Arc::new(lock),
+        paths: paths.clone(),
+        build,
+        engine,
+        kind,
+        kubectl,
+        node_image,
+        made_from,
+        config,
+        files,
+        namespace,
+        run_dir,
+        cluster_is_there,
+        specs: SpecOptions::default(),
+        suite,
+    })
+}
+
+/// Sets the machine up for the way of building that works on it.
+fn set_up(paths: &Paths, suite: &Suite, options: &Options, cancel: &Cancel) -> Result<(Workshop, BuildMode)> {
+    let mut mode = options.build.first();
+    loop {
+        let wanted = wanted(paths, suite, mode, options.engine)?;
+        let workshop = ensure(paths, &wanted, consent(options.yes), cancel)?;
+        let engine = workshop.engine.as_ref().context("the set-up found no engine")?;
+        let decided = options.build.decide(&paths.root, suite, engine, &paths.cache)?;
+        if decided == mode {
+            return Ok((workshop, mode));
+        }
+        mode = decided;
+    }
+}
+
+/// What a cluster is made from, as one hash: node image and configuration as written.
+fn made_from(paths: &Paths, suite: &Suite, node_image: &str) -> Result<String> {
+    let config = &suite.cluster.config;
+    let text = std::fs::read(paths.root.join(config)).with_context(|| format!("reading {config}"))?;
+    let mut hash = Sha256::new();
+    hash.update(format!("{node_image}\0"));
+    hash.update(text);
+    Ok(hex(&hash.finalize()))
+}
+
+/// The namespace of the suite's workloads: that of the first one.
+fn namespace(paths: &Paths, suite: &Suite) -> Result<String> {
+    let plan = Plan::load(&paths.root, suite, BuildMode::Host)?;
+    let first = plan.steps.iter().find_map(|step| match &step.kind {
+        StepKind::Ready { workload, .. } => Some(workload.namespace.clone()),
+        _ => None,
+    });
+    Ok(first.unwrap_or_else(|| "default".into()))
+}
+
+/// kind mounts the host's /lib/modules, and an engine refuses to mount what is not there; kernels
+/// without modules have no such folder.
+fn modules_folder(engine: &Engine) -> Result<()> {
+    let folder = camino::Utf8Path::new("/lib/modules");
+    if engine.is_remote() || folder.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("making {folder}, which kind mounts into its nodes"))
+}

@@ -1,0 +1,116 @@
+//! Compiling, building images, loading them.
+
+use anyhow::{Context, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::engine::{Build, Flavor};
+use e2e_support::{Job, load};
+use xshell::{Shell, cmd};
+
+use super::Running;
+use crate::plan::BuildMode;
+
+/// The stage of a Dockerfile that a folder of finished binaries replaces.
+pub(super) const BUILD_STAGE: &str = "build";
+
+impl Running<'_> {
+    /// One cargo invocation for all of the suite's Rust, so that what is shared is compiled once.
+    pub(super) fn compile(&self, packages: &[String]) -> Result<()> {
+        let sh = Shell::new()?;
+        sh.change_dir(&self.site.paths.root);
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        let mut cmd = cmd!(sh, "{cargo} build --locked --bins");
+        for package in packages {
+            cmd = cmd.args(["--package", package]);
+        }
+        Job::new(cmd).deadline(self.left()).log(self.log).cancel(self.cancel).run()?;
+        if self.site.build == BuildMode::Host {
+            for image in &self.site.suite.images {
+                if let Some(package) = &image.package {
+                    self.stage(package)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a binary where its image's build reads it: the layout of the stage that it replaces.
+    fn stage(&self, package: &str) -> Result<()> {
+        let from = self.site.binary(package);
+        let to = self.site.staged(package).join("out").join(package);
+        let doing = || format!("staging {from} as {to}");
+        std::fs::create_dir_all(to.parent().unwrap_or(&to)).with_context(doing)?;
+        if to.exists() {
+            std::fs::remove_file(&to).with_context(doing)?;
+        }
+        std::fs::hard_link(&from, &to).or_else(|_| std::fs::copy(&from, &to).map(drop)).with_context(doing)
+    }
+
+    /// The stage with the compiled dependencies, which all images share.
+    pub(super) fn dependencies(&self) -> Result<()> {
+        let stage = self.site.suite.build.as_ref().and_then(|build| build.dependencies.as_ref());
+        let stage = stage.context("the suite names no stage of dependencies")?;
+        let reference = format!("localhost/{}-dependencies:latest", self.site.suite.name);
+        let mut build = self.build(&stage.dockerfile, Utf8Path::new("."), &reference);
+        build.target = Some(stage.target.clone());
+        self.site.engine.build(&self.site.paths.root, &build, self.log, self.cancel)
+    }
+
+    /// Builds one image.
+    pub(super) fn image(&self, name: &str) -> Result<()> {
+        let image = self.site.suite.image(name).with_context(|| format!("the suite has no image {name}"))?;
+        let mut build = self.build(&image.dockerfile, &image.context, &image.reference);
+        if let (BuildMode::Host, Some(package)) = (self.site.build, &image.package) {
+            build.contexts.push((BUILD_STAGE.into(), self.site.staged(package)));
+        }
+        self.site
+            .engine
+            .build(&self.site.paths.root, &build, self.log, self.cancel)
+            .with_context(|| format!("building the image {} from {}", image.reference, image.dockerfile))
+    }
+
+    fn build(&self, dockerfile: &Utf8Path, context: &Utf8Path, reference: &str) -> Build {
+        let ca = std::env::var("SSL_CERT_FILE").ok().map(Utf8PathBuf::from).filter(|path| path.is_file());
+        let mut args = Vec::new();
+        // podman hands these in by itself.
+        if self.site.engine.flavor() == Flavor::Docker {
+            for name in ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"] {
+                args.extend(std::env::var(name).ok().map(|value| (name.to_owned(), value)));
+            }
+        }
+        Build {
+            dockerfile: dockerfile.to_owned(),
+            context: context.to_owned(),
+            reference: reference.to_owned(),
+            args,
+            secrets: ca.map(|path| ("ca".to_owned(), path)).into_iter().collect(),
+            deadline: Some(self.left()),
+            ..Build::default()
+        }
+    }
+
+    /// Brings one image into the node.
+    pub(super) fn load(&self, name: &str) -> Result<()> {
+        let site = self.site;
+        let image = site.suite.image(name).with_context(|| format!("the suite has no image {name}"))?;
+        let spool = site.paths.cache.join("oci").join(image.reference.replace(['/', ':'], "_"));
+        let _lock = crate::setup::make::lock(&spool.with_extension("lock"), self.left(), self.cancel)?;
+        let loaded = load::load(&site.engine, &site.node(), &image.reference, &spool, self.log, self.cancel)?;
+        self.context.add_bytes(loaded.moved_bytes);
+        self.progress(format!("{} bytes moved, {} were there", loaded.moved_bytes, loaded.kept_bytes));
+        Ok(())
+    }
+}
+
+impl super::Site {
+    /// The binary that cargo makes of a package's target of the same name.
+    pub fn binary(&self, name: &str) -> Utf8PathBuf {
+        let target =
+            std::env::var("CARGO_TARGET_DIR").map_or_else(|_| self.paths.root.join("target"), Utf8PathBuf::from);
+        target.join("debug").join(name)
+    }
+
+    /// The folder that replaces the stage `build` of a package's image.
+    fn staged(&self, package: &str) -> Utf8PathBuf {
+        self.run_dir.join("stage").join(package)
+    }
+}

@@ -1,0 +1,157 @@
+//! What each step of a plan really does. The order is the scheduler's; a step only does its own
+//! part and ends, within its deadline, well or with an error that says what was found.
+
+mod build;
+mod cluster;
+mod deploy;
+mod dns;
+mod dockerfile;
+mod rollout;
+mod specs;
+
+pub use dockerfile::bases;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::Cancel;
+use e2e_support::engine::Engine;
+use e2e_support::kind::Kind;
+use e2e_support::kubectl::Kubectl;
+
+use crate::cluster::{Effective, Files};
+use crate::events::StepContext;
+use crate::paths::Paths;
+use crate::plan::{BuildMode, Step, StepKind};
+use crate::suite::Suite;
+
+/// Everything that steps work with; made before the first one starts.
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub paths: Paths,
+    pub suite: Suite,
+    pub build: BuildMode,
+    pub engine: Engine,
+    pub kind: Kind,
+    /// The program kubectl.
+    pub kubectl: Utf8PathBuf,
+    /// The reference of the suite's node image.
+    pub node_image: String,
+    /// Node image and configuration, as one hash.
+    pub made_from: String,
+    pub config: Effective,
+    pub files: Files,
+    /// The namespace that the services are in.
+    pub namespace: String,
+    /// The folder of this run.
+    pub run_dir: Utf8PathBuf,
+    /// Whether the cluster is there already and stays as it is.
+    pub cluster_is_there: bool,
+    pub specs: SpecOptions,
+    /// What the run runs on.
+    pub environment: BTreeMap<String, String>,
+    /// Held as long as the site: nobody else touches the cluster.
+    pub(crate) _lock: Arc<File>,
+}
+
+/// How specs are run.
+#[derive(Clone, Debug, Default)]
+pub struct SpecOptions {
+    /// Only specs whose name has this in it.
+    pub filter: Option<String>,
+    /// How many run at a time.
+    pub jobs: Option<usize>,
+    /// How often a failed spec is tried again.
+    pub retries: u32,
+    /// Whether the namespaces of failed specs stay.
+    pub keep: bool,
+}
+
+/// One step that runs: what it is, until when, and whom it talks to.
+pub(crate) struct Running<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) step: &'a Step,
+    pub(crate) context: &'a StepContext<'a>,
+    pub(crate) end: Instant,
+    pub(crate) cancel: &'a Cancel,
+    pub(crate) log: &'a Utf8Path,
+}
+
+impl Site {
+    /// The container that is the cluster's node.
+    pub fn node(&self) -> String {
+        Kind::node(&self.suite.cluster.name)
+    }
+
+    /// kubectl for the suite's cluster.
+    pub fn kubectl(&self) -> Kubectl {
+        let context = Kind::context(&self.suite.cluster.name);
+        Kubectl::new(&self.kubectl, self.files.kubeconfig(), context)
+    }
+
+    /// Does one step.
+    ///
+    /// # Errors
+    /// What went wrong, with which object, and what was found.
+    pub fn execute(&self, step: &Step, context: &StepContext<'_>) -> Result<()> {
+        let end = Instant::now() + context.deadline();
+        let running = Running { site: self, step, context, end, cancel: context.cancel(), log: context.log() };
+        match &step.kind {
+            StepKind::Cluster => running.cluster(),
+            StepKind::Node => running.node(),
+            StepKind::Api => running.api(),
+            StepKind::Dns => running.dns(),
+            StepKind::Compile { packages } => running.compile(packages),
+            StepKind::Dependencies => running.dependencies(),
+            StepKind::Image { image } => running.image(image),
+            StepKind::Load { image } => running.load(image),
+            StepKind::Apply { manifests, .. } => running.apply(manifests),
+            StepKind::Ready { workload, .. } => running.ready(workload),
+            StepKind::Specs => running.specs(),
+        }
+    }
+}
+
+impl Running<'_> {
+    pub(crate) fn progress(&self, text: impl Into<String>) {
+        self.context.progress(text);
+    }
+
+    /// What is left of the step's time.
+    pub(crate) fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    /// Asks until the answer is `Ok`, pausing in between.
+    ///
+    /// # Errors
+    /// The last answer, when the step's time is over or the work is cancelled.
+    pub(crate) fn until<T>(&self, what: &str, pause: Duration, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+        loop {
+            let last = match ask() {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if self.cancel.sleep(pause) {
+                let reason = self.cancel.reason().unwrap_or("cancelled").to_owned();
+                return Err(last.context(format!("waiting for {what}, stopped: {reason}")));
+            }
+            if Instant::now() >= self.end {
+                return Err(last.context(format!("waiting for {what}: not so after {:.0} s", self.step.deadline_s)));
+            }
+        }
+    }
+}
+
+/// Writes a file, with its folder.
+pub(crate) fn write(path: &Utf8Path, text: impl AsRef<[u8]>) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("making the folder {folder}"))?;
+    }
+    std::fs::write(AsRef::<Path>::as_ref(path), text).with_context(|| format!("writing {path}"))
+}

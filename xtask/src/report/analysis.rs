@@ -1,0 +1,140 @@
+//! What a finished run tells about its time: where it went, and what it could not have been shorter than.
+
+use std::collections::HashMap;
+
+use crate::events::{StepState, Timeline};
+use crate::plan::{On, Origin, StepId};
+
+/// One step of the way that decided how long the run took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathStep {
+    /// Which step.
+    pub id: StepId,
+    /// When it began, in microseconds since the run began.
+    pub start_us: u64,
+    /// When the next step of the path could go on: its end, or where the next began beside it.
+    pub end_us: u64,
+    /// How long it could have run but had no slot.
+    pub waited_us: u64,
+}
+
+/// The steps that decided how long the run took, first to last: each is the need that the next one waited for longest.
+pub fn critical_path(timeline: &Timeline) -> Vec<PathStep> {
+    let ran = |state: &&StepState| state.started_us.is_some() && state.ended_us.is_some();
+    let Some(mut state) = timeline.steps.iter().filter(ran).max_by_key(|state| state.ended_us) else {
+        return Vec::new();
+    };
+    let mut end_us = state.ended_us.unwrap_or(0);
+    let mut path = Vec::new();
+    loop {
+        let start_us = state.started_us.unwrap_or(0);
+        let released = state.step.needs.iter().filter_map(|need| {
+            let other = timeline.step(&need.step)?;
+            let at = match need.on {
+                On::Start => other.started_us?,
+                On::Finish => other.ended_us?,
+            };
+            Some((at, other))
+        });
+        let last = released.max_by_key(|(at, _)| *at);
+        let ready_us = state.ready_us.unwrap_or_else(|| last.map_or(0, |(at, _)| at));
+        let waited_us = start_us.saturating_sub(ready_us);
+        path.push(PathStep { id: state.step.id.clone(), start_us, end_us, waited_us });
+        let Some((at, other)) = last else { break };
+        end_us = at;
+        state = other;
+    }
+    path.reverse();
+    path
+}
+
+/// The time of one of the suite's phases, in microseconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PhaseTime {
+    /// Its name.
+    pub name: String,
+    /// When its first step began; none where none did.
+    pub start_us: Option<u64>,
+    /// When its last step ended.
+    pub end_us: u64,
+    /// How long at least one of its steps ran.
+    pub busy_us: u64,
+    /// What its steps used of the CPU, in seconds; of a step that serves several phases, an equal share.
+    pub cpu_s: f64,
+}
+
+/// The times of the suite's phases, in its order.
+pub fn phases(timeline: &Timeline) -> Vec<PhaseTime> {
+    let names = timeline.run.as_ref().map_or(&[][..], |run| &run.plan.phases);
+    names.iter().map(|name| phase(timeline, name)).collect()
+}
+
+fn phase(timeline: &Timeline, name: &str) -> PhaseTime {
+    let mut time = PhaseTime { name: name.to_owned(), start_us: None, end_us: 0, busy_us: 0, cpu_s: 0.0 };
+    let mut spans = Vec::new();
+    for state in timeline.steps.iter().filter(|state| state.step.phases.iter().any(|phase| phase == name)) {
+        let Some(start) = state.started_us else { continue };
+        spans.push((start, state.ended_us.unwrap_or(timeline.last_us)));
+        time.cpu_s += state.usage.cpu_s / state.step.phases.len() as f64;
+    }
+    time.start_us = spans.iter().map(|(start, _)| *start).min();
+    time.end_us = spans.iter().map(|(_, end)| *end).max().unwrap_or(0);
+    time.busy_us = covered(spans);
+    time
+}
+
+/// How much of the time axis these spans cover together.
+fn covered(mut spans: Vec<(u64, u64)>) -> u64 {
+    spans.sort_unstable();
+    let mut covered = 0;
+    let mut until = 0;
+    for (start, end) in spans {
+        covered += end.saturating_sub(start.max(until));
+        until = until.max(end);
+    }
+    covered
+}
+
+/// What no order of the same steps could undercut on this machine, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LowerBound {
+    /// The longest way through the needs that the schedule did not add, by the steps' own times.
+    pub path_s: f64,
+    /// All CPU time, divided by the cores.
+    pub cpu_s: f64,
+}
+
+impl LowerBound {
+    /// The larger of the two.
+    pub fn seconds(self) -> f64 {
+        self.path_s.max(self.cpu_s)
+    }
+}
+
+/// The lower bound that follows from a run's own times.
+pub fn lower_bound(timeline: &Timeline) -> LowerBound {
+    let cores = timeline.run.as_ref().map_or(1, |run| run.cores.max(1));
+    let cpu_s: f64 = timeline.steps.iter().map(|state| state.usage.cpu_s).sum();
+    // Steps stand behind what they need, so one pass suffices.
+    let mut times: HashMap<&StepId, (u64, u64)> = HashMap::new();
+    for state in &timeline.steps {
+        let own_us = state.elapsed_us(timeline.last_us).unwrap_or(0);
+        let mut start_us = 0;
+        for need in state.step.needs.iter().filter(|need| need.origin != Origin::Schedule) {
+            let Some((start, end)) = times.get(&need.step) else { continue };
+            start_us = start_us.max(match need.on {
+                On::Start => *start,
+                On::Finish => *end,
+            });
+        }
+        times.insert(&state.step.id, (start_us, start_us + own_us));
+    }
+    let path_us = times.values().map(|(_, end)| *end).max().unwrap_or(0);
+    LowerBound { path_s: path_us as f64 / 1e6, cpu_s: cpu_s / cores as f64 }
+}
+
+/// When everything that is not the specs had ended, in microseconds; none where it never did.
+pub fn set_up_us(timeline: &Timeline) -> Option<u64> {
+    let set_up = timeline.steps.iter().filter(|state| state.step.kind != crate::plan::StepKind::Specs);
+    set_up.map(|state| state.started_us.and(state.ended_us)).try_fold(0, |last, end| Some(last.max(end?)))
+}

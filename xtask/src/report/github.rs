@@ -1,0 +1,128 @@
+//! GitHub Actions: lines, each step's log folded away, errors as annotations, a summary of the job.
+
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{Stderr, Write as _};
+
+use super::analysis;
+use super::lines::Lines;
+use super::text::{SpecCounts, duration};
+use crate::events::{Event, Reporter, RunFolder, SpecStatus, StepStatus, Timeline, What};
+use crate::plan::StepId;
+
+/// How much of a log is folded into the job's output, in bytes from its end; the whole is in the run's folder.
+const LOG_BYTES: usize = 200_000;
+
+/// Lines for a person, commands for GitHub Actions.
+#[derive(Debug)]
+pub struct Github {
+    lines: Lines<Stderr>,
+    folder: RunFolder,
+}
+
+impl Github {
+    /// For the run in `folder`.
+    pub fn new(folder: RunFolder) -> Self {
+        Self { lines: Lines::new(std::io::stderr(), folder.clone()), folder }
+    }
+
+    fn fold_log(&mut self, step: &StepId) {
+        let Ok(log) = fs::read(self.folder.step_log(step)) else { return };
+        if log.is_empty() {
+            return;
+        }
+        let text = String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_BYTES)..]);
+        self.lines.raw(&format!("::group::log of {step}\n{}\n::endgroup::\n", inert(&text)));
+    }
+}
+
+impl Reporter for Github {
+    fn event(&mut self, event: &Event, timeline: &Timeline) {
+        self.lines.event(event, timeline);
+        match &event.what {
+            What::StepFinished { step, .. } => self.fold_log(step),
+            What::StepFailed { step, error, .. } => {
+                self.fold_log(step);
+                self.lines.raw(&annotation(&format!("step {step} failed"), error));
+            }
+            What::SpecFailed { spec, error, .. } => self.lines.raw(&annotation(&format!("spec {spec} failed"), error)),
+            What::RunFinished { .. } => {
+                if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY") {
+                    let open = OpenOptions::new().append(true).create(true).open(&path);
+                    let written = open.and_then(|mut file| file.write_all(markdown(timeline).as_bytes()));
+                    if let Err(error) = written {
+                        self.lines.raw(&format!("cannot write the job's summary: {error}\n"));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self, timeline: &Timeline, now_us: u64) {
+        self.lines.tick(timeline, now_us);
+    }
+
+    fn wants_ticks(&self) -> bool {
+        true
+    }
+}
+
+/// An error that GitHub shows beside the job.
+fn annotation(title: &str, message: &str) -> String {
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    format!("::error title={}::{}\n", property(title), data(message))
+}
+
+/// Text of others that GitHub must not take for commands.
+fn inert(text: &str) -> String {
+    let lines = text
+        .lines()
+        .map(|line| if line.trim_start().starts_with("::") { format!("\u{200b}{line}") } else { line.to_owned() });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The summary of the job, in Markdown.
+pub fn markdown(timeline: &Timeline) -> String {
+    let mut out = String::new();
+    let suite = timeline.run.as_ref().map_or("", |run| run.plan.suite.as_str());
+    let result = timeline.result.as_ref().map_or("not finished", |(result, _)| result.name());
+    let _ = writeln!(out, "## {suite}: {result} in {}\n", duration(timeline.last_us));
+    if !timeline.specs.is_empty() {
+        let _ = writeln!(out, "{}\n", SpecCounts::of(timeline).sentence());
+    }
+    for state in &timeline.steps {
+        if let StepStatus::Failed(error) = &state.status {
+            let _ = writeln!(out, "**step {} failed**\n\n```\n{error}\n```\n", state.step.id);
+        }
+    }
+    for spec in &timeline.specs {
+        if let SpecStatus::Failed(error) = &spec.status {
+            let _ = writeln!(out, "**spec {} failed**\n\n```\n{error}\n```\n", spec.name);
+        }
+    }
+    out.push_str("| phase | from | to | busy |\n|---|--:|--:|--:|\n");
+    for phase in analysis::phases(timeline) {
+        let from = phase.start_us.map_or_else(|| "–".to_owned(), duration);
+        let to = phase.start_us.map_or_else(|| "–".to_owned(), |_| duration(phase.end_us));
+        let _ = writeln!(out, "| {} | {from} | {to} | {} |", phase.name, duration(phase.busy_us));
+    }
+    let path: Vec<String> = analysis::critical_path(timeline)
+        .iter()
+        .map(|step| format!("{} ({})", step.id, duration(step.end_us.saturating_sub(step.start_us))))
+        .collect();
+    let _ = writeln!(out, "\ncritical path: {}\n", path.join(" → "));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_escaped_and_those_of_others_defused() {
+        assert_eq!(annotation("a:b, c", "50%\nof it"), "::error title=a%3Ab%2C c::50%25%0Aof it\n");
+        assert_eq!(inert("one\n::set-env name=X::y\n"), "one\n\u{200b}::set-env name=X::y");
+    }
+}

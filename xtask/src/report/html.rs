@@ -1,0 +1,324 @@
+//! One self-contained page: a Gantt chart for each run on one time axis, the phases, the specs, the environment.
+//!
+//! It has no script: what is shown on hover lies in the page and is also reached by keyboard.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::analysis::{self, PathStep};
+use super::junit::escape;
+use super::text::{SpecCounts, duration, usage};
+use crate::events::{RunResult, SpecState, SpecStatus, StepState, StepStatus, Timeline};
+use crate::plan::{On, Origin};
+
+const STYLE: &str = include_str!("page.css");
+
+/// The page of these runs: one for a single run, several where schedules are compared.
+pub fn page(runs: &[Timeline]) -> String {
+    let title = title(runs);
+    let axis = Axis::of(runs);
+    let mut out = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{}</h1>\n",
+        escape(&title),
+        escape(&title),
+    );
+    legend(&mut out);
+    for run in runs {
+        gantt(&mut out, run, &axis);
+    }
+    phases(&mut out, runs);
+    for run in runs {
+        specs(&mut out, run);
+    }
+    environment(&mut out, runs);
+    out.push_str("</body>\n</html>\n");
+    out
+}
+
+fn title(runs: &[Timeline]) -> String {
+    let suites: BTreeSet<&str> = runs.iter().filter_map(|run| Some(run.run.as_ref()?.plan.suite.as_str())).collect();
+    let suites: Vec<&str> = suites.into_iter().collect();
+    match runs {
+        [only] => format!("{}: {}", suites.join(", "), verdict(only).0),
+        _ => format!("{}: {} runs", suites.join(", "), runs.len()),
+    }
+}
+
+/// How a run ended, and whether that is bad.
+fn verdict(run: &Timeline) -> (String, bool) {
+    match &run.result {
+        Some((result, _)) => (format!("{} in {}", result.name(), duration(run.last_us)), *result != RunResult::Passed),
+        None => (format!("not finished after {}", duration(run.last_us)), true),
+    }
+}
+
+/// The time axis that all charts share.
+struct Axis {
+    end_us: u64,
+    tick_us: u64,
+}
+
+impl Axis {
+    fn of(runs: &[Timeline]) -> Self {
+        let end_us = runs.iter().map(|run| run.last_us).max().unwrap_or(0).max(1);
+        let nice = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600];
+        let wanted = end_us.div_ceil(10);
+        let tick_us = nice.iter().map(|seconds| seconds * 1_000_000).find(|tick| *tick >= wanted);
+        Self { end_us, tick_us: tick_us.unwrap_or(wanted) }
+    }
+
+    fn percent(&self, us: u64) -> f64 {
+        100.0 * us as f64 / self.end_us as f64
+    }
+
+    fn write(&self, out: &mut String) {
+        out.push_str("<div class=\"row axis\"><span></span><div class=\"track\">");
+        for number in 0..=(self.end_us / self.tick_us) {
+            let us = number * self.tick_us;
+            let seconds = us / 1_000_000;
+            let text = if seconds >= 120 && seconds.is_multiple_of(60) {
+                format!("{} min", seconds / 60)
+            } else {
+                format!("{seconds} s")
+            };
+            let _ = write!(out, "<span style=\"left:{:.3}%\">{text}</span>", self.percent(us));
+        }
+        out.push_str("</div></div>\n");
+    }
+}
+
+fn legend(out: &mut String) {
+    out.push_str("<p class=\"legend\">");
+    for (style, text) in [
+        ("background:var(--cpu)", "computes"),
+        ("background:var(--disk)", "moves bytes"),
+        ("background:var(--waiting)", "waits"),
+        ("border-bottom:2px dotted var(--faint)", "had no slot"),
+        ("background:var(--critical);height:3px;vertical-align:.25em", "critical path"),
+        ("background:var(--bad)", "failed"),
+    ] {
+        let _ = write!(out, "<span><i style=\"{style}\"></i>{text}</span>");
+    }
+    out.push_str("</p>\n");
+}
+
+fn gantt(out: &mut String, run: &Timeline, axis: &Axis) {
+    let Some(started) = &run.run else { return };
+    let (verdict, bad) = verdict(run);
+    let class = if bad { "verdict bad" } else { "verdict" };
+    let _ = writeln!(
+        out,
+        "<h2>schedule {} <span class=\"{class}\">{}</span></h2>\n<p class=\"faint\">run {}, began {}, build {}, {} cores{}</p>",
+        started.plan.schedule,
+        escape(&verdict),
+        escape(&started.run),
+        escape(&started.started_at),
+        started.plan.build.name(),
+        started.cores,
+        sentence(run),
+    );
+    if let Some((result, reason)) = &run.result
+        && *result != RunResult::Passed
+        && !reason.is_empty()
+    {
+        let _ = writeln!(out, "<pre class=\"error\">{}</pre>", escape(reason));
+    }
+    let path = analysis::critical_path(run);
+    let _ = writeln!(out, "<div class=\"gantt\" style=\"--tick:{:.4}%\">", axis.percent(axis.tick_us));
+    axis.write(out);
+    let mut steps: Vec<&StepState> = run.steps.iter().collect();
+    // What never began stays at the end, in the plan's order.
+    steps.sort_by_key(|state| state.started_us.unwrap_or(u64::MAX));
+    for state in steps {
+        row(out, run, state, &path, axis);
+    }
+    out.push_str("</div>\n");
+}
+
+fn sentence(run: &Timeline) -> String {
+    let bound = analysis::lower_bound(run);
+    let mut text = String::new();
+    if let Some(us) = analysis::set_up_us(run) {
+        let _ = write!(text, "; set up after {}", duration(us));
+    }
+    if bound.seconds() > 0.0 {
+        let _ = write!(text, "; no order of these steps takes less than {:.1} s here", bound.seconds());
+    }
+    text
+}
+
+fn row(out: &mut String, run: &Timeline, state: &StepState, path: &[PathStep], axis: &Axis) {
+    let on_path = path.iter().find(|step| step.id == state.step.id);
+    let class = if on_path.is_some() { "row critical" } else { "row" };
+    let id = escape(state.step.id.as_str());
+    let _ = write!(out, "<div class=\"{class}\" tabindex=\"0\"><span class=\"label\">{id}</span><div class=\"track\">");
+    if let Some(start_us) = state.started_us {
+        let end_us = state.ended_us.unwrap_or(run.last_us);
+        let ready_us = state.ready_us.unwrap_or(start_us);
+        if start_us.saturating_sub(ready_us) >= 20_000 {
+            bar(out, "slot", ready_us, start_us, axis);
+        }
+        let kind = match state.status {
+            StepStatus::Failed(_) => "failed",
+            StepStatus::Cancelled(_) => "stopped",
+            _ => state.step.resource.name(),
+        };
+        bar(out, kind, start_us, end_us, axis);
+        if let Some(step) = on_path {
+            bar(out, "path", step.start_us, step.end_us, axis);
+        }
+        let elapsed = duration(end_us.saturating_sub(start_us));
+        // Beside the bar, on the side where there is room.
+        if axis.percent(end_us) < 90.0 {
+            let _ = write!(out, "<span class=\"after\" style=\"left:{:.3}%\">{elapsed}</span>", axis.percent(end_us));
+        } else {
+            let left = axis.percent(ready_us.min(start_us));
+            let _ = write!(out, "<span class=\"after left\" style=\"left:{left:.3}%\">{elapsed}</span>");
+        }
+    } else {
+        let why = match &state.status {
+            StepStatus::Skipped { reason, .. } => format!("skipped: {reason}"),
+            _ => "never began".to_owned(),
+        };
+        let _ = write!(out, "<span class=\"after\">{}</span>", escape(&why));
+    }
+    out.push_str("</div>");
+    tip(out, state);
+    out.push_str("</div>\n");
+}
+
+fn bar(out: &mut String, class: &str, start_us: u64, end_us: u64, axis: &Axis) {
+    let left = axis.percent(start_us);
+    let width = axis.percent(end_us.saturating_sub(start_us));
+    let _ = write!(out, "<div class=\"bar {class}\" style=\"left:{left:.3}%;width:{width:.3}%\"></div>");
+}
+
+fn tip(out: &mut String, state: &StepState) {
+    let mut rows: Vec<(&str, String)> = Vec::new();
+    if let (Some(start_us), Some(end_us)) = (state.started_us, state.ended_us) {
+        rows.push(("ran", format!("{} – {} ({})", duration(start_us), duration(end_us), duration(end_us - start_us))));
+        let waited_us = start_us.saturating_sub(state.ready_us.unwrap_or(start_us));
+        if waited_us >= 20_000 {
+            rows.push(("had no slot", format!("{} ({})", duration(waited_us), state.step.resource.name())));
+        }
+    }
+    rows.push(("expected", format!("{:.1} s, {}", state.step.expected.seconds, state.step.expected.source)));
+    let used = usage(&state.usage);
+    if !used.is_empty() {
+        rows.push(("used", used));
+    }
+    let needs = state.step.needs.iter().map(|need| {
+        let beside = if need.on == On::Start { " (begins beside it)" } else { "" };
+        let why = if need.origin == Origin::Schedule { "only the schedule" } else { need.why.as_str() };
+        format!("{}{beside}: {why}", need.step)
+    });
+    let needs: Vec<String> = needs.collect();
+    if !needs.is_empty() {
+        rows.push(("after", needs.join("; ")));
+    }
+    rows.push(("counts for", state.step.phases.join(", ")));
+    match &state.status {
+        StepStatus::Failed(error) | StepStatus::Cancelled(error) => rows.push(("error", error.clone())),
+        _ => {}
+    }
+    let _ = write!(out, "<div class=\"tip\"><strong>{}</strong><dl>", escape(&state.step.title));
+    for (term, text) in rows {
+        let _ = write!(out, "<dt>{term}</dt><dd>{}</dd>", escape(&text));
+    }
+    for (key, value) in &state.facts {
+        let _ = write!(out, "<dt>{}</dt><dd><code>{}</code></dd>", escape(key), escape(value));
+    }
+    out.push_str("</dl></div>");
+}
+
+fn phases(out: &mut String, runs: &[Timeline]) {
+    let times: Vec<Vec<analysis::PhaseTime>> = runs.iter().map(analysis::phases).collect();
+    let Some(names) = times.iter().max_by_key(|phases| phases.len()) else { return };
+    out.push_str("<h2>Phases</h2>\n<div class=\"scroll\"><table>\n<tr><th>phase</th>");
+    for run in runs {
+        let schedule = run.run.as_ref().map_or_else(String::new, |run| run.plan.schedule.to_string());
+        let lead = if runs.len() > 1 { format!("{schedule}: ") } else { String::new() };
+        let _ = write!(out, "<th>{lead}from</th><th>to</th><th>busy</th><th>CPU</th>");
+    }
+    out.push_str("</tr>\n");
+    for name in names.iter().map(|phase| &phase.name) {
+        let _ = write!(out, "<tr><td>{}</td>", escape(name));
+        for phases in &times {
+            let phase = phases.iter().find(|phase| phase.name == *name);
+            match phase.and_then(|phase| Some((phase, phase.start_us?))) {
+                Some((phase, start_us)) => {
+                    let _ = write!(
+                        out,
+                        "<td>{}</td><td>{}</td><td>{}</td><td>{:.1} s</td>",
+                        duration(start_us),
+                        duration(phase.end_us),
+                        duration(phase.busy_us),
+                        phase.cpu_s,
+                    );
+                }
+                None => out.push_str("<td>–</td><td></td><td></td><td></td>"),
+            }
+        }
+        out.push_str("</tr>\n");
+    }
+    out.push_str(
+        "</table></div>\n<p class=\"faint\">Phases overlap. <em>busy</em>: at least one of its steps ran. A step that \
+         serves several phases counts in each; its CPU time is shared out.</p>\n",
+    );
+}
+
+fn specs(out: &mut String, run: &Timeline) {
+    if run.specs.is_empty() {
+        return;
+    }
+    let counts = SpecCounts::of(run);
+    let open = if counts.failed > 0 { " open" } else { "" };
+    let _ = writeln!(
+        out,
+        "<h2>Specs</h2>\n<details{open}><summary>{}</summary>\n<div class=\"scroll\"><table class=\"words\">\n\
+         <tr><th>spec</th><th>result</th><th>began</th><th>time</th></tr>",
+        counts.sentence()
+    );
+    let mut specs: Vec<&SpecState> = run.specs.iter().collect();
+    specs.sort_by_key(|spec| (!matches!(spec.status, SpecStatus::Failed(_)), spec.started_us, &spec.name));
+    for spec in specs {
+        let (class, result) = match &spec.status {
+            SpecStatus::Passed if spec.is_flaky() => ("error", format!("flaky: passed in attempt {}", spec.attempts)),
+            SpecStatus::Passed => ("", "passed".to_owned()),
+            SpecStatus::Failed(error) => ("error", format!("failed: {error}")),
+            SpecStatus::Ignored => ("faint", "ignored".to_owned()),
+            SpecStatus::Listed => ("faint", "not run".to_owned()),
+            SpecStatus::Running => ("error", "the run ended while it ran".to_owned()),
+        };
+        let began = spec.started_us.map(duration).unwrap_or_default();
+        let time = spec.elapsed_us(run.last_us).map(duration).unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "<tr><td><code>{}</code></td><td class=\"{class}\">{}</td><td>{began}</td><td>{time}</td></tr>",
+            escape(&spec.name),
+            escape(&result),
+        );
+    }
+    out.push_str("</table></div></details>\n");
+}
+
+/// What all runs share is said once; what differs, for each.
+fn environment(out: &mut String, runs: &[Timeline]) {
+    let mut rows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for run in runs.iter().filter_map(|run| run.run.as_ref()) {
+        for (key, value) in &run.environment {
+            rows.entry(key).or_default().insert(value);
+        }
+    }
+    if rows.is_empty() {
+        return;
+    }
+    out.push_str("<h2>Environment</h2>\n<div class=\"scroll\"><table class=\"words\">\n");
+    for (key, values) in rows {
+        let values: Vec<String> = values.into_iter().map(escape).collect();
+        let _ = writeln!(out, "<tr><td class=\"faint\">{}</td><td>{}</td></tr>", escape(key), values.join("<br>"));
+    }
+    out.push_str("</table></div>\n");
+}

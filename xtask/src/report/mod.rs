@@ -1,0 +1,46 @@
+//! What people and programs are shown of a run. Every report follows from its events alone.
+
+pub mod analysis;
+pub mod frame;
+pub mod github;
+pub mod html;
+pub mod junit;
+pub mod lines;
+pub mod live;
+pub mod summary;
+pub mod text;
+pub mod trace;
+
+use std::fs;
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+
+use crate::events::{Reporter, RunFolder, Timeline};
+
+/// The reporters for this process: a live picture on a terminal, else lines, folded where GitHub Actions reads them.
+pub fn reporters(folder: &RunFolder) -> Vec<Box<dyn Reporter>> {
+    if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+        return vec![Box::new(github::Github::new(folder.clone()))];
+    }
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if std::io::stderr().is_terminal() && std::env::var_os("CI").is_none() && !dumb {
+        return vec![Box::new(live::Live::new(folder.clone()))];
+    }
+    vec![Box::new(lines::Lines::new(std::io::stderr(), folder.clone()))]
+}
+
+/// Writes the reports that are made at the end beside the run's events: page, trace, JUnit.
+///
+/// # Errors
+/// One of them cannot be written.
+pub fn write(folder: &RunFolder, timeline: &Timeline) -> anyhow::Result<()> {
+    for (path, text) in [
+        (folder.html(), html::page(std::slice::from_ref(timeline))),
+        (folder.trace(), trace::trace(timeline)),
+        (folder.junit(), junit::junit(timeline)),
+    ] {
+        fs::write(&path, text).with_context(|| format!("writing {path}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! The last lines of a run: what came of it, and where its time went.
+
+use std::fmt::Write as _;
+
+use super::analysis;
+use super::text::{SpecCounts, duration, usage};
+use crate::events::{RunFolder, SpecStatus, StepStatus, Timeline};
+
+/// The summary of a run that is over, for a terminal, without colours; ends with a line break.
+pub fn summary(timeline: &Timeline, folder: Option<&RunFolder>) -> String {
+    let mut out = String::new();
+    failures(&mut out, timeline, folder);
+    phases(&mut out, timeline);
+    path(&mut out, timeline);
+    let bound = analysis::lower_bound(timeline);
+    let end_us = timeline.steps.iter().filter_map(|state| state.ended_us).max().unwrap_or(timeline.last_us);
+    if bound.seconds() > 0.0 {
+        let _ = writeln!(
+            out,
+            "\nNo order of these steps takes less than {:.1} s here (longest way {:.1} s, CPU time over cores {:.1} s); this one took {}.",
+            bound.seconds(),
+            bound.path_s,
+            bound.cpu_s,
+            duration(end_us),
+        );
+    }
+    let flaky: Vec<&str> =
+        timeline.specs.iter().filter(|spec| spec.is_flaky()).map(|spec| spec.name.as_str()).collect();
+    if !flaky.is_empty() {
+        let _ = writeln!(out, "flaky: {}", flaky.join(", "));
+    }
+    let mut last = String::from("\n");
+    if !timeline.specs.is_empty() {
+        let _ = write!(last, "{}; ", SpecCounts::of(timeline).sentence());
+    }
+    match &timeline.result {
+        Some((result, _)) => {
+            let _ = write!(last, "{} in {}", result.name(), duration(timeline.last_us));
+        }
+        None => {
+            let _ = write!(last, "not finished after {}", duration(timeline.last_us));
+        }
+    }
+    out.push_str(&last);
+    if let Some(folder) = folder {
+        let _ = write!(out, "; everything is in {}", folder.path());
+    }
+    out.push('\n');
+    out
+}
+
+fn failures(out: &mut String, timeline: &Timeline, folder: Option<&RunFolder>) {
+    for state in &timeline.steps {
+        if let StepStatus::Failed(error) = &state.status {
+            let _ = writeln!(out, "step {} failed: {error}", state.step.id);
+            if let Some(folder) = folder {
+                let _ = writeln!(out, "    its log: {}", folder.step_log(&state.step.id));
+            }
+        }
+    }
+    for spec in &timeline.specs {
+        if let SpecStatus::Failed(error) = &spec.status {
+            let _ = writeln!(out, "spec {} failed: {error}", spec.name);
+        }
+    }
+    if !out.is_empty() {
+        out.push('\n');
+    }
+}
+
+fn phases(out: &mut String, timeline: &Timeline) {
+    let phases = analysis::phases(timeline);
+    let width = phases.iter().map(|phase| phase.name.chars().count()).max().unwrap_or(0).max(5);
+    let _ = writeln!(out, "{:width$}  {:>11}  {:>11}  {:>11}  {:>9}", "phase", "from", "to", "busy", "CPU");
+    for phase in &phases {
+        let Some(start_us) = phase.start_us else {
+            let _ = writeln!(out, "{:width$}  {:>11}", phase.name, "–");
+            continue;
+        };
+        let _ = writeln!(
+            out,
+            "{:width$}  {:>11}  {:>11}  {:>11}  {:>7.1} s",
+            phase.name,
+            duration(start_us),
+            duration(phase.end_us),
+            duration(phase.busy_us),
+            phase.cpu_s,
+        );
+    }
+}
+
+fn path(out: &mut String, timeline: &Timeline) {
+    let path = analysis::critical_path(timeline);
+    if path.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\ncritical path:");
+    let width = path.iter().map(|step| step.id.as_str().chars().count()).max().unwrap_or(0);
+    for step in &path {
+        let used = timeline.step(&step.id).map(|state| usage(&state.usage)).unwrap_or_default();
+        let waited = if step.waited_us >= 50_000 {
+            format!("had waited {} for a slot", duration(step.waited_us))
+        } else {
+            String::new()
+        };
+        let notes: Vec<String> = [used, waited].into_iter().filter(|note| !note.is_empty()).collect();
+        let line = format!(
+            "  {:width$}  {:>11}  from {:>11}  {}",
+            step.id.as_str(),
+            duration(step.end_us.saturating_sub(step.start_us)),
+            duration(step.start_us),
+            notes.join(", "),
+        );
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+}

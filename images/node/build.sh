@@ -5,7 +5,12 @@ source images/lib.sh
 mkdir -p "$E2E_WORK/pause"
 (cd images/node/pause && GO111MODULE=off go_linux build -trimpath -ldflags '-s -w' -o "$E2E_WORK/pause/pause" main.go)
 
-engine_build images/node \
+# With the right to mount, the control plane's images are unpacked here instead of in every new cluster. (Docker's
+# builder has no such option.)
+rights=()
+if "$E2E_ENGINE" --version | grep -qi podman; then rights=(--cap-add CAP_SYS_ADMIN); fi
+
+engine_build images/node ${rights[@]+"${rights[@]}"} \
   --build-arg "BASE=$E2E_NEED_BASE" \
   --build-context "kubernetes=$E2E_NEED_KUBERNETES/bin" \
   --build-context "etcd=$E2E_NEED_ETCD/bin" \

@@ -4,6 +4,7 @@
 set -euo pipefail
 arch=$(dpkg --print-architecture)
 layout=/pack
+store=/var/lib/containerd
 blobs=$layout/blobs/sha256
 mkdir -p "$blobs"
 manifests=()
@@ -51,7 +52,7 @@ mkdir -p "$root"/{usr/sbin,usr/bin,usr/local/bin,usr/lib,run,tmp,etc} && for d i
 if [ -e /lib64 ]; then mkdir -p "$root/usr/lib64" && ln -s usr/lib64 "$root/lib64"; fi
 programs=(/usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi /bin/dash)
 cp /usr/sbin/xtables-{legacy,nft}-multi "$root/usr/sbin/" && cp /bin/dash "$root/usr/bin/sh"
-extensions=$(dpkg -L iptables | grep -m1 "/xtables/libxt_tcp.so$")
+extensions=$(dpkg -L iptables | grep '/xtables/libxt_tcp.so$')
 extensions=${extensions%/*}
 [ -d "$extensions" ] && [ -n "$extensions" ] || { echo "no extensions of iptables" >&2; exit 1; }
 mkdir -p "$root$extensions" && cp -a "$extensions"/. "$root$extensions/"
@@ -78,15 +79,45 @@ image "registry.k8s.io/kube-proxy:$version" '["/usr/local/bin/kube-proxy"]' "$ro
 printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
 (IFS=,; printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[%s]}' "${manifests[*]}") >"$layout/index.json"
 
+
+# Unpacking needs a filesystem to overlay and the right to mount; where the build has neither, the node unpacks an
+# image at its first use.
+if mkdir -p "$store/probe"/{lower,upper,work,merged} &&
+  mount -t overlay -o "lowerdir=$store/probe/lower,upperdir=$store/probe/upper,workdir=$store/probe/work" none "$store/probe/merged" 2>/dev/null; then
+  umount "$store/probe/merged"
+  unpack=()
+else
+  echo 'images stay packed in this build' >&2
+  unpack=(--no-unpack)
+fi
+rm -rf "$store/probe"
+
 containerd >/containerd.log 2>&1 &
 containerd=$!
 for _ in $(seq 100); do ctr version >/dev/null 2>&1 && break; sleep 0.1; done
-if ! tar -C "$layout" -cf - . | ctr -n k8s.io images import --no-unpack -; then
+if ! tar -C "$layout" -cf - . | ctr -n k8s.io images import ${unpack[@]+"${unpack[@]}"} -; then
   tail -n 30 /containerd.log >&2
   exit 1
 fi
 for name in $(ctr -n k8s.io images ls -q); do ctr -n k8s.io images label "$name" io.cri-containerd.image=managed >/dev/null; done
-ctr -n k8s.io images ls
+ctr -n k8s.io images ls -q >&2
 kill "$containerd"
 wait "$containerd" || true
-rm -rf "$layout" /run/containerd
+
+# The engine copies all of /var into a new volume whenever a node is created. So the bulk lies elsewhere: links in
+# the store point to what stays in the image's read-only layers.
+mkdir -p /out/containerd /out/store/blobs /out/store/snapshots
+rm -rf "$store/io.containerd.content.v1.content/ingest"/*
+cp -a "$store/." /out/containerd/
+cd /out/containerd/io.containerd.content.v1.content/blobs/sha256
+for file in *; do
+  mv "$file" /out/store/blobs/
+  ln -s "/kind/store/blobs/$file" "$file"
+done
+cd /out/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots 2>/dev/null || exit 0
+for snapshot in *; do
+  if [ -d "$snapshot/fs" ]; then
+    mv "$snapshot/fs" "/out/store/snapshots/$snapshot"
+    ln -s "/kind/store/snapshots/$snapshot" "$snapshot/fs"
+  fi
+done

@@ -1,5 +1,6 @@
 //! The object and its spec.
 #![allow(unreachable_pub, reason = "KubeSchema repeats the public struct inside a function")]
+#![allow(clippy::duplicated_attributes, reason = "each printcolumn has a name and a path of its own")]
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,119 @@
+//! What every use of the Kubernetes API has in common: a deadline, and errors that say what was being done.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use kube::core::Status;
+use kube::{Client, Config};
+
+/// A client for the cluster that this process runs in, or else for KUBECONFIG's current context.
+///
+/// # Errors
+/// When neither is there, or its certificates cannot be used.
+pub async fn connect() -> Result<Client> {
+    let mut config =
+        Config::infer().await.context("looking for a Kubernetes cluster: run in a pod, or set KUBECONFIG")?;
+    // A sender that is told 503 tries again by itself; retries in here would only use up its patience.
+    config.default_retry = false;
+    Client::try_from(config).context("making a Kubernetes client")
+}
+
+/// A call that did not succeed.
+#[derive(Debug)]
+pub(crate) struct CallError {
+    /// What was being done to which object.
+    pub(crate) doing: String,
+    /// Why it failed.
+    pub(crate) cause: Cause,
+}
+
+/// Why a call failed.
+#[derive(Debug)]
+pub(crate) enum Cause {
+    /// No answer within the call's deadline.
+    Slow(Duration),
+    /// The API server said no, or could not be reached.
+    Kube(Box<kube::Error>),
+}
+
+impl CallError {
+    /// What the API server said, if it said anything.
+    pub(crate) fn status(&self) -> Option<&Status> {
+        match &self.cause {
+            Cause::Kube(error) => status_of(error),
+            Cause::Slow(_) => None,
+        }
+    }
+
+    /// Whether the API server found the object itself wrong, so that sending it again cannot help.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.status().is_some_and(|status| matches!(status.code, 400 | 413 | 422))
+    }
+
+    /// Whether discovery found no such group or kind, or may not be asked.
+    pub(crate) fn is_unknown_kind(&self) -> bool {
+        match &self.cause {
+            Cause::Kube(error) if matches!(**error, kube::Error::Discovery(_)) => true,
+            _ => self.status().is_some_and(|status| matches!(status.code, 403 | 404)),
+        }
+    }
+
+    /// Seconds after which the API server wants to be asked again.
+    pub(crate) fn retry_after_seconds(&self) -> u32 {
+        let asked =
+            self.status().and_then(|status| status.details.as_ref()).map_or(0, |details| details.retry_after_seconds);
+        asked.max(1)
+    }
+
+    /// A word for metrics.
+    pub(crate) fn kind(&self) -> &'static str {
+        match (&self.cause, self.status().map(|status| status.code)) {
+            (Cause::Slow(_), _) => "timeout",
+            (_, Some(400 | 413 | 422)) => "invalid",
+            (_, Some(401 | 403)) => "forbidden",
+            (_, Some(404)) => "not_found",
+            (_, Some(409)) => "conflict",
+            (_, Some(429)) => "throttled",
+            (_, Some(_)) => "server_error",
+            (_, None) => "unreachable",
+        }
+    }
+}
+
+impl std::fmt::Display for CallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.cause {
+            Cause::Slow(deadline) => write!(f, "{}: no answer within {} ms", self.doing, deadline.as_millis()),
+            Cause::Kube(error) => {
+                write!(f, "{}: {error}", self.doing)?;
+                let mut source = std::error::Error::source(error);
+                while let Some(inner) = source {
+                    write!(f, ": {inner}")?;
+                    source = inner.source();
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What the API server said, if it said anything.
+pub(crate) fn status_of(error: &kube::Error) -> Option<&Status> {
+    match error {
+        kube::Error::Api(status) => Some(status),
+        _ => None,
+    }
+}
+
+/// Waits for `answer`, but no longer than `deadline`.
+pub(crate) async fn call<T>(
+    deadline: Duration,
+    doing: impl FnOnce() -> String,
+    answer: impl Future<Output = kube::Result<T>>,
+) -> Result<T, CallError> {
+    match tokio::time::timeout(deadline, answer).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(CallError { doing: doing(), cause: Cause::Kube(Box::new(error)) }),
+        Err(_) => Err(CallError { doing: doing(), cause: Cause::Slow(deadline) }),
+    }
+}

@@ -1,0 +1,92 @@
+//! The way of one signal: top owner, fingerprint, request, audit.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::audit::{self, Subject};
+use crate::kubernetes::CallError;
+use crate::metrics::Metrics;
+use crate::owner::Owners;
+use crate::policy::Policy;
+use crate::priority::priority;
+use crate::problem;
+use crate::remediation::{Context, Problem, RecordError, Recorded, Store};
+use crate::signal::Signal;
+
+/// What every signal goes through.
+pub(crate) struct Pipeline {
+    pub(crate) owners: Owners,
+    pub(crate) store: Store,
+    pub(crate) policy: Policy,
+    pub(crate) trail: audit::Trail,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// What became of a signal.
+pub(crate) struct Outcome {
+    pub(crate) fingerprint: String,
+    pub(crate) recorded: Recorded,
+}
+
+impl Pipeline {
+    /// Takes a valid signal.
+    pub(crate) async fn take(&self, signal: &Signal) -> Result<Outcome, problem::Problem> {
+        let received = Timestamp::now();
+        let source_type = signal.signal_type.as_str();
+        self.metrics.count_received(source_type, signal.severity.as_str());
+        let top = self.owners.top(&signal.target).await.map_err(|error| unavailable(&error))?;
+        let problem = Problem::of(top);
+        tracing::debug!(top = ?problem.top, fingerprint = %problem.fingerprint, "found the top owner");
+        let context = |environment: &str| {
+            let priority = priority(signal.severity, environment);
+            let remediation_path = self.policy.path(priority, environment);
+            Context { environment: environment.to_owned(), priority, remediation_path }
+        };
+        let subject = |namespace: &str, name: &str| Subject {
+            signal,
+            fingerprint: &problem.fingerprint,
+            request_name: name.to_owned(),
+            request_namespace: namespace.to_owned(),
+        };
+        match self.store.record(signal, &problem, received, context).await {
+            Ok(recorded) => {
+                match &recorded {
+                    Recorded::Created { namespace, name, context } => {
+                        self.metrics.count_created(source_type);
+                        let subject = subject(namespace, name);
+                        self.trail.tell(audit::Event::received(&subject));
+                        let Context { environment, priority, remediation_path } = context;
+                        self.trail.tell(audit::Event::created(&subject, environment, priority, remediation_path));
+                        tracing::info!(namespace, name, fingerprint = %problem.fingerprint, "created a RemediationRequest");
+                    }
+                    Recorded::Duplicate { namespace, name, deduplication } => {
+                        self.metrics.count_deduplicated(source_type);
+                        let count = deduplication.occurrence_count;
+                        self.trail.tell(audit::Event::deduplicated(&subject(namespace, name), count));
+                        tracing::debug!(namespace, name, count, "counted a duplicate");
+                    }
+                }
+                Ok(Outcome { fingerprint: problem.fingerprint.to_string(), recorded })
+            }
+            Err(RecordError { error, wanted: Some((namespace, name)) }) => {
+                self.metrics.count_creation_error(error.kind());
+                self.trail.tell(audit::Event::failed(&subject(&namespace, &name), error.kind()));
+                if error.is_refusal() {
+                    tracing::error!(%error, "the API server refuses what a signal became");
+                    return Err(problem::Problem::invalid(
+                        "the Kubernetes API refuses a RemediationRequest for this signal",
+                    ));
+                }
+                Err(unavailable(&error))
+            }
+            Err(RecordError { error, wanted: None }) => Err(unavailable(&error)),
+        }
+    }
+}
+
+/// What the sender is told; what happened stands in the log.
+pub(crate) fn unavailable(error: &CallError) -> problem::Problem {
+    tracing::error!(%error, "the Kubernetes API could not be used");
+    problem::Problem::unavailable(error.retry_after_seconds())
+}

@@ -1,0 +1,164 @@
+//! Errors as RFC 7807 problems.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+const TYPE_BASE: &str = "https://kubernaut.ai/problems/";
+
+/// Why a request was not carried out, in words for its sender.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The answer's status.
+    pub status: StatusCode,
+    slug: &'static str,
+    title: &'static str,
+    detail: String,
+    retry_after_seconds: Option<u32>,
+    /// The value of the `reason` label in `gateway_signals_rejected_total`; none where the request was no signal.
+    pub reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Members<'a> {
+    r#type: String,
+    title: &'a str,
+    detail: &'a str,
+    status: u16,
+    instance: &'a str,
+    request_id: &'a str,
+}
+
+impl Problem {
+    fn new(status: StatusCode, slug: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, slug, title, detail: detail.into(), retry_after_seconds: None, reason: None }
+    }
+
+    fn because(mut self, reason: &'static str) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// 400: the signal itself is wrong.
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "validation-error", "Bad Request", detail).because("invalid")
+    }
+
+    /// 400: the body is not JSON of the right shape.
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "validation-error", "Bad Request", detail).because("malformed")
+    }
+
+    /// 400: the signal is not of now.
+    pub fn stale(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "validation-error", "Bad Request", detail).because("timestamp")
+    }
+
+    /// 401: no bearer token, or one that the API server does not know.
+    pub fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail).because("unauthenticated")
+    }
+
+    /// 403: the token's owner may not send signals.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail).because("forbidden")
+    }
+
+    /// 404.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not Found", "there is nothing at this path")
+    }
+
+    /// 405.
+    pub fn method_not_allowed(method: &str) -> Self {
+        let detail = format!("{method} is not allowed here; the Allow header names what is");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method Not Allowed", detail)
+    }
+
+    /// 408: the sender did not finish its body in time.
+    pub fn body_too_slow() -> Self {
+        let detail = "the body did not arrive in time";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Request Timeout", detail).because("slow_body")
+    }
+
+    /// 413.
+    pub fn too_large(max_bytes: usize) -> Self {
+        let detail = format!("the body is larger than {max_bytes} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Payload Too Large", detail).because("too_large")
+    }
+
+    /// 415.
+    pub fn unsupported_media_type() -> Self {
+        let detail = "the body must be application/json";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported Media Type", detail)
+            .because("unsupported_media_type")
+    }
+
+    /// 429: as many signals are being worked on as may be.
+    pub fn overloaded(max_in_flight: usize) -> Self {
+        let detail = format!("{max_in_flight} signals are being worked on already");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too Many Requests", detail)
+            .retry_after(1)
+            .because("overloaded")
+    }
+
+    /// 503: the Kubernetes API could not be used; the same signal may succeed later.
+    pub fn unavailable(retry_after_seconds: u32) -> Self {
+        let detail = "the Kubernetes API is unavailable; send the signal again later";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "service-unavailable", "Service Unavailable", detail)
+            .retry_after(retry_after_seconds)
+            .because("unavailable")
+    }
+
+    /// 504: the work in Kubernetes took longer than one signal may take.
+    pub fn deadline_exceeded() -> Self {
+        let detail = "the Kubernetes API did not finish in time; send the signal again later";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "gateway-timeout", "Gateway Timeout", detail)
+            .retry_after(1)
+            .because("deadline")
+    }
+
+    /// What is wrong.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Whether sending the same again may succeed.
+    pub fn is_retryable(&self) -> bool {
+        self.retry_after_seconds.is_some()
+    }
+
+    /// Seconds to wait before sending the same again, where that may help.
+    pub fn retry_after_seconds(&self) -> Option<u32> {
+        self.retry_after_seconds
+    }
+
+    /// The whole answer to the request `request_id` for `instance`, a path.
+    pub fn into_answer(self, instance: &str, request_id: &str) -> Response<Body> {
+        let members = Members {
+            r#type: format!("{TYPE_BASE}{}", self.slug),
+            title: self.title,
+            detail: &self.detail,
+            status: self.status.as_u16(),
+            instance,
+            request_id,
+        };
+        let body = serde_json::to_vec(&members).expect("strings and a number always serialize");
+        let mut answer = Response::new(Body::from(body));
+        *answer.status_mut() = self.status;
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        answer
+    }
+}

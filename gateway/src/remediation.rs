@@ -1,0 +1,319 @@
+//! One RemediationRequest for one problem, however many signals, senders and gateways there are.
+//!
+//! # How it stays one
+//! The request that follows upon a given predecessor has one possible name
+//! ([`Fingerprint::request_name`](crate::fingerprint::Fingerprint::request_name)), so of several gateways that find
+//! the same state and create it at once, the API server lets one through; the others are told that it exists and count
+//! themselves as duplicates. What is found is read from the API server as of now, never from a watch's past.
+//!
+//! Occurrences are counted with the object's resourceVersion: a writer that saw an older one is refused and looks
+//! again, so none is lost, and none is added to a request that ended meanwhile.
+
+mod describe;
+mod locks;
+mod recent;
+
+use std::time::Duration;
+
+use api::{Deduplication, FINGERPRINT_FIELD, RemediationRequest, labels};
+pub use describe::Context;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::json;
+
+use self::describe::describe;
+use self::locks::Locks;
+use self::recent::{Known, Recent};
+use crate::fingerprint::Fingerprint;
+use crate::kubernetes::{CallError, call};
+use crate::signal::{Signal, Target};
+use crate::text;
+
+const FIELD_MANAGER: &str = "gateway-service";
+/// Pause before looking again after somebody else was faster.
+const CONTENTION_PAUSE: Duration = Duration::from_millis(5);
+
+/// Creates requests and counts their occurrences.
+pub struct Store {
+    client: Client,
+    /// The gateway's own namespace: for problems that lie in none.
+    namespace: String,
+    call_deadline: Duration,
+    locks: Locks,
+    recent: Recent,
+}
+
+/// A problem: what the fingerprint was made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) top: Target,
+}
+
+impl Problem {
+    pub(crate) fn of(top: Target) -> Self {
+        Self { fingerprint: Fingerprint::of(&top.namespace, &top.kind, &top.name), top }
+    }
+}
+
+/// What became of a signal.
+#[derive(Debug)]
+pub(crate) enum Recorded {
+    Created { namespace: String, name: String, context: Context },
+    Duplicate { namespace: String, name: String, deduplication: Deduplication },
+}
+
+/// Why a signal could not be recorded.
+#[derive(Debug)]
+pub(crate) struct RecordError {
+    pub(crate) error: CallError,
+    /// Namespace and name of the request that should have been created, where it came so far.
+    pub(crate) wanted: Option<(String, String)>,
+}
+
+impl From<CallError> for RecordError {
+    fn from(error: CallError) -> Self {
+        Self { error, wanted: None }
+    }
+}
+
+/// Where a request goes.
+struct Place {
+    namespace: String,
+    environment: String,
+    /// Whether the problem's own namespace is none, does not exist or is going away.
+    is_fallback: bool,
+}
+
+impl Store {
+    /// `namespace` is the gateway's own.
+    pub fn new(client: Client, namespace: String, call_deadline: Duration) -> Self {
+        Self { client, namespace, call_deadline, locks: Locks::default(), recent: Recent::default() }
+    }
+
+    /// Whether RemediationRequests can be listed: the API server answers, the CRD is there, and the gateway may.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub(crate) async fn check(&self, deadline: Duration) -> Result<(), CallError> {
+        let api: Api<RemediationRequest> = Api::all(self.client.clone());
+        // Version 0 is answered from the API server's memory: cheap enough for a probe every second.
+        let params = ListParams::default().limit(1).match_any();
+        call(deadline, || "listing RemediationRequests".to_owned(), api.list_metadata(&params)).await.map(drop)
+    }
+
+    /// Counts the signal to its problem's active request, or creates one. `context` tells priority and path for the
+    /// environment that the problem lies in.
+    pub(crate) async fn record(
+        &self,
+        signal: &Signal,
+        problem: &Problem,
+        received: Timestamp,
+        context: impl Fn(&str) -> Context,
+    ) -> Result<Recorded, RecordError> {
+        // Within one gateway, signals about one problem go one after the other: they would only refuse each other.
+        let _turn = self.locks.lock(&problem.fingerprint).await;
+        if let Some(known) = self.recent.get(&problem.fingerprint)
+            && let Some(recorded) = self.count(problem, known, received).await?
+        {
+            return Ok(recorded);
+        }
+        loop {
+            let found = self.find(problem).await?;
+            match oldest_active(&found) {
+                Some(active) => {
+                    if let Some(recorded) = self.count(problem, Known::from(active), received).await? {
+                        return Ok(recorded);
+                    }
+                }
+                None => {
+                    if let Some(recorded) = self.create(signal, problem, &found, received, &context).await? {
+                        return Ok(recorded);
+                    }
+                }
+            }
+            // Somebody else changed what was found. The request's deadline bounds how often that may go on.
+            tokio::time::sleep(CONTENTION_PAUSE).await;
+        }
+    }
+
+    /// All requests of the problem, as of now, in all namespaces: its own may have come into being meanwhile.
+    async fn find(&self, problem: &Problem) -> Result<Vec<RemediationRequest>, CallError> {
+        let api: Api<RemediationRequest> = Api::all(self.client.clone());
+        let params = ListParams::default().fields(&format!("{FINGERPRINT_FIELD}={}", problem.fingerprint));
+        let doing = || format!("looking for RemediationRequests of {}", problem.fingerprint);
+        Ok(call(self.call_deadline, doing, api.list(&params)).await?.items)
+    }
+
+    /// Counts one more occurrence; none if the request is over or gone.
+    async fn count(
+        &self,
+        problem: &Problem,
+        mut known: Known,
+        received: Timestamp,
+    ) -> Result<Option<Recorded>, CallError> {
+        let api: Api<RemediationRequest> = Api::namespaced(self.client.clone(), &known.namespace);
+        loop {
+            let deduplication = Deduplication {
+                first_seen_at: known.deduplication.first_seen_at,
+                last_seen_at: known.deduplication.last_seen_at.max(received),
+                occurrence_count: known.deduplication.occurrence_count.saturating_add(1),
+            };
+            match self.write(&api, &known.name, &known.resource_version, &deduplication).await {
+                Ok(changed) => {
+                    self.recent.put(&problem.fingerprint, Known::from(&changed));
+                    let Known { namespace, name, .. } = known;
+                    return Ok(Some(Recorded::Duplicate { namespace, name, deduplication }));
+                }
+                Err(error) if error.status().is_some_and(|status| matches!(status.code, 404 | 409)) => {}
+                Err(error) => return Err(error),
+            }
+            let doing = || format!("reading the RemediationRequest {}/{}", known.namespace, known.name);
+            match call(self.call_deadline, doing, api.get_opt(&known.name)).await? {
+                Some(found) if is_active(&found) && found.spec.signal_fingerprint == problem.fingerprint.as_str() => {
+                    known = Known::from(&found);
+                }
+                _ => {
+                    self.recent.forget(&problem.fingerprint);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        api: &Api<RemediationRequest>,
+        name: &str,
+        resource_version: &str,
+        deduplication: &Deduplication,
+    ) -> Result<RemediationRequest, CallError> {
+        let patch = json!({
+            "metadata": { "resourceVersion": resource_version },
+            "status": { "deduplication": deduplication },
+        });
+        let doing = || format!("counting an occurrence on the RemediationRequest {name}");
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        call(self.call_deadline, doing, api.patch_status(name, &params, &Patch::Merge(&patch))).await
+    }
+
+    /// Creates the problem's next request; none if what was found is no longer so.
+    async fn create(
+        &self,
+        signal: &Signal,
+        problem: &Problem,
+        ended: &[RemediationRequest],
+        received: Timestamp,
+        context: impl Fn(&str) -> Context,
+    ) -> Result<Option<Recorded>, RecordError> {
+        let place = self.place(&problem.top).await?;
+        let api: Api<RemediationRequest> = Api::namespaced(self.client.clone(), &place.namespace);
+        let context = context(&place.environment);
+        for salt in 0.. {
+            let name = next_name(&problem.fingerprint, ended, salt);
+            let request = describe(signal, problem, &place, &context, &name, received);
+            let doing = || format!("creating the RemediationRequest {}/{name}", place.namespace);
+            let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+            match call(self.call_deadline, doing, api.create(&params, &request)).await {
+                Ok(created) => {
+                    self.begin_count(&api, problem, &created, received).await;
+                    return Ok(Some(Recorded::Created { namespace: place.namespace, name, context }));
+                }
+                Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {
+                    let doing = || format!("reading the RemediationRequest {}/{name}", place.namespace);
+                    match call(self.call_deadline, doing, api.get_opt(&name)).await? {
+                        // A stranger of the same name: the fingerprints share more than chance would have it.
+                        Some(other) if other.spec.signal_fingerprint != problem.fingerprint.as_str() => {}
+                        Some(twin) if is_active(&twin) => {
+                            return Ok(self.count(problem, Known::from(&twin), received).await?);
+                        }
+                        _ => return Ok(None),
+                    }
+                }
+                Err(error) if is_namespace_gone(&error) && !place.is_fallback => return Ok(None),
+                Err(error) => return Err(RecordError { error, wanted: Some((place.namespace, name)) }),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes the first count. Whoever was faster has counted this signal along, since a request without a count has
+    /// one occurrence; so does a reader if this cannot be written now.
+    async fn begin_count(
+        &self,
+        api: &Api<RemediationRequest>,
+        problem: &Problem,
+        created: &RemediationRequest,
+        received: Timestamp,
+    ) {
+        let deduplication = Deduplication { first_seen_at: received, last_seen_at: received, occurrence_count: 1 };
+        let known = Known::from(created);
+        match self.write(api, &known.name, &known.resource_version, &deduplication).await {
+            Ok(counted) => self.recent.put(&problem.fingerprint, Known::from(&counted)),
+            Err(error) if error.status().is_some_and(|status| matches!(status.code, 404 | 409)) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the first occurrence could not be written down; it counts all the same")
+            }
+        }
+    }
+
+    async fn place(&self, top: &Target) -> Result<Place, CallError> {
+        let fallback = || Place {
+            namespace: self.namespace.clone(),
+            environment: crate::priority::UNKNOWN_ENVIRONMENT.to_owned(),
+            is_fallback: true,
+        };
+        if !text::is_namespace_name(&top.namespace) {
+            return Ok(fallback());
+        }
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let doing = || format!("reading the namespace {}", top.namespace);
+        let found = call(self.call_deadline, doing, api.get_metadata_opt(&top.namespace)).await?;
+        let Some(namespace) = found.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
+            return Ok(fallback());
+        };
+        let environment = namespace.labels().get(labels::ENVIRONMENT).filter(|value| !value.is_empty());
+        Ok(Place {
+            namespace: top.namespace.clone(),
+            environment: environment.map_or(crate::priority::UNKNOWN_ENVIRONMENT, String::as_str).to_owned(),
+            is_fallback: false,
+        })
+    }
+}
+
+/// The name after the newest request that has ended. Two may bear the same second as their creation; the older of
+/// them is told by its successor's being there.
+fn next_name(fingerprint: &Fingerprint, ended: &[RemediationRequest], salt: u32) -> String {
+    let mut newest_first: Vec<_> =
+        ended.iter().map(|request| (request.creation_timestamp(), request.uid().unwrap_or_default())).collect();
+    newest_first.sort_by(|a, b| b.cmp(a));
+    newest_first
+        .iter()
+        .map(|(_, uid)| fingerprint.request_name(uid, salt))
+        .find(|name| !ended.iter().any(|request| request.name_any() == *name))
+        .unwrap_or_else(|| fingerprint.request_name("", salt))
+}
+
+fn is_active(request: &RemediationRequest) -> bool {
+    let phase = request.status.as_ref().and_then(|status| status.overall_phase);
+    !phase.is_some_and(api::Phase::is_terminal)
+}
+
+fn oldest_active(found: &[RemediationRequest]) -> Option<&RemediationRequest> {
+    found
+        .iter()
+        .filter(|request| is_active(request))
+        .min_by_key(|request| (request.creation_timestamp(), request.name_any()))
+}
+
+fn is_namespace_gone(error: &CallError) -> bool {
+    error.status().is_some_and(|status| {
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        status.code == 404 || causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! The API's routes, and what stands before them: a limit on what is in flight, and authentication.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::post;
+use axum::{Router, middleware::from_fn_with_state};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use super::{edge, webhook};
+use crate::auth::{Authenticator, Denial};
+use crate::config::{Config, Cors};
+use crate::pipeline::{Pipeline, unavailable};
+use crate::problem::Problem;
+
+/// What the webhooks work with.
+pub(super) struct App {
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) max_body_bytes: usize,
+    pub(super) body_deadline: Duration,
+    authenticator: Option<Authenticator>,
+    in_flight: Semaphore,
+    max_in_flight: usize,
+    request_deadline: Duration,
+}
+
+/// Until when a request's work in Kubernetes must be done.
+#[derive(Clone, Copy)]
+pub(super) struct Deadline(pub(super) Instant);
+
+pub(super) fn router(config: &Config, pipeline: Arc<Pipeline>, authenticator: Option<Authenticator>) -> Router {
+    let metrics = pipeline.metrics.clone();
+    let app = Arc::new(App {
+        pipeline,
+        max_body_bytes: config.server.max_body_bytes,
+        body_deadline: Duration::from_millis(config.server.body_deadline_ms),
+        authenticator,
+        in_flight: Semaphore::new(config.server.max_in_flight),
+        max_in_flight: config.server.max_in_flight,
+        request_deadline: Duration::from_millis(config.kubernetes.request_deadline_ms),
+    });
+    let admission = from_fn_with_state(app.clone(), admit);
+    // On the methods, not on the routes: a wrong method is told so, whoever asks.
+    let router = Router::new()
+        .route("/api/v1/signals/prometheus", post(webhook::prometheus).route_layer(admission.clone()))
+        .route("/api/v1/signals/kubernetes-event", post(webhook::kubernetes_event).route_layer(admission))
+        .fallback(edge::not_found)
+        .method_not_allowed_fallback(edge::method_not_allowed);
+    let router = match cors(&config.cors) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router.layer(middleware::from_fn_with_state(metrics, edge::api)).with_state(app)
+}
+
+/// Lets a request through to its webhook.
+async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let _permit = app.in_flight.try_acquire().map_err(|_| Problem::overloaded(app.max_in_flight))?;
+    let deadline = Instant::now() + app.request_deadline;
+    if let Some(authenticator) = &app.authenticator {
+        let token = bearer_token(&request).ok_or_else(|| Problem::unauthenticated("a bearer token is required"))?;
+        let checked = tokio::time::timeout_at(deadline, authenticator.check(token)).await;
+        checked.map_err(|_| Problem::deadline_exceeded())?.map_err(denied)?;
+        // Nothing further down needs it, and what is not there cannot be logged.
+        request.headers_mut().remove(header::AUTHORIZATION);
+    }
+    request.extensions_mut().insert(Deadline(deadline));
+    Ok(next.run(request).await)
+}
+
+fn denied(denial: Denial) -> Problem {
+    match denial {
+        Denial::Unauthenticated => Problem::unauthenticated("the bearer token is not valid"),
+        Denial::Forbidden => {
+            Problem::forbidden("the token's owner may not create services/gateway-service in the gateway's namespace")
+        }
+        Denial::Unavailable(error) => unavailable(&error),
+    }
+}
+
+fn bearer_token(request: &Request) -> Option<&str> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// The settings were checked when they were read, so what cannot be parsed here is not there.
+fn cors(config: &Cors) -> Option<CorsLayer> {
+    let origin = match config.allowed_origins.as_slice() {
+        [] => return None,
+        [any] if any == "*" => AllowOrigin::any(),
+        some => AllowOrigin::list(some.iter().filter_map(|origin| HeaderValue::from_str(origin).ok())),
+    };
+    let methods: Vec<Method> = config.allowed_methods.iter().filter_map(|method| method.parse().ok()).collect();
+    let headers: Vec<HeaderName> = config.allowed_headers.iter().filter_map(|name| name.parse().ok()).collect();
+    let layer = CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods(methods)
+        .allow_headers(headers)
+        .expose_headers([HeaderName::from_static("x-request-id"), header::RETRY_AFTER])
+        .max_age(Duration::from_secs(config.max_age_seconds));
+    Some(layer)
+}

@@ -1,0 +1,147 @@
+//! A Kubernetes Event of the core group.
+
+use std::collections::BTreeMap;
+
+use api::{Severity, SignalType};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{Signal, Target, null_is_default, set_time};
+use crate::text;
+
+const SOURCE: &str = "kubernetes-events";
+
+/// Reasons that mean that something is down, whatever the Event's type.
+const CRITICAL_REASONS: [&str; 6] =
+    ["OOMKilled", "NodeNotReady", "FailedScheduling", "Evicted", "FailedMount", "NetworkNotReady"];
+
+/// The parts of an Event that matter here.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    #[serde(default, deserialize_with = "null_is_default")]
+    kind: String,
+    #[serde(default, rename = "type", deserialize_with = "null_is_default")]
+    event_type: String,
+    #[serde(default, deserialize_with = "null_is_default")]
+    reason: String,
+    #[serde(default, deserialize_with = "null_is_default")]
+    message: String,
+    #[serde(default, deserialize_with = "null_is_default")]
+    metadata: Metadata,
+    #[serde(default, deserialize_with = "null_is_default")]
+    involved_object: InvolvedObject,
+    #[serde(default, deserialize_with = "null_is_default")]
+    source: Source,
+    #[serde(default, deserialize_with = "null_is_default")]
+    reporting_component: String,
+    #[serde(default, deserialize_with = "set_time")]
+    first_timestamp: Option<Timestamp>,
+    #[serde(default, deserialize_with = "set_time")]
+    last_timestamp: Option<Timestamp>,
+    #[serde(default, deserialize_with = "set_time")]
+    event_time: Option<Timestamp>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    series: Series,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Metadata {
+    #[serde(default, deserialize_with = "null_is_default")]
+    labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InvolvedObject {
+    #[serde(default, deserialize_with = "null_is_default")]
+    kind: String,
+    #[serde(default, deserialize_with = "null_is_default")]
+    name: String,
+    #[serde(default, deserialize_with = "null_is_default")]
+    namespace: String,
+    #[serde(default, deserialize_with = "null_is_default")]
+    api_version: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Source {
+    #[serde(default, deserialize_with = "null_is_default")]
+    component: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Series {
+    #[serde(default, deserialize_with = "set_time")]
+    last_observed_time: Option<Timestamp>,
+}
+
+/// An Event that tells of a problem.
+#[derive(Debug, PartialEq)]
+pub struct Reported {
+    /// What it tells.
+    pub signal: Signal,
+    /// When it last happened, if it says so.
+    pub time: Option<Timestamp>,
+}
+
+/// Reads an Event.
+///
+/// # Errors
+/// When it is not one, tells of no problem, or does not say of what; in words for its sender.
+pub fn parse(body: &[u8]) -> Result<Reported, String> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err("the body is empty".to_owned());
+    }
+    let event: Event = serde_json::from_slice(body).map_err(|error| format!("not a Kubernetes Event: {error}"))?;
+    if !event.kind.is_empty() && event.kind != "Event" {
+        return Err(format!("the object is of kind {}, not Event", text::cut_chars(&event.kind, 80)));
+    }
+    if event.event_type == "Normal" {
+        return Err("an Event of type Normal tells of no problem".to_owned());
+    }
+    for (field, value) in [
+        ("reason", &event.reason),
+        ("involvedObject.kind", &event.involved_object.kind),
+        ("involvedObject.name", &event.involved_object.name),
+    ] {
+        if value.is_empty() {
+            return Err(format!("the Event has no {field}"));
+        }
+    }
+    let time = event.last_timestamp.or(event.series.last_observed_time).or(event.event_time).or(event.first_timestamp);
+    Ok(Reported { time, signal: event.into_signal(time, body) })
+}
+
+impl Event {
+    fn into_signal(self, time: Option<Timestamp>, body: &[u8]) -> Signal {
+        let is_critical = self.event_type == "Error" || CRITICAL_REASONS.contains(&self.reason.as_str());
+        let InvolvedObject { kind, name, namespace, api_version } = self.involved_object;
+        let source = [self.reporting_component, self.source.component]
+            .into_iter()
+            .find(|component| !component.is_empty())
+            .unwrap_or_else(|| SOURCE.to_owned());
+        let mut annotations = self.metadata.annotations;
+        if !self.message.is_empty() {
+            annotations.insert("message".to_owned(), self.message);
+        }
+        Signal {
+            name: self.reason,
+            signal_type: SignalType::KubernetesEvent,
+            source: Some(text::cut_bytes(&source, text::LABEL_VALUE_MAX_BYTES).to_owned()),
+            severity: if is_critical { Severity::Critical } else { Severity::Warning },
+            target: Target::new(&kind, &name, &namespace, Some(&api_version)),
+            firing_time: self.first_timestamp.or(self.event_time).or(time),
+            labels: self.metadata.labels,
+            annotations,
+            payload: String::from_utf8_lossy(body).into_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "event_tests.rs"]
+mod tests;

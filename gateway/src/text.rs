@@ -1,0 +1,95 @@
+//! Cutting text to what a field or a label may hold.
+
+/// The most bytes of a label value.
+pub const LABEL_VALUE_MAX_BYTES: usize = 63;
+/// The most characters of the name fields of a RemediationRequest.
+pub const NAME_MAX_CHARS: usize = 253;
+
+/// The longest prefix of at most `max` bytes that ends on a character boundary.
+pub fn cut_bytes(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+/// The longest prefix of at most `max` characters.
+pub fn cut_chars(text: &str, max: usize) -> &str {
+    text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
+}
+
+/// The text as a Kubernetes label value: what such a value cannot hold becomes `_`, and it is cut to 63 bytes.
+pub fn label_value(text: &str) -> String {
+    let replaced: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
+        .take(LABEL_VALUE_MAX_BYTES)
+        .collect();
+    replaced.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
+}
+
+/// Whether an object can have this name at all: a DNS subdomain. Anything else must not get into a URL of the API.
+pub fn is_object_name(name: &str) -> bool {
+    name.len() <= NAME_MAX_CHARS && name.split('.').all(is_dns_part)
+}
+
+/// Whether a namespace can have this name at all: a DNS label.
+pub fn is_namespace_name(name: &str) -> bool {
+    name.len() <= LABEL_VALUE_MAX_BYTES && is_dns_part(name)
+}
+
+fn is_dns_part(part: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !part.is_empty() && part.bytes().all(inner) && !part.starts_with('-') && !part.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_that_could_leave_their_place_in_a_url_are_none() {
+        for good in ["a", "web-7d9f-x2", "a.b.c", "0"] {
+            assert!(is_object_name(good), "{good}");
+        }
+        for bad in ["", ".", "..", "../secrets", "a/b", "a?b", "A", "-a", "a-", "a..b", "a b", "ä", "a%2f"] {
+            assert!(!is_object_name(bad), "{bad}");
+            assert!(!is_namespace_name(bad), "{bad}");
+        }
+        assert!(!is_namespace_name("a.b"), "a namespace has no dots");
+        assert!(!is_namespace_name(&"a".repeat(64)));
+        assert!(!is_object_name(&"a".repeat(254)));
+    }
+
+    #[test]
+    fn a_label_value_keeps_what_it_can() {
+        assert_eq!(label_value("my namespace!"), "my_namespace");
+        assert_eq!(label_value("production"), "production");
+        assert_eq!(label_value("--"), "");
+    }
+
+    proptest! {
+        #[test]
+        fn cut_bytes_is_the_longest_prefix_that_fits(text in ".{0,80}", max in 0_usize..100) {
+            let cut = cut_bytes(&text, max);
+            prop_assert!(cut.len() <= max && text.starts_with(cut));
+            if let Some(next) = text[cut.len()..].chars().next() {
+                prop_assert!(cut.len() + next.len_utf8() > max);
+            }
+        }
+
+        #[test]
+        fn cut_chars_keeps_exactly_so_many(text in ".{0,80}", max in 0_usize..100) {
+            let cut = cut_chars(&text, max);
+            prop_assert!(text.starts_with(cut));
+            prop_assert_eq!(cut.chars().count(), max.min(text.chars().count()));
+        }
+
+        #[test]
+        fn label_values_are_what_the_api_server_takes(text in ".{0,200}") {
+            let value = label_value(&text);
+            prop_assert!(value.len() <= LABEL_VALUE_MAX_BYTES);
+            prop_assert!(value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)));
+            prop_assert!(value.is_empty() || value.starts_with(|c: char| c.is_ascii_alphanumeric()));
+            prop_assert!(value.is_empty() || value.ends_with(|c: char| c.is_ascii_alphanumeric()));
+        }
+    }
+}

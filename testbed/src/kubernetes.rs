@@ -1,0 +1,367 @@
+//! A Kubernetes API server without a cluster: etcd and kube-apiserver as plain processes.
+//!
+//! No controller runs here and no node exists: Pods are never scheduled, and what owns what is what the test writes.
+//! Authorization is RBAC, admission is the API server's own but for the ServiceAccount plugin, which would need a
+//! controller.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use base64::Engine as _;
+use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::{Daemon, Job};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Client, Config};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+
+/// The environment variable that names etcd's program.
+pub const ETCD_ENV: &str = "E2E_ETCD";
+/// The environment variable that names kube-apiserver's program.
+pub const API_SERVER_ENV: &str = "E2E_KUBE_APISERVER";
+
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// A port that was free a moment ago may be taken when the server binds it.
+const START_ATTEMPTS: usize = 3;
+
+/// A running API server with its etcd. Dropping it stops both and removes their files.
+pub struct ApiServer {
+    // Fields are dropped in this order: the server goes before what it depends on.
+    server: Option<Daemon>,
+    etcd: Option<Daemon>,
+    dir: tempfile::TempDir,
+    launch: Launch,
+    token: String,
+}
+
+/// All that is needed to start the same API server again.
+struct Launch {
+    server_program: Utf8PathBuf,
+    root: Utf8PathBuf,
+    etcd_port: u16,
+    port: u16,
+}
+
+impl ApiServer {
+    /// Starts both, waits until the server says that it is ready, and applies the project's CRDs.
+    ///
+    /// # Errors
+    /// When a program is not named by the environment, does not start, or is not ready after a minute; with the
+    /// last lines that it printed.
+    pub async fn start() -> Result<Self> {
+        let etcd_program = program(ETCD_ENV, "etcd")?;
+        let server_program = program(API_SERVER_ENV, "kube-apiserver")?;
+        let mut last = anyhow!("never tried");
+        for _ in 0..START_ATTEMPTS {
+            match Self::start_once(&etcd_program, &server_program).await {
+                Ok(started) => return Ok(started),
+                Err(error) if format!("{error:#}").contains("address already in use") => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.context(format!("no free port was still free in {START_ATTEMPTS} attempts")))
+    }
+
+    async fn start_once(etcd_program: &Utf8Path, server_program: &Utf8Path) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("apiserver-").tempdir().context("making a temporary folder")?;
+        let root = Utf8PathBuf::from_path_buf(dir.path().to_owned())
+            .map_err(|path| anyhow!("the temporary folder {} is not UTF-8", path.display()))?;
+        let token = random_token()?;
+        write_credentials(&root, &token)?;
+        let [etcd_port, peer_port, port] = free_ports()?;
+        let etcd = start_etcd(etcd_program, &root, etcd_port, peer_port)?;
+        let launch = Launch { server_program: server_program.to_owned(), root, etcd_port, port };
+        let server = launch.start()?;
+        let mut started = Self { server: Some(server), etcd: Some(etcd), dir, launch, token };
+        started.wait_ready().await?;
+        std::fs::write(started.kubeconfig(), started.kubeconfig_text()).context("writing the kubeconfig")?;
+        started.apply_crds().await?;
+        Ok(started)
+    }
+
+    /// Such as `https://127.0.0.1:40123`.
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.launch.port)
+    }
+
+    /// The bearer token of a member of `system:masters`, who may do everything.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The PEM file with what the server's certificate is verified against.
+    pub fn ca_file(&self) -> Utf8PathBuf {
+        self.launch.root.join("certs/apiserver.crt")
+    }
+
+    /// A kubeconfig for the all-powerful user.
+    pub fn kubeconfig(&self) -> Utf8PathBuf {
+        self.launch.root.join("kubeconfig")
+    }
+
+    /// The folder that is removed when the server is dropped.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// A client of the all-powerful user.
+    ///
+    /// # Errors
+    /// When the server's certificate cannot be read.
+    pub fn client(&self) -> Result<Client> {
+        self.client_with_token(&self.token)
+    }
+
+    /// A client of whoever the token belongs to.
+    ///
+    /// # Errors
+    /// When the server's certificate cannot be read.
+    pub fn client_with_token(&self, token: &str) -> Result<Client> {
+        Client::try_from(self.config(token)?).context("making a Kubernetes client")
+    }
+
+    /// The client configuration of whoever the token belongs to.
+    ///
+    /// # Errors
+    /// When the server's certificate cannot be read.
+    pub fn config(&self, token: &str) -> Result<Config> {
+        let file = self.ca_file();
+        let bundle = std::fs::read(&file).with_context(|| format!("reading the API server's certificate {file}"))?;
+        let mut config = Config::new(self.url().parse().context("the API server's address is no URI")?);
+        config.root_cert = Some(certificates(&bundle)?);
+        config.auth_info.token = Some(token.to_owned().into());
+        config.default_retry = false;
+        Ok(config)
+    }
+
+    /// Makes a namespace with this name and these labels.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn create_namespace(&self, name: &str, labels: &[(&str, &str)]) -> Result<()> {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let metadata = ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() };
+        let namespace = Namespace { metadata, ..Namespace::default() };
+        let api: Api<Namespace> = Api::all(self.client()?);
+        api.create(&PostParams::default(), &namespace)
+            .await
+            .map(drop)
+            .with_context(|| format!("creating the namespace {name}"))
+    }
+
+    /// Makes a service account and returns a token of it that is good for an hour.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn create_service_account(&self, namespace: &str, name: &str) -> Result<String> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client()?, namespace);
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let account = ServiceAccount { metadata, ..ServiceAccount::default() };
+        api.create(&PostParams::default(), &account)
+            .await
+            .with_context(|| format!("creating the service account {namespace}/{name}"))?;
+        let spec = TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec, ..TokenRequest::default() };
+        let answer = api
+            .create_token_request(name, &PostParams::default(), &request)
+            .await
+            .with_context(|| format!("asking for a token of the service account {namespace}/{name}"))?;
+        answer.status.map(|status| status.token).context("the API server answered a token request without a token")
+    }
+
+    /// Stops the server while its data stays; [`ApiServer::start_again`] brings it back at the same address.
+    pub fn stop(&mut self) {
+        self.server.take();
+    }
+
+    /// Starts the server again after [`ApiServer::stop`] and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`ApiServer::start`].
+    pub async fn start_again(&mut self) -> Result<()> {
+        if self.server.is_none() {
+            self.server = Some(self.launch.start()?);
+        }
+        self.wait_ready().await
+    }
+
+    async fn wait_ready(&mut self) -> Result<()> {
+        let end = Instant::now() + READY_DEADLINE;
+        let mut last = "no answer yet".to_owned();
+        loop {
+            for (name, daemon) in [("etcd", &mut self.etcd), ("kube-apiserver", &mut self.server)] {
+                if let Some(daemon) = daemon {
+                    daemon.check().with_context(|| format!("{name} ended while it was waited for"))?;
+                }
+            }
+            // The certificate is written by the server itself: there is none yet at first.
+            if self.ca_file().exists() {
+                match self.readiness().await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => last = format!("{error:#}"),
+                }
+            }
+            if Instant::now() >= end {
+                let log = self.launch.root.join("kube-apiserver.log");
+                let tail = std::fs::read_to_string(&log).unwrap_or_default();
+                let tail: Vec<&str> = tail.lines().rev().take(15).collect();
+                let tail: Vec<&str> = tail.into_iter().rev().collect();
+                bail!(
+                    "kube-apiserver at {} is not ready after {} s: {last}; it last said:\n{}",
+                    self.url(),
+                    READY_DEADLINE.as_secs(),
+                    tail.join("\n"),
+                );
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    async fn readiness(&self) -> Result<()> {
+        // Without the default namespace the server is still bootstrapping, whatever /readyz says.
+        let api: Api<Namespace> = Api::all(self.client()?);
+        let asked = async {
+            let request = kube::core::Request::new("/readyz").list(&kube::api::ListParams::default())?;
+            self.client()?.request_text(request).await?;
+            api.get("default").await?;
+            Ok::<_, anyhow::Error>(())
+        };
+        tokio::time::timeout(Duration::from_secs(2), asked).await.context("no answer within 2 s")?
+    }
+
+    async fn apply_crds(&self) -> Result<()> {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client()?);
+        for (file, definition) in api::custom_resource_definitions() {
+            let name =
+                definition.metadata.name.clone().with_context(|| format!("the definition in {file} has no name"))?;
+            api.patch(&name, &PatchParams::apply("testbed").force(), &Patch::Apply(&definition))
+                .await
+                .with_context(|| format!("applying the CRD {name}"))?;
+            let end = Instant::now() + READY_DEADLINE;
+            loop {
+                let conditions = api.get(&name).await?.status.and_then(|status| status.conditions).unwrap_or_default();
+                if conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
+                    break;
+                }
+                if Instant::now() >= end {
+                    bail!("the CRD {name} is not Established after {} s: {conditions:?}", READY_DEADLINE.as_secs());
+                }
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn kubeconfig_text(&self) -> String {
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: testbed\n\
+             clusters:\n- name: testbed\n  cluster:\n    server: {}\n    certificate-authority: {}\n\
+             users:\n- name: admin\n  user:\n    token: {}\n\
+             contexts:\n- name: testbed\n  context: {{cluster: testbed, user: admin}}\n",
+            self.url(),
+            self.ca_file(),
+            self.token,
+        )
+    }
+}
+
+impl Launch {
+    fn start(&self) -> Result<Daemon> {
+        let Self { server_program, root, etcd_port, port } = self;
+        let (etcd_port, port) = (etcd_port.to_string(), port.to_string());
+        let shell = xshell::Shell::new().context("opening a shell for kube-apiserver")?;
+        let command = xshell::cmd!(
+            shell,
+            "{server_program}
+             --etcd-servers=http://127.0.0.1:{etcd_port} --bind-address=127.0.0.1 --advertise-address=127.0.0.1
+             --secure-port={port} --cert-dir={root}/certs --service-cluster-ip-range=10.0.0.0/24
+             --authorization-mode=RBAC --token-auth-file={root}/tokens.csv
+             --service-account-issuer=https://kubernetes.default.svc
+             --service-account-key-file={root}/service-accounts.key
+             --service-account-signing-key-file={root}/service-accounts.key
+             --disable-admission-plugins=ServiceAccount --profiling=false
+             --max-requests-inflight=800 --max-mutating-requests-inflight=400"
+        );
+        Job::new(command).log(root.join("kube-apiserver.log")).daemon()
+    }
+}
+
+fn start_etcd(program: &Utf8Path, root: &Utf8Path, port: u16, peer_port: u16) -> Result<Daemon> {
+    let shell = xshell::Shell::new().context("opening a shell for etcd")?;
+    let (port, peer_port) = (port.to_string(), peer_port.to_string());
+    // Nothing here has to survive a power cut, so nothing waits for the disk.
+    let command = xshell::cmd!(
+        shell,
+        "{program} --data-dir={root}/etcd --unsafe-no-fsync --log-level=warn
+         --listen-client-urls=http://127.0.0.1:{port} --advertise-client-urls=http://127.0.0.1:{port}
+         --listen-peer-urls=http://127.0.0.1:{peer_port} --initial-advertise-peer-urls=http://127.0.0.1:{peer_port}
+         --initial-cluster=default=http://127.0.0.1:{peer_port}"
+    );
+    Job::new(command).log(root.join("etcd.log")).daemon()
+}
+
+fn program(variable: &str, what: &str) -> Result<Utf8PathBuf> {
+    let path = std::env::var(variable).map_err(|_| {
+        anyhow!("{variable} does not name the program {what}: run the tests with `cargo xtask test`, which finds or makes it")
+    })?;
+    let path = Utf8PathBuf::from(path);
+    if !path.is_file() {
+        bail!("{variable} names {path} as the program {what}, but there is no such file: run `cargo xtask test`");
+    }
+    Ok(path)
+}
+
+/// The files with the administrator's token and with the key that signs service account tokens.
+fn write_credentials(root: &Utf8Path, token: &str) -> Result<()> {
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+        .map_err(|_| anyhow!("making the key of the service accounts: the system gave no random bytes"))?;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(pkcs8.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{encoded}\n-----END PRIVATE KEY-----\n");
+    let tokens = format!("{token},admin,admin,system:masters\n");
+    for (file, text) in [("service-accounts.key", pem), ("tokens.csv", tokens)] {
+        let path = root.join(file);
+        std::fs::write(&path, text).with_context(|| format!("writing {path}"))?;
+    }
+    Ok(())
+}
+
+fn random_token() -> Result<String> {
+    let mut bytes = [0_u8; 24];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow!("making a token: the system gave no random bytes"))?;
+    Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// The DER certificates of a PEM bundle.
+fn certificates(bundle: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let text = std::str::from_utf8(bundle).context("the API server's certificate is not PEM")?;
+    let blocks = text.split("-----BEGIN CERTIFICATE-----").skip(1);
+    let decoded: Result<Vec<_>> = blocks
+        .map(|block| {
+            let body: String = block.split("-----END").next().unwrap_or_default().split_whitespace().collect();
+            base64::engine::general_purpose::STANDARD.decode(body).context("the API server's certificate is not PEM")
+        })
+        .collect();
+    let decoded = decoded?;
+    if decoded.is_empty() {
+        bail!("the API server's certificate file holds no certificate");
+    }
+    Ok(decoded)
+}
+
+/// Ports that were free when asked for, all different.
+fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let listeners: Vec<TcpListener> = (0..N)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<std::io::Result<_>>()
+        .context("looking for free ports on 127.0.0.1")?;
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr().context("asking a listener for its port")?.port();
+    }
+    Ok(ports)
+}

@@ -57,7 +57,8 @@ clean_up() {
   local status=$?
   trap - EXIT
   if [ -n "$alertmanager_pid" ]; then
-    kill "$alertmanager_pid" 2>/dev/null && wait "$alertmanager_pid" 2>/dev/null || true
+    kill "$alertmanager_pid" 2>/dev/null || true
+    wait "$alertmanager_pid" 2>/dev/null || true
   fi
   if [ "$keep" = yes ]; then
     rm -f "$work/token"

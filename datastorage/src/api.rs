@@ -187,7 +187,7 @@ impl Api {
     async fn store(&self, events: &[AuditEvent]) -> Result<Option<u64>, Problem> {
         let reason = match self.postgres.insert(events, self.write_wait).await {
             Ok(new) => return Ok(Some(new)),
-            Err(Failure::Outage(_)) => return Ok(None),
+            Err(Failure::Outage(_) | Failure::Busy) => return Ok(None),
             Err(Failure::Event(reason)) => reason,
         };
         tracing::warn!(reason, "PostgreSQL refused an event");

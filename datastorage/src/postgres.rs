@@ -31,7 +31,7 @@ const TRY_EVERY: Duration = Duration::from_millis(300);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A migration of a large table takes its time; another replica may be at it.
 const MIGRATE_TIMEOUT: Duration = Duration::from_secs(600);
-const PARTITIONS_EVERY: Duration = Duration::from_secs(3600);
+const PREPARE_EVERY: Duration = Duration::from_secs(3600);
 
 /// Whether PostgreSQL can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Postgres {
     pub fn new(config: &config::Postgres) -> Result<Arc<Postgres>> {
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
-            .acquire_timeout(millis(config.write_timeout_ms))
+            .acquire_timeout(millis(config.read_timeout_ms))
             .connect_lazy_with(options(config)?);
         Ok(Arc::new(Postgres {
             config: config.clone(),
@@ -84,9 +84,14 @@ impl Postgres {
         self.state.borrow().is_up()
     }
 
-    /// Tells the keeper that PostgreSQL did not do its work. Until it has looked, PostgreSQL counts as down.
-    fn report(&self, reason: &str) {
-        self.set(State::Down(reason.to_owned()));
+    /// Makes the keeper look at once. Until it has, PostgreSQL counts as down if it failed; but not if it
+    /// was only that all connections were in use.
+    fn report(&self, failure: &Failure) {
+        match failure {
+            Failure::Event(_) => return,
+            Failure::Busy => {}
+            Failure::Outage(reason) => self.set(State::Down(reason.clone())),
+        }
         self.trouble.notify_one();
     }
 
@@ -110,14 +115,19 @@ impl Postgres {
         deadline: Instant,
         work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
     ) -> Result<T, Failure> {
-        let late = || Failure::Outage("PostgreSQL did not answer in time".to_owned());
-        let mut connection = timeout_at(deadline, self.pool.acquire()).await.map_err(|_| late())??;
+        // In a task of its own: to connect takes a while, and a connection that comes too late for this
+        // request is there for the next.
+        let acquired = timeout_at(deadline, tokio::spawn(self.pool.acquire())).await;
+        let mut connection = match acquired {
+            Ok(Ok(connection)) => connection?,
+            Ok(Err(_)) | Err(_) => return Err(Failure::Busy),
+        };
         let result = timeout_at(deadline, work(&mut connection)).await;
         if !matches!(result, Ok(Ok(_) | Err(sqlx::Error::Database(_)))) {
             // It may hang, or still owe the answer to what was given up.
             connection.close_on_drop();
         }
-        Ok(result.map_err(|_| late())??)
+        Ok(result.map_err(|_| Failure::Outage("it did not answer in time".to_owned()))??)
     }
 
     fn months(&self) -> std::sync::MutexGuard<'_, BTreeSet<Date>> {
@@ -125,26 +135,25 @@ impl Postgres {
         self.months.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Connects, migrates, checks that a commit is durable, and makes partitions ahead of need.
-    async fn bring_up(&self) -> Result<PgConnection> {
-        let mut options = options(&self.config)?;
+    async fn connect(&self) -> Result<PgConnection> {
+        let options = options(&self.config)?;
+        // A password that has changed is also that of the connections to come.
+        self.pool.set_connect_options(options.clone());
         let place = format!("{} as {}", self.config.address, self.config.user);
-        let mut connection = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options))
+        timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options))
             .await
             .with_context(|| format!("connecting to {place}: no answer within {CONNECT_TIMEOUT:?}"))?
-            .with_context(|| format!("connecting to {place}"))?;
-        let migrated = timeout(MIGRATE_TIMEOUT, schema::migrate(&mut connection)).await;
-        migrated.with_context(|| format!("migrating the schema: not done within {MIGRATE_TIMEOUT:?}"))??;
-        if schema::commits_are_lazy(&mut connection).await? {
-            options = options.options([("synchronous_commit", "on")]);
-        }
-        self.pool.set_connect_options(options);
-        self.months().clear();
-        self.make_partitions(&mut connection).await?;
-        Ok(connection)
+            .with_context(|| format!("connecting to {place}"))
     }
 
-    async fn make_partitions(&self, connection: &mut PgConnection) -> Result<()> {
+    /// Migrates, checks that a commit is durable, and makes partitions ahead of need.
+    async fn prepare(&self, connection: &mut PgConnection) -> Result<()> {
+        let migrated = timeout(MIGRATE_TIMEOUT, schema::migrate(connection)).await;
+        migrated.with_context(|| format!("migrating the schema: not done within {MIGRATE_TIMEOUT:?}"))??;
+        if schema::commits_are_lazy(connection).await? {
+            self.pool.set_connect_options(options(&self.config)?.options([("synchronous_commit", "on")]));
+        }
+        self.months().clear();
         self.ensure_months(connection, schema::months_ahead(jiff::Timestamp::now()))
             .await
             .context("making partitions ahead of need")
@@ -167,27 +176,24 @@ impl Postgres {
 
 /// Keeps PostgreSQL usable until `stop` turns true.
 pub async fn keep(postgres: Arc<Postgres>, mut stop: watch::Receiver<bool>) {
-    let mut link: Option<(PgConnection, Instant)> = None;
+    let mut link: Option<PgConnection> = None;
+    // When the schema was last looked after; never, after a trouble that may come from it.
+    let mut prepared: Option<Instant> = None;
     loop {
-        let usable = match link.take() {
-            None => postgres.bring_up().await.map(|connection| (connection, Instant::now())),
-            Some((connection, partitions_made)) => ask(&postgres, connection, partitions_made).await,
-        };
-        let pause = match usable {
-            Ok(usable) => {
-                link = Some(usable);
+        match tend(&postgres, link.take(), &mut prepared).await {
+            Ok(connection) => {
+                link = Some(connection);
                 postgres.set(State::Up);
-                ASK_EVERY
             }
             Err(error) => {
+                prepared = None;
                 postgres.set(State::Down(format!("{error:#}")));
-                TRY_EVERY
             }
-        };
+        }
+        let pause = if link.is_some() { ASK_EVERY } else { TRY_EVERY };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            // A reported trouble may come from the schema, so that it takes more than a ping.
-            () = postgres.trouble.notified() => link = None,
+            () = postgres.trouble.notified() => prepared = None,
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
@@ -195,23 +201,24 @@ pub async fn keep(postgres: Arc<Postgres>, mut stop: watch::Receiver<bool>) {
     let _ = timeout(CONNECT_TIMEOUT, postgres.pool.close()).await;
 }
 
-async fn ask(
-    postgres: &Postgres,
-    mut connection: PgConnection,
-    partitions_made: Instant,
-) -> Result<(PgConnection, Instant)> {
-    let wait = millis(postgres.config.write_timeout_ms);
+/// Asks after PostgreSQL on the keeper's own connection, or on a new one, and prepares the schema where
+/// that is due.
+async fn tend(postgres: &Postgres, link: Option<PgConnection>, prepared: &mut Option<Instant>) -> Result<PgConnection> {
+    let mut connection = match link {
+        Some(connection) => connection,
+        None => postgres.connect().await?,
+    };
+    let wait = millis(postgres.config.write_timeout_ms).min(CONNECT_TIMEOUT);
     match timeout(wait, connection.ping()).await {
         Err(_) => bail!("asking after PostgreSQL: no answer within {wait:?}"),
         Ok(Err(error)) => return Err(error).context("asking after PostgreSQL"),
         Ok(Ok(())) => {}
     }
-    if partitions_made.elapsed() < PARTITIONS_EVERY {
-        return Ok((connection, partitions_made));
+    if prepared.is_none_or(|at| at.elapsed() > PREPARE_EVERY) {
+        postgres.prepare(&mut connection).await?;
+        *prepared = Some(Instant::now());
     }
-    let made = timeout(millis(postgres.config.read_timeout_ms), postgres.make_partitions(&mut connection)).await;
-    made.context("making partitions ahead of need: no answer")??;
-    Ok((connection, Instant::now()))
+    Ok(connection)
 }
 
 fn options(config: &config::Postgres) -> Result<PgConnectOptions> {

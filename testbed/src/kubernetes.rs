@@ -4,7 +4,7 @@
 //! Authorization is RBAC, admission is the API server's own but for the ServiceAccount plugin, which would need a
 //! controller.
 
-use std::net::TcpListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -19,6 +19,8 @@ use kube::{Client, Config};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 
+use crate::server::{find_program, forget_at_exit, free_port};
+
 /// The environment variable that names etcd's program.
 pub const ETCD_ENV: &str = "E2E_ETCD";
 /// The environment variable that names kube-apiserver's program.
@@ -29,33 +31,26 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// A port that was free a moment ago may be taken when the server binds it.
 const START_ATTEMPTS: usize = 3;
 
-/// A running API server with its etcd. Dropping it stops both and removes their files.
+/// A running API server with its etcd. Dropping it, or the end of the process, stops both and removes their files.
 pub struct ApiServer {
-    // Fields are dropped in this order: the server goes before what it depends on.
-    server: Option<Daemon>,
-    etcd: Option<Daemon>,
-    dir: tempfile::TempDir,
-    launch: Launch,
-    token: String,
-}
-
-/// All that is needed to start the same API server again.
-struct Launch {
-    server_program: Utf8PathBuf,
+    // Fields are dropped in this order: the server goes before what it depends on, and the files last.
+    server: Daemon,
+    etcd: Daemon,
     root: Utf8PathBuf,
-    etcd_port: u16,
     port: u16,
+    token: String,
+    _dir: tempfile::TempDir,
 }
 
 impl ApiServer {
     /// Starts both, waits until the server says that it is ready, and applies the project's CRDs.
     ///
     /// # Errors
-    /// When a program is not named by the environment, does not start, or is not ready after a minute; with the
-    /// last lines that it printed.
+    /// When a program is not there, does not start, or is not ready after a minute; with the last lines that it
+    /// printed.
     pub async fn start() -> Result<Self> {
-        let etcd_program = program(ETCD_ENV, "etcd")?;
-        let server_program = program(API_SERVER_ENV, "kube-apiserver")?;
+        let etcd_program = find_program(ETCD_ENV, "etcd", Vec::new())?;
+        let server_program = find_program(API_SERVER_ENV, "kube-apiserver", Vec::new())?;
         let mut last = anyhow!("never tried");
         for _ in 0..START_ATTEMPTS {
             match Self::start_once(&etcd_program, &server_program).await {
@@ -67,17 +62,17 @@ impl ApiServer {
         Err(last.context(format!("no free port was still free in {START_ATTEMPTS} attempts")))
     }
 
-    async fn start_once(etcd_program: &Utf8Path, server_program: &Utf8Path) -> Result<Self> {
+    async fn start_once(etcd_program: &Path, server_program: &Path) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("apiserver-").tempdir().context("making a temporary folder")?;
+        forget_at_exit(dir.path());
         let root = Utf8PathBuf::from_path_buf(dir.path().to_owned())
             .map_err(|path| anyhow!("the temporary folder {} is not UTF-8", path.display()))?;
         let token = random_token()?;
         write_credentials(&root, &token)?;
-        let [etcd_port, peer_port, port] = free_ports()?;
-        let etcd = start_etcd(etcd_program, &root, etcd_port, peer_port)?;
-        let launch = Launch { server_program: server_program.to_owned(), root, etcd_port, port };
-        let server = launch.start()?;
-        let mut started = Self { server: Some(server), etcd: Some(etcd), dir, launch, token };
+        let (etcd_port, port) = (free_port()?, free_port()?);
+        let etcd = start_etcd(etcd_program, &root, etcd_port)?;
+        let server = start_server(server_program, &root, etcd_port, port)?;
+        let mut started = Self { server, etcd, root, port, token, _dir: dir };
         started.wait_ready().await?;
         std::fs::write(started.kubeconfig(), started.kubeconfig_text()).context("writing the kubeconfig")?;
         started.apply_crds().await?;
@@ -86,7 +81,7 @@ impl ApiServer {
 
     /// Such as `https://127.0.0.1:40123`.
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.launch.port)
+        format!("https://127.0.0.1:{}", self.port)
     }
 
     /// The bearer token of a member of `system:masters`, who may do everything.
@@ -96,17 +91,12 @@ impl ApiServer {
 
     /// The PEM file with what the server's certificate is verified against.
     pub fn ca_file(&self) -> Utf8PathBuf {
-        self.launch.root.join("certs/apiserver.crt")
+        self.root.join("certs/apiserver.crt")
     }
 
     /// A kubeconfig for the all-powerful user.
     pub fn kubeconfig(&self) -> Utf8PathBuf {
-        self.launch.root.join("kubeconfig")
-    }
-
-    /// The folder that is removed when the server is dropped.
-    pub fn dir(&self) -> &std::path::Path {
-        self.dir.path()
+        self.root.join("kubeconfig")
     }
 
     /// A client of the all-powerful user.
@@ -174,30 +164,12 @@ impl ApiServer {
         answer.status.map(|status| status.token).context("the API server answered a token request without a token")
     }
 
-    /// Stops the server while its data stays; [`ApiServer::start_again`] brings it back at the same address.
-    pub fn stop(&mut self) {
-        self.server.take();
-    }
-
-    /// Starts the server again after [`ApiServer::stop`] and waits until it is ready.
-    ///
-    /// # Errors
-    /// As [`ApiServer::start`].
-    pub async fn start_again(&mut self) -> Result<()> {
-        if self.server.is_none() {
-            self.server = Some(self.launch.start()?);
-        }
-        self.wait_ready().await
-    }
-
     async fn wait_ready(&mut self) -> Result<()> {
         let end = Instant::now() + READY_DEADLINE;
         let mut last = "no answer yet".to_owned();
         loop {
             for (name, daemon) in [("etcd", &mut self.etcd), ("kube-apiserver", &mut self.server)] {
-                if let Some(daemon) = daemon {
-                    daemon.check().with_context(|| format!("{name} ended while it was waited for"))?;
-                }
+                daemon.check().with_context(|| format!("{name} ended while it was waited for"))?;
             }
             // The certificate is written by the server itself: there is none yet at first.
             if self.ca_file().exists() {
@@ -207,16 +179,11 @@ impl ApiServer {
                 }
             }
             if Instant::now() >= end {
-                let log = self.launch.root.join("kube-apiserver.log");
-                let tail = std::fs::read_to_string(&log).unwrap_or_default();
-                let tail: Vec<&str> = tail.lines().rev().take(15).collect();
-                let tail: Vec<&str> = tail.into_iter().rev().collect();
-                bail!(
-                    "kube-apiserver at {} is not ready after {} s: {last}; it last said:\n{}",
-                    self.url(),
-                    READY_DEADLINE.as_secs(),
-                    tail.join("\n"),
-                );
+                let log = std::fs::read_to_string(self.root.join("kube-apiserver.log")).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                let tail = lines[lines.len().saturating_sub(15)..].join("\n");
+                let (url, seconds) = (self.url(), READY_DEADLINE.as_secs());
+                bail!("kube-apiserver at {url} is not ready after {seconds} s: {last}; it last said:\n{tail}");
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
@@ -270,30 +237,27 @@ impl ApiServer {
     }
 }
 
-impl Launch {
-    fn start(&self) -> Result<Daemon> {
-        let Self { server_program, root, etcd_port, port } = self;
-        let (etcd_port, port) = (etcd_port.to_string(), port.to_string());
-        let shell = xshell::Shell::new().context("opening a shell for kube-apiserver")?;
-        let command = xshell::cmd!(
-            shell,
-            "{server_program}
-             --etcd-servers=http://127.0.0.1:{etcd_port} --bind-address=127.0.0.1 --advertise-address=127.0.0.1
-             --secure-port={port} --cert-dir={root}/certs --service-cluster-ip-range=10.0.0.0/24
-             --authorization-mode=RBAC --token-auth-file={root}/tokens.csv
-             --service-account-issuer=https://kubernetes.default.svc
-             --service-account-key-file={root}/service-accounts.key
-             --service-account-signing-key-file={root}/service-accounts.key
-             --disable-admission-plugins=ServiceAccount --profiling=false
-             --max-requests-inflight=800 --max-mutating-requests-inflight=400"
-        );
-        Job::new(command).log(root.join("kube-apiserver.log")).daemon()
-    }
+fn start_server(program: &Path, root: &Utf8Path, etcd_port: u16, port: u16) -> Result<Daemon> {
+    let shell = xshell::Shell::new().context("opening a shell for kube-apiserver")?;
+    let (etcd_port, port) = (etcd_port.to_string(), port.to_string());
+    let command = xshell::cmd!(
+        shell,
+        "{program}
+         --etcd-servers=http://127.0.0.1:{etcd_port} --bind-address=127.0.0.1 --advertise-address=127.0.0.1
+         --secure-port={port} --cert-dir={root}/certs --service-cluster-ip-range=10.0.0.0/24
+         --authorization-mode=RBAC --token-auth-file={root}/tokens.csv
+         --service-account-issuer=https://kubernetes.default.svc
+         --service-account-key-file={root}/service-accounts.key
+         --service-account-signing-key-file={root}/service-accounts.key
+         --disable-admission-plugins=ServiceAccount --profiling=false
+         --max-requests-inflight=800 --max-mutating-requests-inflight=400"
+    );
+    Job::new(command).log(root.join("kube-apiserver.log")).daemon()
 }
 
-fn start_etcd(program: &Utf8Path, root: &Utf8Path, port: u16, peer_port: u16) -> Result<Daemon> {
+fn start_etcd(program: &Path, root: &Utf8Path, port: u16) -> Result<Daemon> {
     let shell = xshell::Shell::new().context("opening a shell for etcd")?;
-    let (port, peer_port) = (port.to_string(), peer_port.to_string());
+    let (port, peer_port) = (port.to_string(), free_port()?.to_string());
     // Nothing here has to survive a power cut, so nothing waits for the disk.
     let command = xshell::cmd!(
         shell,
@@ -303,17 +267,6 @@ fn start_etcd(program: &Utf8Path, root: &Utf8Path, port: u16, peer_port: u16) ->
          --initial-cluster=default=http://127.0.0.1:{peer_port}"
     );
     Job::new(command).log(root.join("etcd.log")).daemon()
-}
-
-fn program(variable: &str, what: &str) -> Result<Utf8PathBuf> {
-    let path = std::env::var(variable).map_err(|_| {
-        anyhow!("{variable} does not name the program {what}: run the tests with `cargo xtask test`, which finds or makes it")
-    })?;
-    let path = Utf8PathBuf::from(path);
-    if !path.is_file() {
-        bail!("{variable} names {path} as the program {what}, but there is no such file: run `cargo xtask test`");
-    }
-    Ok(path)
 }
 
 /// The files with the administrator's token and with the key that signs service account tokens.
@@ -351,17 +304,4 @@ fn certificates(bundle: &[u8]) -> Result<Vec<Vec<u8>>> {
         bail!("the API server's certificate file holds no certificate");
     }
     Ok(decoded)
-}
-
-/// Ports that were free when asked for, all different.
-fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let listeners: Vec<TcpListener> = (0..N)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<std::io::Result<_>>()
-        .context("looking for free ports on 127.0.0.1")?;
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr().context("asking a listener for its port")?.port();
-    }
-    Ok(ports)
 }

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use xshell::{Shell, cmd};
 
-use crate::server::{children, find_program, free_port, kill_and_wait, write_secret};
+use crate::server::{children, find_program, forget_at_exit, free_port, kill_and_wait, write_secret};
 
 /// The environment variable that names the folder with `initdb` and `postgres`.
 pub const BIN_ENV: &str = "E2E_POSTGRES_BIN";
@@ -57,6 +57,7 @@ impl Postgres {
         let program = find_program(BIN_ENV, "postgres", usual_places())?;
         let initdb = program.with_file_name("initdb");
         let dir = tempfile::Builder::new().prefix("postgres-").tempdir().context("making a temporary folder")?;
+        forget_at_exit(dir.path());
         let user = if rustix::process::getuid().is_root() { Some(unprivileged_user()?) } else { None };
         let postgres = Postgres { daemon: None, dir, program, user, port: free_port()? };
         let password = postgres.password_file();

@@ -10,7 +10,7 @@ use e2e_support::{Daemon, Job};
 use tempfile::TempDir;
 use xshell::{Shell, cmd};
 
-use crate::server::{find_program, free_port, write_secret};
+use crate::server::{find_program, forget_at_exit, free_port, write_secret};
 
 /// The environment variable that names the program.
 pub const SERVER_ENV: &str = "E2E_REDIS_SERVER";
@@ -53,6 +53,7 @@ impl Redis {
     pub fn make() -> Result<Redis> {
         let program = find_program(SERVER_ENV, "redis-server", vec!["/usr/sbin".into(), "/usr/local/bin".into()])?;
         let dir = tempfile::Builder::new().prefix("redis-").tempdir().context("making a temporary folder")?;
+        forget_at_exit(dir.path());
         let redis = Redis { daemon: None, dir, program, port: free_port()? };
         write_secret(&redis.password_file(), PASSWORD)?;
         Ok(redis)

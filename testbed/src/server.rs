@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use camino::Utf8Path;
 use rustix::process::{Pid, Signal, kill_process};
 
 const GONE_DEADLINE: Duration = Duration::from_secs(10);
@@ -67,4 +68,11 @@ fn is_running(pid: u32) -> bool {
 /// Writes a file with a secret that a service under test reads.
 pub(crate) fn write_secret(path: &Path, secret: &str) -> Result<()> {
     std::fs::write(path, format!("{secret}\n")).with_context(|| format!("writing {}", path.display()))
+}
+
+/// Removes a folder at the end of this process even if its guard is never dropped, as that of a static.
+pub(crate) fn forget_at_exit(dir: &Path) {
+    if let Some(dir) = Utf8Path::from_path(dir) {
+        e2e_support::process::remove_dir_at_exit(dir);
+    }
 }

@@ -1,8 +1,8 @@
 //! The servers start, keep their data through a kill, and leave nothing behind.
 
-use std::io::{Read, Write};
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use testbed::postgres::Postgres;

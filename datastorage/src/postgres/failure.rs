@@ -10,12 +10,15 @@ pub enum Failure {
     /// Nothing is known to be wrong with the events. They may have been written all the same, if only
     /// the answer was lost.
     Outage(String),
+    /// No connection was free in time; nothing was written.
+    Busy,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Event(reason) | Failure::Outage(reason) => f.write_str(reason),
+            Failure::Busy => f.write_str("no connection to PostgreSQL was free in time"),
         }
     }
 }

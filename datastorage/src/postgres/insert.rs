@@ -51,10 +51,7 @@ impl Postgres {
     /// again is harmless.
     pub async fn insert(&self, events: &[AuditEvent], wait: Duration) -> Result<u64, Failure> {
         let result = self.insert_until(events, Instant::now() + wait).await;
-        if let Err(Failure::Outage(reason)) = &result {
-            self.report(reason);
-        }
-        result
+        result.inspect_err(|failure| self.report(failure))
     }
 
     async fn insert_until(&self, events: &[AuditEvent], deadline: Instant) -> Result<u64, Failure> {

@@ -252,7 +252,7 @@ impl Drain<'_> {
                     self.one_by_one = true;
                     return Ok(());
                 }
-                Err(Failure::Outage(_)) => {
+                Err(Failure::Outage(_) | Failure::Busy) => {
                     self.one_by_one = ids.len() > 1;
                     ids.iter().for_each(|id| self.postpone(id));
                     return Ok(());

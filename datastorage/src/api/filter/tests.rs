@@ -1,2 +1,55 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn now() -> Timestamp {
+    "2025-12-15T12:00:00Z".parse().unwrap()
+}
+
+fn parse_one(key: &str, value: &str) -> Result<Filter, String> {
+    parse(vec![(key.to_owned(), value.to_owned())], now())
+}
+
 #[test]
-fn x() {}
+fn times_are_durations_dates_or_rfc_3339() {
+    for (value, since, until) in [
+        ("30s", "2025-12-15T11:59:30Z", "2025-12-15T11:59:30Z"),
+        ("24h", "2025-12-14T12:00:00Z", "2025-12-14T12:00:00Z"),
+        ("7d", "2025-12-08T12:00:00Z", "2025-12-08T12:00:00Z"),
+        ("2w", "2025-12-01T12:00:00Z", "2025-12-01T12:00:00Z"),
+        ("2025-12-01", "2025-12-01T00:00:00Z", "2025-12-01T23:59:59.999999Z"),
+        ("2025-12-01T10:00:00+02:00", "2025-12-01T08:00:00Z", "2025-12-01T08:00:00Z"),
+    ] {
+        let time = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        assert_eq!(parse_one("since", value).unwrap().since, time(since), "since={value}");
+        assert_eq!(parse_one("until", value).unwrap().until, time(until), "until={value}");
+    }
+}
+
+#[test]
+fn defaults_and_limits() {
+    let filter = parse(Vec::new(), now()).unwrap();
+    assert_eq!((filter.limit, filter.offset), (50, 0));
+    for (key, value, good) in [
+        ("limit", "1", true),
+        ("limit", "1000", true),
+        ("limit", "0", false),
+        ("limit", "1001", false),
+        ("offset", "0", true),
+        ("offset", "-1", false),
+    ] {
+        assert_eq!(parse_one(key, value).is_ok(), good, "{key}={value}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_query_makes_it_panic(pairs in prop::collection::vec(("(since|until|limit|offset|[a-z]*)", any::<String>()), 0..5)) {
+        let _ = parse(pairs, now());
+    }
+
+    #[test]
+    fn any_duration_is_read_or_refused(number in any::<i64>(), unit in "[smhdw]") {
+        let _ = parse_one("since", &format!("{number}{unit}"));
+    }
+}

@@ -1,0 +1,252 @@
+//! Failure runs: servers and service are killed at moments that a seed chooses, while events are sent.
+//! What was answered 201 or 202 must then be in PostgreSQL, once.
+//!
+//! `DATASTORAGE_FAILURE_SEEDS=20 cargo test -p datastorage failure_runs -- --nocapture` runs twenty seeds.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use crate::process::Process;
+use crate::stand::{BATCH, Client, DEADLINE, EVENTS, Servers, answer, event, hours_ago};
+
+const SEEDS_ENV: &str = "DATASTORAGE_FAILURE_SEEDS";
+const SEEDS_DEFAULT: u64 = 2;
+/// Posts while the servers come and go.
+const POSTS: usize = 1000;
+const SENDERS: usize = 8;
+/// Events that are queued so that the service can be killed while it works them off.
+const BACKLOG: usize = 3000;
+
+/// `SplitMix64`: a few lines are enough for choices that a seed repeats.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From `low` to `high - 1`.
+    fn between(&mut self, low: usize, high: usize) -> usize {
+        low + usize::try_from(self.next() % (high - low) as u64).unwrap()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    KillPostgres,
+    StartPostgres,
+    KillRedis,
+    StartRedis,
+    KillService,
+}
+
+/// What happens after how many posts.
+fn plan(random: &mut Random) -> Vec<(usize, Act)> {
+    let mut plan = Vec::new();
+    for from in [50, 550] {
+        let kill = random.between(from, from + 200);
+        plan.push((kill, Act::KillPostgres));
+        plan.push((kill + random.between(50, 200), Act::StartPostgres));
+    }
+    let kill = random.between(50, 900);
+    plan.push((kill, Act::KillRedis));
+    plan.push((kill + random.between(1, 60), Act::StartRedis));
+    for _ in 0..2 {
+        plan.push((random.between(50, POSTS), Act::KillService));
+    }
+    plan.sort_by_key(|(posts, _)| *posts);
+    plan
+}
+
+/// What a run has sent and heard, in events.
+#[derive(Default)]
+struct Tally {
+    sent: usize,
+    stored: usize,
+    queued: usize,
+    refused: usize,
+    unanswered: usize,
+    /// The mark of every event that was answered 201 or 202.
+    promised: Vec<String>,
+}
+
+struct Sender {
+    client: Client,
+    run: String,
+    tally: Arc<Mutex<Tally>>,
+    posts: Arc<AtomicUsize>,
+}
+
+impl Sender {
+    /// Sends events that bear marks; a mark that is given twice stands for one event that is sent twice.
+    async fn send(&self, marks: &[String], random: &mut Random) {
+        let events: Vec<Value> = marks
+            .iter()
+            .map(|mark| {
+                let mut event = event(&self.run);
+                event["event_data"] = json!({ "mark": mark });
+                // Half of the events have an id that the client made; a repeat has another time.
+                if let Some(id) = mark.strip_prefix("id-") {
+                    event["event_id"] = json!(id);
+                    event["event_timestamp"] = json!(hours_ago(i64::try_from(random.next() % 160).unwrap()));
+                }
+                event
+            })
+            .collect();
+        let request = match &events[..] {
+            [event] => self.client.request(reqwest::Method::POST, EVENTS).json(event),
+            events => self.client.request(reqwest::Method::POST, BATCH).json(events),
+        };
+        let heard = answer(request).await;
+        {
+            let mut tally = self.tally.lock().unwrap();
+            tally.sent += marks.len();
+            match heard.as_ref().map(|answer| answer.status) {
+                Ok(status @ (201 | 202)) => {
+                    *(if status == 201 { &mut tally.stored } else { &mut tally.queued }) += marks.len();
+                    tally.promised.extend_from_slice(marks);
+                }
+                Ok(503 | 429) => tally.refused += marks.len(),
+                Ok(status) => panic!("an event was answered {status}: {heard:?}"),
+                Err(_) => tally.unanswered += marks.len(),
+            }
+        }
+        self.posts.fetch_add(1, Ordering::SeqCst);
+        if heard.is_err() {
+            let end = Instant::now() + DEADLINE;
+            while !self.client.alive().await {
+                assert!(Instant::now() < end, "the service is not back after {DEADLINE:?}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+
+    async fn send_share(self, mut random: Random) {
+        let mut sent: Vec<String> = Vec::new();
+        while self.posts.load(Ordering::SeqCst) < POSTS {
+            let size = if random.between(0, 10) < 7 { 1 } else { random.between(2, 6) };
+            let mut marks: Vec<String> = (0..size).map(|_| new_mark(&mut random)).collect();
+            if !sent.is_empty() && random.between(0, 10) == 0 {
+                marks[0] = sent[random.between(0, sent.len())].clone();
+            }
+            self.send(&marks, &mut random).await;
+            sent.extend(marks.into_iter().filter(|mark| mark.starts_with("id-")));
+        }
+    }
+}
+
+fn new_mark(random: &mut Random) -> String {
+    let id = Uuid::from_u64_pair(random.next(), random.next());
+    if random.between(0, 2) == 0 { format!("id-{id}") } else { format!("no-{id}") }
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < end, "waiting for {what}: not so after {DEADLINE:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn run(seed: u64, runtime: &Runtime) {
+    let begun = Instant::now();
+    let mut random = Random(seed);
+    let mut servers = Servers::start();
+    let mut service = Process::start(&servers);
+    runtime.block_on(service.client.wait_until_up("postgres"));
+    let (tally, posts) = (Arc::new(Mutex::new(Tally::default())), Arc::new(AtomicUsize::new(0)));
+    let sender = || Sender {
+        client: service.client.clone(),
+        run: format!("run-{seed}"),
+        tally: tally.clone(),
+        posts: posts.clone(),
+    };
+    let backlog_sender = sender();
+    let senders: Vec<_> = (0..SENDERS).map(|_| runtime.spawn(sender().send_share(Random(random.next())))).collect();
+
+    let plan = plan(&mut random);
+    for (after, act) in &plan {
+        wait_until("posts", || posts.load(Ordering::SeqCst) >= (*after).min(POSTS));
+        match act {
+            Act::KillPostgres => servers.postgres.kill9().unwrap(),
+            Act::StartPostgres => servers.postgres.restart().unwrap(),
+            Act::KillRedis => servers.redis.kill9(),
+            Act::StartRedis => servers.redis.restart().unwrap(),
+            Act::KillService => {
+                service.kill9();
+                service.restart();
+            }
+        }
+    }
+    for sender in senders {
+        runtime.block_on(sender).unwrap();
+    }
+
+    // PostgreSQL away, a long queue; PostgreSQL back, and the service killed when half of it is done.
+    servers.postgres.kill9().unwrap();
+    runtime.block_on(async {
+        for _ in 0..BACKLOG / 100 {
+            let marks: Vec<String> = (0..100).map(|_| new_mark(&mut random)).collect();
+            backlog_sender.send(&marks, &mut random).await;
+        }
+    });
+    let mut redis = runtime.block_on(servers.redis());
+    let mut queued = || -> usize {
+        let mut length = redis::cmd("XLEN");
+        runtime.block_on(length.arg(datastorage::queue::STREAM).query_async(&mut redis)).unwrap()
+    };
+    let full = queued();
+    servers.postgres.restart().unwrap();
+    wait_until("half of the queue", || queued() <= full / 2);
+    service.kill9();
+    let left = queued();
+    service.restart();
+    wait_until("an empty queue", || queued() == 0);
+
+    let marks: Vec<(String, i64)> = runtime.block_on(async {
+        sqlx::query_as("SELECT event_data->>'mark', count(*) FROM audit_events GROUP BY 1")
+            .fetch_all(&mut servers.sql().await)
+            .await
+            .unwrap()
+    });
+    let found: HashMap<&str, i64> = marks.iter().map(|(mark, count)| (mark.as_str(), *count)).collect();
+    let tally = tally.lock().unwrap();
+    let lost = tally.promised.iter().filter(|mark| !found.contains_key(mark.as_str())).count();
+    let doubled = found.values().filter(|count| **count > 1).count();
+    let mut redis = runtime.block_on(servers.redis());
+    let mut dead = redis::cmd("XLEN");
+    let dead: usize = runtime.block_on(dead.arg(datastorage::queue::DEAD_LETTERS).query_async(&mut redis)).unwrap();
+    println!(
+        "{seed:>4} {:>6} {:>6} {:>6} {:>8} {:>11} {full:>7} {left:>7} {:>6} {lost:>5} {doubled:>8} {dead:>5} {:>6.1}",
+        tally.sent,
+        tally.stored,
+        tally.queued,
+        tally.refused,
+        tally.unanswered,
+        found.len(),
+        begun.elapsed().as_secs_f64(),
+    );
+    assert_eq!((lost, doubled, dead), (0, 0, 0), "seed {seed}: lost, doubled, dead letters; {plan:?}");
+    assert!(left > 0 && tally.stored > 0 && tally.queued > 0, "seed {seed}: the run shows nothing");
+}
+
+#[test]
+fn failure_runs_lose_and_double_nothing() {
+    let seeds = std::env::var(SEEDS_ENV).map_or(SEEDS_DEFAULT, |seeds| seeds.parse().unwrap());
+    let runtime = Runtime::new().unwrap();
+    println!("events, by what they were answered; left: in the queue when the service was killed; s: seconds");
+    println!("seed   sent    201    202  refused  unanswered  queued    left  found  lost  doubled  dead      s");
+    for seed in 1..=seeds {
+        run(seed, &runtime);
+    }
+}

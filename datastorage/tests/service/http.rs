@@ -1,0 +1,164 @@
+//! How the service speaks HTTP: errors, headers, limits; and that no bytes make it stumble.
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config as Runs, TestRunner};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::stand::{BATCH, Client, EVENTS, answer, event, shared, unique};
+
+#[test]
+fn a_problem_has_every_member_and_the_request_id_of_the_header() {
+    let stand = shared();
+    stand.run(async {
+        let refused = stand.client.post_bytes(EVENTS, "{").await;
+        assert_eq!(refused.status, 400);
+        assert_eq!(refused.headers["content-type"], "application/problem+json");
+        for member in ["type", "title", "detail", "instance", "request_id"] {
+            assert!(refused.body[member].is_string(), "{member}: {refused:?}");
+        }
+        assert!(refused.body["type"].as_str().unwrap().starts_with("https://kubernaut.ai/problems/"));
+        assert_eq!(refused.body["status"], 400);
+        assert_eq!(refused.body["instance"], EVENTS);
+        assert_eq!(refused.body["request_id"], refused.headers["x-request-id"].to_str().unwrap());
+        let again = stand.client.get(EVENTS).await;
+        assert_ne!(again.headers["x-request-id"], refused.headers["x-request-id"], "each request has its own id");
+    });
+}
+
+#[test]
+fn unknown_paths_and_wrong_methods() {
+    let stand = shared();
+    stand.run(async {
+        let answer_of = async |method, path| answer(stand.client.request(method, path)).await.unwrap();
+        let unknown = answer_of(Method::GET, "/api/v1/audit").await;
+        assert_eq!((unknown.status, &unknown.body["status"]), (404, &json!(404)));
+        let wrong = answer_of(Method::DELETE, EVENTS).await;
+        assert_eq!((wrong.status, &wrong.body["status"]), (405, &json!(405)));
+        let allow = wrong.headers["allow"].to_str().unwrap();
+        assert!(allow.contains("GET") && allow.contains("POST"), "{allow}");
+        assert_eq!(answer_of(Method::GET, BATCH).await.status, 405);
+    });
+}
+
+#[test]
+fn only_json_is_read_and_a_missing_content_type_passes() {
+    let stand = shared();
+    stand.run(async {
+        let body = event(&unique("kind")).to_string();
+        for (kind, status) in [
+            (Some("text/plain"), 415),
+            (Some("application/jsonp"), 415),
+            (Some("application/json"), 201),
+            (Some("Application/JSON; charset=utf-8"), 201),
+            (None, 201),
+        ] {
+            let mut request = stand.client.request(Method::POST, EVENTS).body(body.clone());
+            if let Some(kind) = kind {
+                request = request.header("content-type", kind);
+            }
+            let answer = answer(request).await.unwrap();
+            assert_eq!(answer.status, status, "{kind:?}: {answer:?}");
+        }
+    });
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused() {
+    let stand = shared();
+    stand.run(async {
+        let large = " ".repeat(2 * 1024 * 1024 + 1);
+        let refused = stand.client.post_bytes(EVENTS, large).await;
+        assert_eq!((refused.status, &refused.body["status"]), (413, &json!(413)));
+        assert_eq!(stand.client.post_bytes(EVENTS, " ".repeat(2 * 1024 * 1024)).await.status, 400);
+    });
+}
+
+#[test]
+fn more_requests_than_allowed_are_told_to_come_back() {
+    let stand = shared();
+    stand.run(async {
+        let mut config = stand.servers.config();
+        config.http.max_in_flight = 1;
+        let service = datastorage::Service::start(config).await.unwrap();
+        let client = Client::of(&service);
+        // A request whose body does not come keeps its place.
+        let mut slow = TcpStream::connect(service.api).await.unwrap();
+        let head = format!("POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n");
+        slow.write_all(head.as_bytes()).await.unwrap();
+        crate::stand::wait_for("429", async || {
+            let refused = client.get(EVENTS).await;
+            refused.status == 429 && refused.headers["retry-after"] == "1" && refused.body["status"] == 429
+        })
+        .await;
+        slow.write_all(b"hello").await.unwrap();
+        let mut begin = [0; 12];
+        slow.read_exact(&mut begin).await.unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 400");
+        assert_eq!(client.get(EVENTS).await.status, 200, "its place is free again");
+        service.stop().await;
+    });
+}
+
+fn runs(cases: u32) -> Runs {
+    Runs { failure_persistence: None, ..Runs::with_cases(cases) }
+}
+
+/// JSON of any shape, often with the keys of an event.
+fn any_json() -> impl Strategy<Value = Value> {
+    let keys = "(event_id|event_type|event_timestamp|event_data|correlation_id|version|severity|[a-z]{0,3})";
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map(keys, inner, 0..6).prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+#[test]
+fn no_body_is_answered_with_a_server_error() {
+    let stand = shared();
+    let check = |path: &str, body: Vec<u8>| {
+        let status = stand.run(stand.client.post_bytes(path, body)).status;
+        prop_assert!(status == 201 || (400..500).contains(&status), "answered {}", status);
+        Ok(())
+    };
+    let mut runner = TestRunner::new(runs(300));
+    runner.run(&prop::collection::vec(any::<u8>(), 0..200), |bytes| check(EVENTS, bytes)).unwrap();
+    runner.run(&any_json(), |json| check(BATCH, json.to_string().into_bytes())).unwrap();
+    // A good event with any event_data, text and key: it is stored, or refused as the client's fault.
+    let fields = (any_json(), any::<String>(), any::<String>());
+    runner
+        .run(&fields, |(data, text, key)| {
+            let mut body = event(&text);
+            body["event_data"] = json!({ (key.clone()): data });
+            body["actor_id"] = json!(key);
+            check(EVENTS, body.to_string().into_bytes())
+        })
+        .unwrap();
+}
+
+#[test]
+fn no_query_is_answered_with_a_server_error() {
+    let stand = shared();
+    let mut runner = TestRunner::new(runs(200));
+    let keys = "(correlation_id|event_type|since|until|limit|offset|severity|[a-z%]{0,4})";
+    runner
+        .run(&prop::collection::vec((keys, "[ -~]{0,12}"), 0..4), |pairs| {
+            let query: Vec<String> =
+                pairs.iter().map(|(key, value)| format!("{key}={}", value.replace([' ', '#'], "%00"))).collect();
+            let status = stand.run(stand.client.get(&format!("{EVENTS}?{}", query.join("&")))).status;
+            prop_assert!(status == 200 || status == 400, "answered {}", status);
+            Ok(())
+        })
+        .unwrap();
+}

@@ -1,0 +1,202 @@
+//! What happens while PostgreSQL, Redis or both are away.
+
+use std::time::{Duration, Instant};
+
+use datastorage::Service;
+use datastorage::queue::STREAM;
+use jiff::{Timestamp, ToSpan};
+use serde_json::json;
+use testbed::postgres::Postgres;
+use testbed::redis::Redis;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::stand::{BATCH, Client, EVENTS, Servers, event, event_with, unique};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_starts_without_postgresql_and_migrates_when_it_comes() {
+    let mut servers = Servers { postgres: Postgres::make().unwrap(), redis: Redis::start().unwrap() };
+    let service = Service::start(servers.config()).await.unwrap();
+    let client = Client::of(&service);
+    client.wait_until_up("redis").await;
+    let ready = client.ready().await;
+    assert_eq!((ready.status, &ready.body["postgres"]["up"]), (200, &json!(false)), "Redis alone is enough: {ready:?}");
+
+    let name = unique("early");
+    let one = client.post(EVENTS, &event(&name)).await;
+    assert_eq!((one.status, &one.body["status"]), (202, &json!("accepted")), "{one:?}");
+    let repeated = event_with(&name, "event_id", uuid::Uuid::new_v4().to_string());
+    let batch = client.post(BATCH, &json!([event(&name), repeated, repeated])).await;
+    assert_eq!((batch.status, &batch.body["status"]), (202, &json!("accepted")), "{batch:?}");
+    assert_eq!(servers.queued().await, 4);
+    let list = client.get(EVENTS).await;
+    assert_eq!((list.status, &list.headers["retry-after"]), (503, &"5".parse().unwrap()), "{list:?}");
+
+    servers.redis.kill9();
+    client.wait_until_down("redis").await;
+    assert_eq!(client.ready().await.status, 503, "nothing is left to keep an event");
+    assert!(client.alive().await, "it lives nevertheless");
+    let refused = client.post(EVENTS, &event(&name)).await;
+    assert_eq!((refused.status, &refused.headers["retry-after"]), (503, &"5".parse().unwrap()), "{refused:?}");
+
+    servers.postgres.restart().unwrap();
+    client.wait_until_up("postgres").await;
+    assert_eq!(client.post(EVENTS, &event(&name)).await.status, 201, "PostgreSQL alone is enough");
+    servers.redis.restart().unwrap();
+    servers.wait_for_rows(&name, 4).await;
+    assert_eq!(servers.queued().await, 0, "what is written leaves the queue");
+    service.stop().await;
+}
+
+/// Forwards connections until it is told to stall; then it keeps them open and passes nothing on.
+async fn proxy(target: String) -> (String, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let stalled = watch::Sender::new(false);
+    let sender = stalled.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (target, mut stall) = (target.clone(), sender.subscribe());
+            tokio::spawn(async move {
+                let forward = async {
+                    let mut server = TcpStream::connect(target).await?;
+                    copy_bidirectional(&mut client, &mut server).await
+                };
+                tokio::select! {
+                    _ = stall.wait_for(|stalled| *stalled) => {}
+                    _ = forward => return,
+                }
+                let _ = stall.wait_for(|stalled| !*stalled).await;
+            });
+        }
+    });
+    (address, stalled)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgresql_that_hangs_costs_two_seconds_once() {
+    let servers = Servers::start();
+    let (address, stalled) = proxy(servers.postgres.address()).await;
+    let mut config = servers.config();
+    config.postgres.address = address.parse().unwrap();
+    config.postgres.write_timeout_ms = 1_500;
+    let service = Service::start(config).await.unwrap();
+    let client = Client::of(&service);
+    client.wait_until_up("postgres").await;
+    let name = unique("hangs");
+    assert_eq!(client.post(EVENTS, &event(&name)).await.status, 201);
+
+    stalled.send_replace(true);
+    let begun = Instant::now();
+    assert_eq!(client.post(EVENTS, &event(&name)).await.status, 202);
+    assert!(begun.elapsed() < Duration::from_millis(2500), "the first waits for PostgreSQL: {:?}", begun.elapsed());
+    let begun = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(client.post(EVENTS, &event(&name)).await.status, 202);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "the others do not: {:?}", begun.elapsed());
+
+    stalled.send_replace(false);
+    client.wait_until_up("postgres").await;
+    servers.wait_for_rows(&name, 12).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_made_ahead_of_need_and_when_needed() {
+    let servers = Servers::start();
+    let service = Service::start(servers.config()).await.unwrap();
+    let client = Client::of(&service);
+    client.wait_until_up("postgres").await;
+    let mut sql = servers.sql().await;
+    let partition = |time: Timestamp| format!("audit_events_{}", time.strftime("%Y_%m"));
+    let now = Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    for months in -1..=3 {
+        let name = partition((&now + months.months()).timestamp());
+        let there: bool =
+            sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(&name).fetch_one(&mut sql).await.unwrap();
+        assert!(there, "{name} is made beforehand");
+    }
+    let indexed: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_indexes WHERE tablename = $1")
+        .bind(partition(now.timestamp()))
+        .fetch_one(&mut sql)
+        .await
+        .unwrap();
+    assert_eq!(indexed, 5, "a partition has the indexes of the table");
+
+    // An event that waited in the queue for half a year, while nobody could make the partition of its month.
+    let name = unique("late");
+    let month = &now - 6.months();
+    let mut late = event_with(&name, "event_timestamp", month.timestamp().to_string());
+    late["event_id"] = json!(uuid::Uuid::new_v4());
+    let mut redis = servers.redis().await;
+    let () = redis::cmd("XADD")
+        .arg(STREAM)
+        .arg("*")
+        .arg("event")
+        .arg(late.to_string())
+        .query_async(&mut redis)
+        .await
+        .unwrap();
+    servers.wait_for_rows(&name, 1).await;
+
+    // One that was there, and that the service believes to be there, is made again.
+    let drop = format!("DROP TABLE {}", partition(now.timestamp()));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&mut sql).await.unwrap();
+    assert_eq!(client.post(EVENTS, &event(&name)).await.status, 201);
+    assert_eq!(servers.rows(&name).await, 2);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_could_lose_events_is_not_used() {
+    let mut servers = Servers { postgres: Postgres::make().unwrap(), redis: Redis::start().unwrap() };
+    let mut redis = servers.redis().await;
+    for (setting, lossy, safe, blamed) in [
+        ("appendfsync", "everysec", "always", "appendfsync"),
+        ("appendonly", "no", "yes", "appendonly"),
+        ("maxmemory-policy", "allkeys-lru", "noeviction", "evict"),
+    ] {
+        let mut set = async |value: &str| {
+            let () = redis::cmd("CONFIG")
+                .arg("SET")
+                .arg("maxmemory")
+                .arg("1gb")
+                .arg(setting)
+                .arg(value)
+                .query_async(&mut redis)
+                .await
+                .unwrap();
+        };
+        set(lossy).await;
+        let service = Service::start(servers.config()).await.unwrap();
+        let client = Client::of(&service);
+        crate::stand::wait_for("the reason", async || {
+            client.ready().await.body["redis"]["reason"].as_str().is_some_and(|reason| reason.contains(blamed))
+        })
+        .await;
+        assert_eq!(client.post(EVENTS, &event("lossy")).await.status, 503);
+        assert_eq!(client.ready().await.status, 503);
+        set(safe).await;
+        client.wait_until_up("redis").await;
+        assert_eq!(client.post(EVENTS, &event("safe")).await.status, 202);
+        service.stop().await;
+    }
+    servers.redis.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_what_does_not_fit() {
+    let servers = Servers { postgres: Postgres::make().unwrap(), redis: Redis::start().unwrap() };
+    let mut config = servers.config();
+    config.queue.max_events = 3;
+    let service = Service::start(config).await.unwrap();
+    let client = Client::of(&service);
+    let two = json!([event("full"), event("full")]);
+    assert_eq!(client.post(BATCH, &two).await.status, 202);
+    assert_eq!(client.post(BATCH, &two).await.status, 503, "one of them would not fit");
+    assert_eq!(servers.queued().await, 2, "and so none is queued");
+    assert_eq!(client.post(EVENTS, &event("full")).await.status, 202);
+    service.stop().await;
+}

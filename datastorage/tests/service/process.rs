@@ -1,0 +1,144 @@
+//! The program itself: its arguments, its log, how it ends; and a handle that the failure runs use.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use e2e_support::{Daemon, Ended, Job, ProcessError};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use xshell::{Shell, cmd};
+
+use crate::stand::{Client, DEADLINE, EVENTS, Servers, event, unique, wait_for};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_datastorage");
+
+/// The service as a process of its own.
+pub(crate) struct Process {
+    pub(crate) client: Client,
+    pub(crate) api: String,
+    daemon: Option<Daemon>,
+    dir: TempDir,
+    starts: usize,
+}
+
+impl Process {
+    /// Writes the configuration, starts the program on free ports, and waits until it listens.
+    pub(crate) fn start(servers: &Servers) -> Process {
+        let dir = tempfile::tempdir().unwrap();
+        let mut process = Process { client: Client::new("", ""), api: String::new(), daemon: None, dir, starts: 0 };
+        let (api, health) = process.run(servers, "127.0.0.1:0", "127.0.0.1:0");
+        process.client = Client::new(&api, &health);
+        process.write_config(servers, &api, &health);
+        process.api = api;
+        process
+    }
+
+    pub(crate) fn kill9(&mut self) {
+        self.daemon.take().unwrap().kill();
+    }
+
+    /// Starts it again, on the same ports.
+    pub(crate) fn restart(&mut self) {
+        self.launch();
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join(format!("log-{}", self.starts))
+    }
+
+    fn write_config(&self, servers: &Servers, api: &str, health: &str) {
+        let yaml = format!(
+            "listen: {{api: '{api}', health: '{health}'}}\n\
+             postgres: {{address: '{}', password_file: '{}'}}\n\
+             redis: {{address: '{}', password_file: '{}'}}\n\
+             queue: {{retry_base_ms: 50, claim_idle_ms: 2000}}\n",
+            servers.postgres.address(),
+            servers.postgres.password_file().display(),
+            servers.redis.address(),
+            servers.redis.password_file().display(),
+        );
+        std::fs::write(self.dir.path().join("config.yaml"), yaml).unwrap();
+    }
+
+    fn run(&mut self, servers: &Servers, api: &str, health: &str) -> (String, String) {
+        self.write_config(servers, api, health);
+        self.launch()
+    }
+
+    /// Returns the addresses that its log tells.
+    fn launch(&mut self) -> (String, String) {
+        self.starts += 1;
+        let (shell, config, log) = (Shell::new().unwrap(), self.dir.path().join("config.yaml"), self.log());
+        let start = cmd!(shell, "{PROGRAM} --config {config}").quiet();
+        let mut daemon = Job::new(start).log(log.to_str().unwrap()).daemon().unwrap();
+        let mut addresses = None;
+        daemon
+            .wait_until("the service to listen", DEADLINE, || {
+                let lines = std::fs::read_to_string(&log).unwrap_or_default();
+                addresses = lines.lines().find_map(|line| {
+                    let line: Value = serde_json::from_str(line).ok()?;
+                    Some((line["api"].as_str()?.to_owned(), line["health"].as_str()?.to_owned()))
+                });
+                addresses.is_some()
+            })
+            .unwrap();
+        self.daemon = Some(daemon);
+        addresses.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_finishes_what_is_in_flight_and_exits_with_0() {
+    let servers = Servers::start();
+    let mut process = Process::start(&servers);
+    process.client.wait_until_up("postgres").await;
+    let body = event(&unique("last")).to_string();
+    let mut request = TcpStream::connect(&process.api).await.unwrap();
+    let head =
+        format!("POST {EVENTS} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    request.write_all(head.as_bytes()).await.unwrap();
+    // It must have been taken on: a slow start of the request would be no request in flight.
+    tokio::time::timeout(DEADLINE, process.client.get(EVENTS)).await.unwrap();
+
+    let mut daemon = process.daemon.take().unwrap();
+    let pid = daemon.pid().to_string();
+    let shell = Shell::new().unwrap();
+    Job::new(cmd!(shell, "kill -TERM {pid}").quiet()).run().unwrap();
+    wait_for("it to be not ready", async || process.client.ready().await.status == 503).await;
+    request.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let mut end = None;
+    wait_for("the end", async || {
+        end = daemon.check().err();
+        end.is_some()
+    })
+    .await;
+    let end = end.unwrap();
+    assert_eq!(end.downcast_ref::<ProcessError>().unwrap().ended, Ended::Exited(0), "{end:#}");
+
+    let log = std::fs::read_to_string(process.log()).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let answered = lines.iter().find(|line| line["message"] == "answered").unwrap();
+    assert!(answered["span"]["request_id"].is_string(), "a request's line bears its id: {answered}");
+    assert!(!log.contains(testbed::postgres::PASSWORD) && !log.contains(testbed::redis::PASSWORD));
+}
+
+#[test]
+fn a_wrong_configuration_ends_it_with_the_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.yaml");
+    std::fs::write(&config, "listen:\n  apy: 127.0.0.1:0\n").unwrap();
+    let shell = Shell::new().unwrap();
+    let job = |command: xshell::Cmd<'_>| Job::new(command.quiet()).deadline(Duration::from_secs(20)).output().unwrap();
+    let wrong = job(cmd!(shell, "{PROGRAM} --config {config}"));
+    assert_eq!(wrong.ended, Ended::Exited(1));
+    assert!(wrong.tail.contains("apy") && wrong.tail.contains("line 2 column 3"), "{}", wrong.tail);
+    let missing = job(cmd!(shell, "{PROGRAM} --config /no/such.yaml"));
+    assert!(!missing.success() && missing.tail.contains("/no/such.yaml"), "{}", missing.tail);
+    assert!(!job(cmd!(shell, "{PROGRAM} --verbose")).success());
+    assert!(job(cmd!(shell, "{PROGRAM} --version")).stdout.starts_with("datastorage "));
+}

@@ -8,8 +8,8 @@ use e2e_support::Job;
 use e2e_support::engine::Engine;
 use xshell::{Shell, cmd};
 
+use crate::dockerfile::bases;
 use crate::plan::BuildMode;
-use crate::steps::bases;
 use crate::suite::Suite;
 
 /// `--build`.

@@ -1,8 +1,10 @@
 //! The tasks of this workspace.
 
 pub mod build_mode;
+pub mod check;
 pub mod cluster;
 pub mod commands;
+pub mod dockerfile;
 pub mod drive;
 pub mod environment;
 pub mod events;

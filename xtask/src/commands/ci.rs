@@ -23,13 +23,14 @@ struct Stage {
     words: &'static [&'static str],
 }
 
-const STAGES: [Stage; 5] = [
+const STAGES: [Stage; 6] = [
     Stage { title: "format", words: &["fmt", "--all", "--check"] },
     Stage {
         title: "lints",
         words: &["clippy", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"],
     },
     Stage { title: "generated files", words: &["xtask", "crds", "--check"] },
+    Stage { title: "checks", words: &["xtask", "check"] },
     Stage { title: "tests", words: &["xtask", "test", "--yes"] },
     Stage { title: "gateway on a cluster", words: &["xtask", "e2e", "gateway", "--yes"] },
 ];

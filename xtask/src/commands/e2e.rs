@@ -67,8 +67,8 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
     let suite = Suite::load(&paths.root, &args.suite)?;
     let runs = Runs::of(&paths.root);
     let _lock = runs.lock(&suite.name, &format!("cargo xtask e2e {}", suite.name))?;
-    // Mistakes in the manifests are found before the machine is touched.
-    Plan::load(&paths.root, &suite, args.build.first())?;
+    // Mistakes are found before the machine is touched.
+    super::check::must_pass(paths, &suite)?;
     time_limit(args.timeout, cancel);
     let folder = runs.create(&suite.name)?;
     let options = site::Options { engine: args.engine, build: args.build, yes: args.yes, reuse: args.reuse };

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use e2e_support::Cancel;
 use e2e_support::engine::Flavor;
 
+use crate::dockerfile::bases;
 use crate::paths::Paths;
 use crate::plan::BuildMode;
 use crate::setup::catalog::Catalog;
@@ -73,7 +74,7 @@ pub fn wanted(paths: &Paths, suite: &Suite, build: BuildMode, engine: Option<Fla
         catalog.piece(name)?;
     }
     for image in &suite.images {
-        for base in crate::steps::bases(&paths.root, image, build)? {
+        for base in bases(&paths.root, image, build)? {
             pieces.extend(catalog.stand_in_for(&base).map(|piece| piece.name.clone()));
         }
     }

@@ -58,13 +58,26 @@ impl Object {
 }
 
 /// The value at this way of keys.
-pub(super) fn get<'v>(value: &'v Value, path: &[&str]) -> Option<&'v Value> {
+pub(crate) fn get<'v>(value: &'v Value, path: &[&str]) -> Option<&'v Value> {
     path.iter().try_fold(value, |value, key| value.get(key))
 }
 
 /// The elements of the sequence at this way of keys; none where there is none.
-pub(super) fn list<'v>(value: &'v Value, path: &[&str]) -> &'v [Value] {
+pub(crate) fn list<'v>(value: &'v Value, path: &[&str]) -> &'v [Value] {
     get(value, path).and_then(Value::as_sequence).map_or(&[], Vec::as_slice)
+}
+
+/// The specification of the pods that an object makes, and the way to it; none where it makes none.
+pub(crate) fn pod_spec_at(object: &Object) -> Option<(&'static [&'static str], &Value)> {
+    let path: &[&str] = match object.reference.kind.as_str() {
+        "Pod" => &["spec"],
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" | "Job" => {
+            &["spec", "template", "spec"]
+        }
+        "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec"],
+        _ => return None,
+    };
+    Some((path, get(&object.value, path)?))
 }
 
 /// All objects of one manifest, `List`s taken apart.

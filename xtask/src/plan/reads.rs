@@ -2,7 +2,7 @@
 
 use serde_yaml::Value;
 
-use super::object::{Object, ObjectRef, get, list};
+use super::object::{Object, ObjectRef, get, list, pod_spec_at};
 
 /// What of an object is read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ pub(super) fn reads(object: &Object) -> Vec<Read> {
         reads.push(named("Namespace", "", &me.namespace));
     }
     reads.push(Read::Kind(object.api_group().to_owned(), me.kind.clone()));
-    if let Some(spec) = pod_spec(object) {
+    if let Some((_, spec)) = pod_spec_at(object) {
         pod_reads(spec, &me.namespace, &mut reads);
     }
     for claim in list(&object.value, &["spec", "volumeClaimTemplates"]) {
@@ -41,19 +41,6 @@ pub(super) fn reads(object: &Object) -> Vec<Read> {
     reads.dedup();
     reads.retain(|read| *read != Read::Object(me.clone()));
     reads
-}
-
-/// The specification of the pods that the object makes; none where it makes none.
-pub(super) fn pod_spec(object: &Object) -> Option<&Value> {
-    let path: &[&str] = match object.reference.kind.as_str() {
-        "Pod" => &["spec"],
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" | "Job" => {
-            &["spec", "template", "spec"]
-        }
-        "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec"],
-        _ => return None,
-    };
-    get(&object.value, path)
 }
 
 fn named(kind: &str, namespace: &str, name: &str) -> Read {

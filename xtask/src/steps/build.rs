@@ -7,10 +7,8 @@ use e2e_support::{Job, load};
 use xshell::{Shell, cmd};
 
 use super::Running;
+use crate::dockerfile::BUILD_STAGE;
 use crate::plan::BuildMode;
-
-/// The stage of a Dockerfile that a folder of finished binaries replaces.
-pub(super) const BUILD_STAGE: &str = "build";
 
 impl Running<'_> {
     /// One cargo invocation for all of the suite's Rust, so that what is shared is compiled once.

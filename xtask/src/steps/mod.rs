@@ -5,11 +5,9 @@ mod build;
 mod cluster;
 mod deploy;
 mod dns;
-mod dockerfile;
+
 mod rollout;
 mod specs;
-
-pub use dockerfile::bases;
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -5,8 +5,9 @@ use camino::Utf8Path;
 
 use super::host::Host;
 
-/// Below this hard limit of open files podman's own default (1048576) cannot be set for containers.
+/// What podman itself sets for containers: open files, processes.
 const PODMAN_OPEN_FILES: u64 = 1_048_576;
+const PODMAN_PROCESSES: u64 = 4_194_304;
 
 /// Environment variables that every call of the engine gets here. Where the machine wants settings,
 /// they are in a file of the cache; the system's own are left alone.
@@ -29,21 +30,29 @@ pub fn settings(host: &Host, cache: &Utf8Path) -> Result<Vec<(String, String)>> 
     Ok(vec![("CONTAINERS_CONF".into(), path.into_string())])
 }
 
-/// podman's settings for hosts whose cgroups are v1, or v1 beside v2 (crun refuses the mixture, and
-/// there is no systemd to ask for a slice), and whose limits are lower than podman's defaults.
+/// podman's settings where its defaults do not work: crun refuses a mixture of cgroup v1 and v2,
+/// without systemd nobody makes slices, and without CAP_SYS_RESOURCE podman cannot raise the limits
+/// of containers beyond this machine's own.
 fn containers_conf(host: &Host) -> Option<String> {
-    let low = |limit: Option<u64>| limit.filter(|&limit| limit < PODMAN_OPEN_FILES);
-    if host.os != "linux" || !(host.cgroup_v1 || low(host.open_files).is_some()) {
+    if host.os != "linux" || !host.root || (!host.cgroup_v1 && host.systemd && host.raises_limits) {
         return None;
     }
-    let mut text = String::from("[containers]\n");
-    if let Some(files) = low(host.open_files) {
-        let processes = host.processes.unwrap_or(32_768).min(32_768);
-        text.push_str(&format!("default_ulimits = [\"nofile={files}:{files}\", \"nproc={processes}:{processes}\"]\n"));
+    let mut text = String::new();
+    if !host.raises_limits {
+        let files = host.open_files.unwrap_or(PODMAN_OPEN_FILES).min(PODMAN_OPEN_FILES);
+        let pid_max = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok();
+        let pid_max = pid_max.and_then(|text| text.trim().parse().ok()).unwrap_or(PODMAN_PROCESSES);
+        let processes = host.processes.unwrap_or(PODMAN_PROCESSES).min(pid_max);
+        text.push_str(&format!(
+            "[containers]\ndefault_ulimits = [\"nofile={files}:{files}\", \"nproc={processes}:{processes}\"]\n"
+        ));
     }
     text.push_str("[engine]\nevents_logger = \"file\"\n");
     if host.cgroup_v1 {
-        text.push_str("runtime = \"runc\"\ncgroup_manager = \"cgroupfs\"\n");
+        text.push_str("runtime = \"runc\"\n");
+    }
+    if host.cgroup_v1 || !host.systemd {
+        text.push_str("cgroup_manager = \"cgroupfs\"\n");
     }
     Some(text)
 }
@@ -60,17 +69,23 @@ pub fn how_to_get(host: &Host) -> &'static str {
 mod tests {
     use super::*;
 
-    fn host(cgroup_v1: bool, open_files: Option<u64>) -> Host {
-        Host { os: "linux", arch: "amd64", root: true, release: None, cgroup_v1, open_files, processes: None }
+    fn host(cgroup_v1: bool, systemd: bool, raises_limits: bool) -> Host {
+        let (open_files, processes) = (Some(20_000), Some(1000));
+        Host { os: "linux", arch: "amd64", root: true, cgroup_v1, systemd, raises_limits, open_files, processes }
     }
 
     #[test]
     fn only_a_machine_that_needs_settings_gets_them() {
-        assert_eq!(containers_conf(&host(false, None)), None);
-        assert_eq!(containers_conf(&host(false, Some(PODMAN_OPEN_FILES))), None);
-        let old = containers_conf(&host(true, None)).unwrap();
+        assert_eq!(containers_conf(&host(false, true, true)), None);
+        assert_eq!(containers_conf(&Host { root: false, ..host(true, false, false) }), None);
+        let old = containers_conf(&host(true, true, true)).unwrap();
         assert!(old.contains("runc") && old.contains("cgroupfs") && !old.contains("nofile"), "{old}");
-        let low = containers_conf(&host(false, Some(20_000))).unwrap();
-        assert!(low.contains("nofile=20000:20000") && !low.contains("runc"), "{low}");
+        let bare = containers_conf(&host(false, false, true)).unwrap();
+        assert!(!bare.contains("runc") && bare.contains("cgroupfs"), "{bare}");
+        let low = containers_conf(&host(false, true, false)).unwrap();
+        assert!(
+            low.contains("nofile=20000:20000") && low.contains("nproc=1000:1000") && !low.contains("runc"),
+            "{low}"
+        );
     }
 }

@@ -11,10 +11,12 @@ pub struct Host {
     /// As Go and Debian call it: `amd64` or `arm64`.
     pub arch: &'static str,
     pub root: bool,
-    /// `ID` and `VERSION_CODENAME` of /etc/os-release.
-    pub release: Option<(String, String)>,
     /// Whether the cgroup hierarchy is v1, or v1 beside v2.
     pub cgroup_v1: bool,
+    /// Whether systemd runs this machine.
+    pub systemd: bool,
+    /// Whether limits may be raised beyond the hard ones (CAP_SYS_RESOURCE).
+    pub raises_limits: bool,
     /// The hard limit of open files, where there is one.
     pub open_files: Option<u64>,
     /// The hard limit of processes, where there is one.
@@ -24,11 +26,6 @@ pub struct Host {
 impl Host {
     /// Looks.
     pub fn look() -> Host {
-        let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-        let value = |key: &str| {
-            let line = os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
-            Some(line.trim_matches('"').to_owned())
-        };
         let limit = |resource| rustix::process::getrlimit(resource).maximum;
         Host {
             os: std::env::consts::OS,
@@ -38,8 +35,9 @@ impl Host {
                 other => other,
             },
             root: rustix::process::getuid().is_root(),
-            release: value("ID").zip(value("VERSION_CODENAME")),
             cgroup_v1: cfg!(target_os = "linux") && !Utf8Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+            systemd: Utf8Path::new("/run/systemd/system").exists(),
+            raises_limits: raises_limits(&std::fs::read_to_string("/proc/self/status").unwrap_or_default()),
             open_files: limit(rustix::process::Resource::Nofile),
             processes: limit(rustix::process::Resource::Nproc),
         }
@@ -65,6 +63,14 @@ impl Host {
     }
 }
 
+/// Whether CAP_SYS_RESOURCE, number 24, is among the effective capabilities in the text of
+/// /proc/self/status. <https://man7.org/linux/man-pages/man7/capabilities.7.html>
+fn raises_limits(status: &str) -> bool {
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    bits.is_some_and(|bits| bits & (1 << 24) != 0)
+}
+
 /// Free space, in MB, of the file system that `path`, or the nearest folder above it, lies on.
 ///
 /// # Errors
@@ -76,4 +82,16 @@ pub fn free_mb(path: &Utf8Path) -> Result<u64> {
     }
     let stat = rustix::fs::statvfs(at.as_std_path()).with_context(|| format!("asking for the free space of {at}"))?;
     Ok(stat.f_bavail * stat.f_frsize / 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_capability_is_bit_24() {
+        assert!(raises_limits("Name:\tx\nCapEff:\t000001ffffffffff\n"));
+        assert!(!raises_limits("CapEff:\t000001fffeffffff\n"));
+        assert!(!raises_limits(""));
+    }
 }

@@ -5,6 +5,8 @@ pub mod folder;
 pub mod history;
 mod reader;
 mod recorder;
+#[cfg(test)]
+mod tests;
 mod timeline;
 
 use std::collections::BTreeMap;

@@ -8,6 +8,8 @@ pub mod object;
 mod print;
 mod reads;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::events::{StepState, Timeline};
-use crate::plan::{On, Origin, StepId};
+use crate::events::{StepState, StepStatus, Timeline};
+use crate::plan::{On, Origin, StepId, StepKind};
 
 /// One step of the way that decided how long the run took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,10 +18,21 @@ pub struct PathStep {
     pub waited_us: u64,
 }
 
+/// Whether every step ended well or with red specs, so that the run's times say something about the whole plan.
+pub fn is_whole(timeline: &Timeline) -> bool {
+    let ended = |state: &StepState| state.started_us.is_some() && state.ended_us.is_some();
+    let stopped = |state: &StepState| matches!(state.status, StepStatus::Cancelled(_));
+    let broken =
+        |state: &StepState| matches!(state.status, StepStatus::Failed(_)) && state.step.kind != StepKind::Specs;
+    let well = |state: &StepState| ended(state) && !stopped(state) && !broken(state);
+    !timeline.steps.is_empty() && timeline.steps.iter().all(well)
+}
+
 /// The steps that decided how long the run took, first to last: each is the need that the next one waited for longest.
+/// Of a run that did not get to its end, nothing.
 pub fn critical_path(timeline: &Timeline) -> Vec<PathStep> {
-    let ran = |state: &&StepState| state.started_us.is_some() && state.ended_us.is_some();
-    let Some(mut state) = timeline.steps.iter().filter(ran).max_by_key(|state| state.ended_us) else {
+    let last = timeline.steps.iter().max_by_key(|state| state.ended_us);
+    let Some(mut state) = last.filter(|_| is_whole(timeline)) else {
         return Vec::new();
     };
     let mut end_us = state.ended_us.unwrap_or(0);
@@ -111,8 +122,11 @@ impl LowerBound {
     }
 }
 
-/// The lower bound that follows from a run's own times.
-pub fn lower_bound(timeline: &Timeline) -> LowerBound {
+/// The lower bound that follows from a run's own times; none where it did not get to its end.
+pub fn lower_bound(timeline: &Timeline) -> Option<LowerBound> {
+    if !is_whole(timeline) {
+        return None;
+    }
     let cores = timeline.run.as_ref().map_or(1, |run| run.cores.max(1));
     let cpu_s: f64 = timeline.steps.iter().map(|state| state.usage.cpu_s).sum();
     // Steps stand behind what they need, so one pass suffices.
@@ -130,11 +144,11 @@ pub fn lower_bound(timeline: &Timeline) -> LowerBound {
         times.insert(&state.step.id, (start_us, start_us + own_us));
     }
     let path_us = times.values().map(|(_, end)| *end).max().unwrap_or(0);
-    LowerBound { path_s: path_us as f64 / 1e6, cpu_s: cpu_s / cores as f64 }
+    Some(LowerBound { path_s: path_us as f64 / 1e6, cpu_s: cpu_s / cores as f64 })
 }
 
 /// When everything that is not the specs had ended, in microseconds; none where it never did.
 pub fn set_up_us(timeline: &Timeline) -> Option<u64> {
-    let set_up = timeline.steps.iter().filter(|state| state.step.kind != crate::plan::StepKind::Specs);
+    let set_up = timeline.steps.iter().filter(|state| state.step.kind != StepKind::Specs);
     set_up.map(|state| state.started_us.and(state.ended_us)).try_fold(0, |last, end| Some(last.max(end?)))
 }

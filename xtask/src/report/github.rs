@@ -112,7 +112,9 @@ pub fn markdown(timeline: &Timeline) -> String {
         .iter()
         .map(|step| format!("{} ({})", step.id, duration(step.end_us.saturating_sub(step.start_us))))
         .collect();
-    let _ = writeln!(out, "\ncritical path: {}\n", path.join(" → "));
+    if !path.is_empty() {
+        let _ = writeln!(out, "\ncritical path: {}\n", path.join(" → "));
+    }
     out
 }
 

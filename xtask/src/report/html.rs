@@ -138,12 +138,11 @@ fn gantt(out: &mut String, run: &Timeline, axis: &Axis) {
 }
 
 fn sentence(run: &Timeline) -> String {
-    let bound = analysis::lower_bound(run);
     let mut text = String::new();
     if let Some(us) = analysis::set_up_us(run) {
         let _ = write!(text, "; set up after {}", duration(us));
     }
-    if bound.seconds() > 0.0 {
+    if let Some(bound) = analysis::lower_bound(run) {
         let _ = write!(text, "; no order of these steps takes less than {:.1} s here", bound.seconds());
     }
     text

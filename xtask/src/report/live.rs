@@ -67,7 +67,6 @@ pub fn lasting(event: &Event, timeline: &Timeline, folder: &RunFolder) -> Vec<St
         What::StepFinished { .. }
         | What::StepFailed { .. }
         | What::StepCancelled { .. }
-        | What::StepSkipped { .. }
         | What::SpecFailed { .. }
         | What::Note { .. }
         | What::RunStarted(_) => true,
@@ -118,7 +117,10 @@ impl Painter {
     pub fn size(&self) -> Size {
         let (height, width) = self.term.size();
         // A line that fills its row to the end would be joined with the next when the window is made wider.
-        Size { width: usize::from(width).saturating_sub(1).max(20), height: usize::from(height).saturating_sub(2).max(1) }
+        Size {
+            width: usize::from(width).saturating_sub(1).max(20),
+            height: usize::from(height).saturating_sub(2).max(1),
+        }
     }
 
     /// Replaces the picture: `lasting` stays above `picture`. One write, so that nothing flickers.

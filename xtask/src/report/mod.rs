@@ -8,6 +8,8 @@ pub mod junit;
 pub mod lines;
 pub mod live;
 pub mod summary;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod trace;
 

@@ -12,9 +12,8 @@ pub fn summary(timeline: &Timeline, folder: Option<&RunFolder>) -> String {
     failures(&mut out, timeline, folder);
     phases(&mut out, timeline);
     path(&mut out, timeline);
-    let bound = analysis::lower_bound(timeline);
-    let end_us = timeline.steps.iter().filter_map(|state| state.ended_us).max().unwrap_or(timeline.last_us);
-    if bound.seconds() > 0.0 {
+    if let Some(bound) = analysis::lower_bound(timeline) {
+        let end_us = timeline.steps.iter().filter_map(|state| state.ended_us).max().unwrap_or(timeline.last_us);
         let _ = writeln!(
             out,
             "\nNo order of these steps takes less than {:.1} s here (longest way {:.1} s, CPU time over cores {:.1} s); this one took {}.",
@@ -57,6 +56,11 @@ fn failures(out: &mut String, timeline: &Timeline, folder: Option<&RunFolder>) {
                 let _ = writeln!(out, "    its log: {}", folder.step_log(&state.step.id));
             }
         }
+    }
+    let skipped = timeline.steps.iter().filter(|state| matches!(state.status, StepStatus::Skipped { .. }));
+    let skipped: Vec<&str> = skipped.map(|state| state.step.id.as_str()).collect();
+    if !skipped.is_empty() {
+        let _ = writeln!(out, "never began: {}", skipped.join(", "));
     }
     for spec in &timeline.specs {
         if let SpecStatus::Failed(error) = &spec.status {

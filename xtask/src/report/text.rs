@@ -81,7 +81,6 @@ pub fn line(event: &Event, timeline: &Timeline) -> Option<(Tone, String)> {
         What::StepFailed { step: id, error, .. } => {
             (Tone::Bad, format!("{id}: FAILED after {}: {error}", elapsed(step(id), timeline)))
         }
-        What::StepSkipped { step, reason, .. } => (Tone::Pale, format!("{step}: skipped, {reason}")),
         What::StepCancelled { step: id, .. } => {
             (Tone::Pale, format!("{id}: stopped after {}", elapsed(step(id), timeline)))
         }
@@ -102,7 +101,12 @@ pub fn line(event: &Event, timeline: &Timeline) -> Option<(Tone, String)> {
                 format!("{} in {}{reason}", result.name(), duration(event.at_us)),
             )
         }
-        What::StepReady { .. } | What::StepFact { .. } | What::SpecStarted { .. } | What::SpecIgnored { .. } => {
+        // What was skipped follows from what failed; the summary lists it.
+        What::StepSkipped { .. }
+        | What::StepReady { .. }
+        | What::StepFact { .. }
+        | What::SpecStarted { .. }
+        | What::SpecIgnored { .. } => {
             return None;
         }
     })

@@ -6,6 +6,8 @@
 mod graph;
 mod queue;
 mod runner;
+#[cfg(test)]
+mod tests;
 
 pub use graph::{Graph, GraphError, Need, Node, On};
 pub use queue::Queue;

@@ -107,12 +107,12 @@ enum Message<M> {
 }
 
 /// Runs all steps of `graph` on threads of their own, `observe` on the calling thread, and returns when every step has
-/// ended. The first failure, if any, is returned; every later one is only told to `observe`.
+/// ended. How each ended is told to `observe` alone.
 ///
 /// `cancel` stops the whole run; a failure cancels it too under [`OnFailure::Stop`], so hand in a token of this run.
 ///
 /// # Errors
-/// The graph asks for a resource without slots.
+/// The graph asks for a resource without slots, or no thread can be started.
 pub fn run<I, C, M, E, O>(
     graph: Graph<I>,
     options: &Options,

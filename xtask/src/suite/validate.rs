@@ -268,3 +268,95 @@ impl Check<'_> {
         state[at] = 2;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::yaml::Source;
+    use super::super::{SUITES, Suite};
+
+    /// The smallest suite that has everything.
+    const WHOLE: &str = "\
+name: one
+phases: [ground, build, deploy, check]
+cluster: {name: c, config: kind.yaml, node: node, preload: [db], phase: ground}
+build:
+  packages: [app, specs]
+images:
+  - {name: app, dockerfile: Dockerfile, reference: 'localhost/app:1', package: app, phase: build}
+manifests:
+  - {name: db, files: [db.yaml], phase: deploy}
+  - {name: app, files: [app.yaml], needs: [db], phase: deploy}
+specs: {package: specs, binary: all, needs: [app], phase: check}
+steps:
+  cluster: {expected_s: 14}
+";
+
+    fn problems(text: &str) -> Vec<String> {
+        match Suite::parse(Source::new("s.yaml", text)) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.0.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn a_whole_suite_is_taken() {
+        assert_eq!(problems(WHOLE), [""; 0]);
+    }
+
+    #[test]
+    fn each_mistake_is_told_with_line_and_nearest_name() {
+        for (from, to, line, expected) in [
+            ("dockerfile:", "dockerfil:", 7, "images[0]: unknown field `dockerfil`, expected one of"),
+            ("dockerfile:", "dockerfil:", 7, "(did you mean `dockerfile`?)"),
+            ("package: app,", "package: ap,", 7, "in `build.packages` of the name `ap` (did you mean `app`?)"),
+            ("needs: [db]", "needs: [dv]", 10, "no group of manifests of the name `dv` (did you mean `db`?)"),
+            ("needs: [app]", "needs: [zebra]", 11, "no group of manifests of the name `zebra` (there are: db, app)"),
+            ("phase: build}", "phase: buidl}", 7, "no phase of the name `buidl` (did you mean `build`?)"),
+            ("phase: build}", "phase: deploy}", 2, "nothing belongs to phase `build`"),
+            (
+                "{name: db,",
+                "{name: app,",
+                10,
+                "group of manifests `app` stands here a second time (the first is in line 9)",
+            ),
+            ("[app.yaml]", "[db.yaml]", 10, "manifest `db.yaml` stands here a second time"),
+            ("[db.yaml]", "[../db.yaml]", 9, "`../db.yaml` does not stay within the workspace"),
+            ("[db.yaml]", "[]", 9, "group `db` has no files"),
+            ("[db.yaml], phase", "[db.yaml], needs: [app], phase", 10, "groups wait for each other: db → app → db"),
+            ("needs: [db]", "needs: [app]", 10, "groups wait for each other: app → app"),
+            ("expected_s: 14", "expected_s: -1", 13, "expected_s of `cluster` is -1"),
+            ("{name: c,", "{name: C_1,", 3, "`C_1` cannot be a name"),
+            ("name: one", "name: one\nname: two", 1, "duplicate"),
+            ("config: kind.yaml, ", "", 3, "missing field `config`"),
+        ] {
+            let text = WHOLE.replace(from, to);
+            assert_ne!(text, WHOLE, "{from} is not in the suite");
+            let found = problems(&text);
+            let place = format!("s.yaml:{line}:");
+            let fits = |problem: &String| problem.starts_with(&place) && problem.contains(expected);
+            assert!(found.iter().any(fits), "{to}: line {line}: {expected}\n{found:#?}");
+        }
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_in_the_order_of_their_lines() {
+        let text = WHOLE.replace("needs: [db]", "needs: [dv]").replace("{name: c,", "{name: C,");
+        let lines: Vec<String> = problems(&text);
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+        assert!(lines[0].starts_with("s.yaml:3:") && lines[1].starts_with("s.yaml:10:"), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_missing_suite_is_told_with_the_nearest_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = camino::Utf8Path::from_path(folder.path()).unwrap();
+        std::fs::create_dir_all(root.join(SUITES)).unwrap();
+        std::fs::write(root.join(SUITES).join("one.yaml"), WHOLE).unwrap();
+        assert_eq!(Suite::load(root, "one").unwrap().name, "one");
+        let error = Suite::load(root, "on").unwrap_err().to_string();
+        assert!(error.contains("did you mean `one`?"), "{error}");
+        std::fs::write(root.join(SUITES).join("two.yaml"), WHOLE).unwrap();
+        let error = Suite::load(root, "two").unwrap_err().to_string();
+        assert!(error.starts_with("manifests/suites/two.yaml:1:7: the suite calls itself `one`"), "{error}");
+    }
+}

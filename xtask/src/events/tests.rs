@@ -1,0 +1,215 @@
+//! A run from its first event to what a reader makes of it.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+
+use anyhow::bail;
+use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::Cancel;
+
+use super::*;
+use crate::plan::{BuildMode, Plan, Schedule, StepKind, derive};
+use crate::suite::Suite;
+use crate::suite::yaml::Source;
+
+const SUITE: &str = "\
+name: s
+phases: [a, b]
+cluster: {name: s, config: k, node: n, phase: a}
+build: {packages: [p]}
+specs: {package: p, binary: s, phase: b}
+";
+
+/// A folder that goes when the test ends.
+struct Root {
+    _folder: tempfile::TempDir,
+    path: Utf8PathBuf,
+}
+
+impl Root {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap().to_owned();
+        Self { _folder: folder, path }
+    }
+
+    fn runs(&self) -> Runs {
+        Runs::of(&self.path)
+    }
+}
+
+fn plan() -> Plan {
+    let suite = Suite::parse(Source::new("s.yaml", SUITE)).unwrap();
+    derive(&suite, &BTreeMap::new(), BuildMode::Host).unwrap()
+}
+
+/// Runs the plan; `work` gets the kind and the context.
+fn go(
+    runs: &Runs,
+    cancel: &Cancel,
+    work: impl Fn(&StepKind, &StepContext<'_>) -> anyhow::Result<()> + Sync,
+) -> (RunFolder, Outcome, Timeline) {
+    let plan = plan();
+    let folder = runs.create("s").unwrap();
+    let slots = Slots::for_cores(2);
+    let mut recorder = Recorder::start(folder.clone(), &plan, slots, RunInfo::default(), Vec::new()).unwrap();
+    let outcome = execute(&plan, slots, cancel, &mut recorder, |step, context| work(&step.kind, context)).unwrap();
+    recorder.record(What::RunFinished { result: outcome.result, reason: outcome.reason.clone() });
+    let timeline = recorder.close().unwrap();
+    (folder, outcome, timeline)
+}
+
+#[test]
+fn what_is_read_back_is_what_happened() {
+    let root = Root::new();
+    let (folder, outcome, timeline) = go(&root.runs(), &Cancel::new(), |kind, context| {
+        context.progress("on it");
+        context.fact("command", "true");
+        context.add_cpu(std::time::Duration::from_millis(1500));
+        context.add_cpu(std::time::Duration::from_millis(500));
+        context.add_bytes(7);
+        context.note_peak_rss(9);
+        context.note_peak_rss(3);
+        if *kind == StepKind::Specs {
+            context.specs_listed(vec!["one".into(), "two".into()]);
+            context.spec_started("one");
+            context.spec_passed("one", 2);
+            context.spec_ignored("two");
+        }
+        Ok(())
+    });
+    assert_eq!((outcome.result, outcome.reason.as_str()), (RunResult::Passed, ""));
+    let events = read(&folder.events()).unwrap();
+    assert_eq!(Timeline::of(&events), timeline);
+    assert!(events.windows(2).all(|pair| pair[0].at_us <= pair[1].at_us), "times never go back");
+    for state in &timeline.steps {
+        assert_eq!(state.status, StepStatus::Finished, "{}", state.step.id);
+        assert_eq!(state.usage, Usage { cpu_s: 2.0, bytes: 7, peak_rss_bytes: 9 }, "{}", state.step.id);
+        assert_eq!((state.note.as_str(), state.facts["command"].as_str()), ("on it", "true"));
+        assert!(state.ready_us <= state.started_us && state.started_us <= state.ended_us);
+    }
+    assert!(timeline.specs[0].is_flaky() && timeline.specs[1].status == SpecStatus::Ignored);
+    // Every line is an object of its own, with its time and its name.
+    let text = fs::read_to_string(folder.events()).unwrap();
+    for line in text.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(value["at_us"].is_u64() && value["event"].is_string(), "{line}");
+    }
+}
+
+#[test]
+fn the_result_tells_who_is_to_blame() {
+    let root = Root::new();
+    let failing_spec = |context: &StepContext<'_>| context.spec_failed("one", "got 500", 1);
+    for (fail, spec, expected, reason) in [
+        ("cluster", false, RunResult::SetupFailed, "cluster: no\n"),
+        ("specs", true, RunResult::SpecsFailed, "specs: no\n"),
+        // The specs' program died without a red spec: not the specs' fault.
+        ("specs", false, RunResult::SetupFailed, "specs: no\n"),
+    ] {
+        let (_, outcome, timeline) = go(&root.runs(), &Cancel::new(), |kind, context| {
+            let is_it = match kind {
+                StepKind::Cluster => fail == "cluster",
+                StepKind::Specs => fail == "specs",
+                _ => false,
+            };
+            if spec && is_it {
+                failing_spec(context);
+            }
+            if is_it { bail!("no\nat all") } else { Ok(()) }
+        });
+        assert_eq!(outcome.result, expected, "{fail}");
+        assert_eq!(format!("{}\n", outcome.reason), reason);
+        assert!(timeline.steps.iter().all(StepState::is_over));
+        assert_eq!(outcome.failed.unwrap().0.as_str(), fail);
+    }
+    let cancel = Cancel::new();
+    cancel.cancel("Ctrl-C");
+    let (_, outcome, timeline) = go(&root.runs(), &cancel, |_, _| Ok(()));
+    assert_eq!((outcome.result, outcome.reason.as_str()), (RunResult::Interrupted, "Ctrl-C"));
+    assert!(timeline.steps.iter().all(|state| matches!(state.status, StepStatus::Skipped { because: None, .. })));
+}
+
+#[test]
+fn a_torn_last_line_is_left_out_and_read_once_it_is_whole() {
+    let root = Root::new();
+    let (folder, _, timeline) = go(&root.runs(), &Cancel::new(), |_, _| Ok(()));
+    let whole = fs::read_to_string(folder.events()).unwrap();
+    let path = root.path.join("torn.jsonl");
+    let cut = whole.len() - 10;
+    fs::write(&path, &whole[..cut]).unwrap();
+    let mut follower = Follower::open(&path).unwrap();
+    let mut events = follower.more().unwrap();
+    assert_eq!(events.len(), whole.lines().count() - 1);
+    assert!(follower.more().unwrap().is_empty());
+    let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(&whole.as_bytes()[cut..]).unwrap();
+    events.extend(follower.more().unwrap());
+    assert_eq!(Timeline::of(&events), timeline);
+}
+
+#[test]
+fn a_broken_line_in_the_middle_and_a_newer_version_are_errors() {
+    let root = Root::new();
+    let path = root.path.join("events.jsonl");
+    fs::write(&path, "{\"at_us\":1,\"event\":\"note\",\"text\":\"x\"}\nrubbish\n").unwrap();
+    let error = format!("{:#}", read(&path).unwrap_err());
+    assert!(error.contains("line 2") && error.contains("events.jsonl"), "{error}");
+    let (folder, ..) = go(&root.runs(), &Cancel::new(), |_, _| Ok(()));
+    let newer = fs::read_to_string(folder.events()).unwrap().replace("\"schema\":1", "\"schema\":2");
+    fs::write(&path, newer).unwrap();
+    let error = format!("{:#}", read(&path).unwrap_err());
+    assert!(error.contains("newer version"), "{error}");
+}
+
+#[test]
+fn a_run_lives_as_long_as_its_recorder() {
+    let root = Root::new();
+    let folder = root.runs().create("s").unwrap();
+    let recorder =
+        Recorder::start(folder.clone(), &plan(), Slots::for_cores(1), RunInfo::default(), Vec::new()).unwrap();
+    let follower = Follower::open(&folder.events()).unwrap();
+    assert_eq!(follower.liveness().unwrap(), Liveness::Alive);
+    // As when the process is killed: no last event is written.
+    drop(recorder);
+    assert_eq!(follower.liveness().unwrap(), Liveness::Gone);
+}
+
+#[test]
+fn the_newest_run_is_the_latest_and_a_second_user_is_told_who_is_first() {
+    let root = Root::new();
+    let runs = root.runs();
+    assert!(runs.latest("s").is_none() && runs.suites().is_empty());
+    let first = go(&runs, &Cancel::new(), |_, _| Ok(())).0;
+    let second = go(&runs, &Cancel::new(), |_, _| Ok(())).0;
+    assert_ne!(first, second);
+    assert_eq!(runs.latest("s").as_ref(), Some(&second));
+    assert_eq!(runs.suites(), ["s"]);
+    let link = fs::read_link(runs.suite("s").join("latest")).unwrap();
+    assert_eq!(link.to_str(), Some(second.name()));
+
+    let lock = runs.lock("s", "cargo xtask e2e s").unwrap();
+    let error = runs.lock("s", "another").unwrap_err().to_string();
+    let pid = std::process::id();
+    assert!(error.contains(&format!("process {pid} (cargo xtask e2e s)")), "{error}");
+    drop(lock);
+    runs.lock("s", "another").unwrap();
+}
+
+#[test]
+fn history_takes_the_times_of_steps_that_ended_well() {
+    let root = Root::new();
+    let runs = root.runs();
+    let step = |name: &str| crate::plan::StepId::from(name);
+    go(&runs, &Cancel::new(), |kind, _| if *kind == StepKind::Dns { bail!("no") } else { Ok(()) });
+    go(&runs, &Cancel::new(), |_, _| Ok(()));
+    // A run that nobody can read is passed over.
+    fs::write(runs.create("s").unwrap().events(), "rubbish\n").unwrap();
+    let load = |build, schedule| history::load(&runs, "s", build, schedule);
+    let history = load(BuildMode::Host, Schedule::Dag);
+    let count = |name: &str| history.expected(&step(name)).map(|expected| expected.source.to_string());
+    assert_eq!(count("cluster").as_deref(), Some("measured in 2 runs"));
+    assert_eq!(count("dns").as_deref(), Some("measured in 1 run"));
+    assert!(load(BuildMode::Container, Schedule::Dag).is_empty());
+    assert!(!load(BuildMode::Host, Schedule::Hybrid).is_empty(), "another schedule is better than nothing");
+}

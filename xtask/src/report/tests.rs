@@ -1,0 +1,333 @@
+//! Reports of made-up runs.
+
+use console::strip_ansi_codes;
+
+use super::frame::{Size, frame, time_left_us};
+use super::{analysis, github, html, junit, summary, trace};
+use crate::events::{
+    Event, Reporter as _, RunFolder, RunResult, RunStarted, SCHEMA, StepStatus, Timeline, Usage, What,
+};
+use crate::plan::{BuildMode, Plan, Schedule, Slots, StepId, derive};
+use crate::suite::Suite;
+use crate::suite::yaml::Source;
+
+const SUITE: &str = "\
+name: s
+phases: [ground, build, check]
+cluster: {name: s, config: k, node: n, phase: ground}
+build: {packages: [p]}
+images: [{name: app, dockerfile: d, reference: app, package: p, phase: build}]
+specs: {package: p, binary: s, phase: check}
+steps: {cluster: {expected_s: 10}, node: {expected_s: 3}, dns: {expected_s: 2}, compile: {expected_s: 4}, specs: {expected_s: 5}}
+";
+
+fn plan() -> Plan {
+    let suite = Suite::parse(Source::new("s.yaml", SUITE)).unwrap();
+    derive(&suite, &std::collections::BTreeMap::new(), BuildMode::Host).unwrap().with_schedule(Schedule::Dag)
+}
+
+/// Events from a script: `at_s what subject`.
+fn events(script: &str) -> Vec<Event> {
+    let started = RunStarted {
+        schema: SCHEMA,
+        run: "r".to_owned(),
+        started_at: "2030-01-01T00:00:00Z".to_owned(),
+        command: Vec::new(),
+        plan: plan(),
+        slots: Slots::for_cores(2),
+        cores: 2,
+        pid: 1,
+        environment: [("os".to_owned(), "<Debian>".to_owned())].into(),
+    };
+    let mut events = vec![Event { at_us: 0, what: What::RunStarted(Box::new(started)) }];
+    for line in script.lines().filter(|line| !line.trim().is_empty()) {
+        let mut words = line.split_whitespace();
+        let seconds: f64 = words.next().unwrap().parse().unwrap();
+        let verb = words.next().unwrap();
+        let subject = words.next().unwrap_or_default();
+        let rest: Vec<&str> = words.collect();
+        let step = StepId::new(subject);
+        let spec = subject.to_owned();
+        let usage =
+            Usage { cpu_s: rest.first().and_then(|cpu| cpu.parse().ok()).unwrap_or(0.0), bytes: 0, peak_rss_bytes: 0 };
+        let what = match verb {
+            "ready" => What::StepReady { step },
+            "start" => What::StepStarted { step },
+            "done" => What::StepFinished { step, usage },
+            "fail" => What::StepFailed { step, error: "it broke <&>\n\u{1b}[31mbadly".to_owned(), usage },
+            "stop" => What::StepCancelled { step, error: "told to".to_owned(), usage },
+            "skip" => {
+                What::StepSkipped { step, because: Some(StepId::from("compile")), reason: "compile failed".to_owned() }
+            }
+            "spec" => What::SpecStarted { spec },
+            "pass" => What::SpecPassed { spec, attempts: 1 },
+            "flaky" => What::SpecPassed { spec, attempts: 2 },
+            "red" => What::SpecFailed { spec, error: "expected 201\ngot 503".to_owned(), attempts: 1 },
+            "passed" => What::RunFinished { result: RunResult::Passed, reason: String::new() },
+            "broken" => What::RunFinished { result: RunResult::SetupFailed, reason: "compile: it broke".to_owned() },
+            "red-specs" => What::RunFinished { result: RunResult::SpecsFailed, reason: "specs: 1 failed".to_owned() },
+            other => panic!("{other}?"),
+        };
+        events.push(Event { at_us: (seconds * 1e6) as u64, what });
+    }
+    events
+}
+
+fn timeline(script: &str) -> Timeline {
+    Timeline::of(&events(script))
+}
+
+const WHOLE: &str = "
+0 ready cluster
+0 start cluster
+0 ready compile
+0 start compile
+0 start node
+0 start api
+3 done node
+8 done api
+4 done compile 6
+4 ready image:app
+5 start image:app
+6 done image:app 1
+6 start load:app
+7 done load:app
+10 done cluster 5
+10 ready dns
+10 start dns
+12 done dns
+12 ready specs
+12 start specs
+12 spec one
+13 pass one
+13 spec two
+16 flaky two
+16 done specs 2
+17 passed
+";
+
+const BROKEN: &str = "
+0 start cluster
+0 start compile
+0 start node
+3 done node
+4 fail compile 3
+4 skip image:app
+4 skip load:app
+4 skip dns
+4 skip specs
+5 stop cluster
+5 stop api
+6 broken
+";
+
+#[test]
+fn the_critical_path_is_what_decided_the_end() {
+    let run = timeline(WHOLE);
+    let path: Vec<String> = analysis::critical_path(&run)
+        .iter()
+        .map(|step| format!("{} {}–{}", step.id, step.start_us / 1_000_000, step.end_us / 1_000_000))
+        .collect();
+    assert_eq!(path, ["cluster 0–10", "dns 10–12", "specs 12–16"]);
+    let bound = analysis::lower_bound(&run).unwrap();
+    assert!((bound.path_s - 16.0).abs() < 1e-9 && (bound.cpu_s - 7.0).abs() < 1e-9, "{bound:?}");
+    assert_eq!(analysis::set_up_us(&run), Some(12_000_000));
+    // A slot that was missing counts as waiting, not as a step's own time.
+    let late = WHOLE
+        .replace("12 start specs", "12.5 start specs")
+        .replace("10 done cluster", "2 done cluster")
+        .replace("10 ready dns\n10 start dns\n12 done dns", "2 start dns\n3 done dns");
+    let late = timeline(&late.replace("12 ready specs", "4 ready specs"));
+    let last = analysis::critical_path(&late).pop().unwrap();
+    assert_eq!((last.id.as_str(), last.waited_us), ("specs", 8_500_000));
+}
+
+#[test]
+fn a_run_that_broke_off_has_no_path_and_no_bound() {
+    for script in [BROKEN, "0 start cluster\n", ""] {
+        let run = timeline(script);
+        assert!(analysis::critical_path(&run).is_empty() && analysis::lower_bound(&run).is_none(), "{script}");
+    }
+    let red = timeline(&WHOLE.replace("16 done specs 2", "16 fail specs").replace("17 passed", "17 red-specs"));
+    assert!(!analysis::critical_path(&red).is_empty(), "red specs ran to their end");
+}
+
+#[test]
+fn phases_cover_their_steps_and_share_what_they_have_in_common() {
+    let phases = analysis::phases(&timeline(WHOLE));
+    let shown: Vec<String> = phases
+        .iter()
+        .map(|phase| {
+            format!(
+                "{} {:?} {} {} {}",
+                phase.name,
+                phase.start_us.map(|us| us / 1_000_000),
+                phase.end_us / 1_000_000,
+                phase.busy_us / 1_000_000,
+                phase.cpu_s
+            )
+        })
+        .collect();
+    assert_eq!(shown, ["ground Some(0) 12 12 5", "build Some(0) 7 6 7", "check Some(12) 16 4 2"]);
+}
+
+#[test]
+fn the_picture_fits_whatever_it_is_given_and_says_what_it_leaves_out() {
+    let run = timeline("0 start cluster\n0 start node\n0 start api\n0 ready compile\n");
+    for (width, height) in [(120, 50), (40, 5), (20, 2), (60, 1), (200, usize::MAX)] {
+        let lines = frame(&run, 5_000_000, Size { width, height });
+        assert!(lines.len() <= height && !lines.is_empty(), "{width}×{height}");
+        for line in &lines {
+            assert!(console::measure_text_width(line) <= width, "{width}×{height}: {line}");
+        }
+    }
+    let text: Vec<String> = frame(&run, 5_000_000, Size { width: 120, height: 50 })
+        .iter()
+        .map(|line| strip_ansi_codes(line).into_owned())
+        .collect();
+    let text = text.join("\n");
+    for part in [
+        "5.0 s  s (dag)  0 of 8 steps over, 3 running",
+        "cluster          5.0 s of 10.0 s",
+        "compile    waits for a slot (cpu)",
+        "load:app   waits for image:app, node",
+        "specs      waits for cluster, dns, compile",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let few = frame(&run, 5_000_000, Size { width: 120, height: 3 });
+    assert!(strip_ansi_codes(&few[2]).contains("and 2 more that run"), "{few:?}");
+    // The cluster's other 5 s, DNS, specs.
+    assert_eq!(time_left_us(&run, 5_000_000), 12_000_000);
+}
+
+#[test]
+fn lines_tell_each_end_once_and_progress_only_where_it_takes_time() {
+    let folder = RunFolder::at("/nowhere/r");
+    let mut out = Vec::new();
+    let mut lines = super::lines::Lines::new(&mut out, folder);
+    let mut run = Timeline::default();
+    let mut all = events(WHOLE);
+    for (at_s, note) in [(1, "early"), (6, "late"), (7, "too soon")] {
+        let what = What::StepProgress { step: StepId::from("cluster"), note: note.to_owned() };
+        all.push(Event { at_us: at_s * 1_000_000, what });
+    }
+    all.sort_by_key(|event| event.at_us);
+    for event in &all {
+        run.apply(event);
+        lines.event(event, &run);
+    }
+    let mut silent = timeline("0 start cluster\n");
+    silent.last_us = 0;
+    lines.tick(&silent, 18_000_000);
+    lines.tick(&silent, 40_000_000);
+    let text = String::from_utf8(out).unwrap();
+    for (part, count) in [
+        ("cluster: done in 10.0 s (5.0 s CPU)", 1),
+        ("spec two: ok in 3.0 s, FLAKY: passed in attempt 2", 1),
+        ("cluster: late", 1),
+        ("early", 0),
+        ("too soon", 0),
+        ("17.0 s  passed in 17.0 s", 1),
+        ("still running: cluster (40.0 s)", 1),
+        ("still running", 1),
+    ] {
+        assert_eq!(text.matches(part).count(), count, "{part}\n{text}");
+    }
+}
+
+#[test]
+fn the_summary_begins_with_what_went_wrong() {
+    let folder = RunFolder::at("/t/s/r");
+    let text = summary::summary(&timeline(BROKEN), Some(&folder));
+    assert!(text.starts_with("step compile failed: it broke"), "{text}");
+    for part in [
+        "its log: /t/s/r/steps/compile.log",
+        "never began: ",
+        "image:app",
+        "set-up failed in 6.0 s; everything is in /t/s/r",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert!(!text.contains("critical path"), "{text}");
+    let text = summary::summary(&timeline(WHOLE), None);
+    for part in [
+        "critical path:",
+        "takes less than 16.0 s",
+        "flaky: two",
+        "2 passed, 1 flaky among the passed; passed in 17.0 s",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+#[test]
+fn junit_counts_what_it_lists_and_holds_no_forbidden_character() {
+    let text = junit::junit(&timeline(BROKEN));
+    assert!(text.contains("tests=\"8\" failures=\"0\" errors=\"1\" skipped=\"6\""), "{text}");
+    assert!(text.contains("it broke &lt;&amp;&gt;") && !text.contains('\u{1b}'), "{text}");
+    let red = WHOLE.replace("13 pass one", "13 red one");
+    let text = junit::junit(&timeline(&red));
+    assert!(
+        text.contains("name=\"s.specs\" tests=\"2\" failures=\"1\" errors=\"0\" skipped=\"0\" time=\"4.000\""),
+        "{text}"
+    );
+    assert!(text.contains("<failure message=\"expected 201\">expected 201\ngot 503</failure>"), "{text}");
+    assert!(text.contains("<flakyFailure message=\"passed in attempt 2\"/>"), "{text}");
+}
+
+#[test]
+fn the_trace_has_each_step_and_spec_once_and_no_two_on_one_lane_at_a_time() {
+    let value: serde_json::Value = serde_json::from_str(&trace::trace(&timeline(WHOLE))).unwrap();
+    let spans: Vec<&serde_json::Value> =
+        value["traceEvents"].as_array().unwrap().iter().filter(|event| event["ph"] == "X").collect();
+    assert_eq!(spans.len(), 8 + 2);
+    for (number, one) in spans.iter().enumerate() {
+        for other in &spans[number + 1..] {
+            if one["pid"] == other["pid"] && one["tid"] == other["tid"] {
+                let time = |span: &serde_json::Value| (span["ts"].as_u64().unwrap(), span["dur"].as_u64().unwrap());
+                let ((a, a_long), (b, b_long)) = (time(one), time(other));
+                assert!(a + a_long <= b || b + b_long <= a, "{one} and {other}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_else_and_escapes_what_others_wrote() {
+    for runs in [vec![timeline(WHOLE)], vec![timeline(WHOLE), timeline(BROKEN)], vec![timeline("")], Vec::new()] {
+        let page = html::page(&runs);
+        for forbidden in ["<script", "http:", "https:", "url(", "<Debian>", "<&>"] {
+            assert!(!page.contains(forbidden), "{forbidden}");
+        }
+        for (open, close) in [
+            ("<div", "</div>"),
+            ("<table", "</table>"),
+            ("<details", "</details>"),
+            ("<dl>", "</dl>"),
+            ("<span", "</span>"),
+        ] {
+            assert_eq!(page.matches(open).count(), page.matches(close).count(), "{open}");
+        }
+    }
+    let page = html::page(&[timeline(WHOLE), timeline(BROKEN)]);
+    assert_eq!(page.matches("class=\"row critical\"").count(), 3);
+    assert_eq!(page.matches("skipped: compile failed").count(), 4);
+    assert!(page.contains("&lt;Debian&gt;"));
+}
+
+#[test]
+fn the_summary_of_a_job_is_a_table_of_phases() {
+    let text = github::markdown(&timeline(WHOLE));
+    for part in [
+        "## s: passed in 17.0 s",
+        "2 passed",
+        "| ground | 0.0 s | 12.0 s | 12.0 s |",
+        "cluster (10.0 s) → dns (2.0 s) → specs (4.0 s)",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let broken = timeline(BROKEN);
+    assert!(matches!(broken.step(&StepId::from("dns")).unwrap().status, StepStatus::Skipped { .. }));
+    assert!(github::markdown(&broken).contains("**step compile failed**"));
+}

@@ -1,0 +1,416 @@
+//! The queue and the runner on made-up graphs: tables, and random ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use proptest::prelude::*;
+
+use super::{
+    Cancellation, Change, Context, End, Graph, GraphError, Need, Node, On, OnFailure, Options, Queue, SkipCause, run,
+};
+
+/// `a:3 b:1<a c:2~b@1`: a step, its weight, what it waits for (`<` the end, `~` the start), its resource.
+fn nodes(text: &str) -> Vec<Node<String>> {
+    text.split_whitespace().map(node).collect()
+}
+
+fn node(text: &str) -> Node<String> {
+    let (text, resource) = text.split_once('@').unwrap_or((text, "0"));
+    let end = text.find(['<', '~']).unwrap_or(text.len());
+    let (id, weight) = text[..end].split_once(':').unwrap_or((&text[..end], "1"));
+    let mut needs = Vec::new();
+    let mut rest = &text[end..];
+    while let Some(mark) = rest.chars().next() {
+        let end = rest[1..].find(['<', '~']).map_or(rest.len(), |at| at + 1);
+        let on = if mark == '~' { On::Start } else { On::Finish };
+        needs.push(Need { id: rest[1..end].to_owned(), on });
+        rest = &rest[end..];
+    }
+    Node { id: id.to_owned(), weight: weight.parse().unwrap(), resource: resource.parse().unwrap(), needs }
+}
+
+fn graph(text: &str) -> Graph<String> {
+    Graph::new(nodes(text)).unwrap()
+}
+
+/// All that can start now.
+fn start(queue: &mut Queue<String>) -> (Vec<usize>, String) {
+    let mut steps = Vec::new();
+    while let Some(step) = queue.pop() {
+        steps.push(step);
+    }
+    let names: Vec<&str> = steps.iter().map(|&step| queue.id(step).as_str()).collect();
+    let names = names.join(" ");
+    (steps, names)
+}
+
+#[test]
+fn what_has_the_longest_way_behind_it_goes_first() {
+    for (steps, slots, rounds) in [
+        ("a:1 b:2 c:3", &[1][..], &["c", "b", "a"][..]),
+        // The light one has a heavy one behind it.
+        ("a:5 b:1 c:9<b", &[1], &["b", "c", "a"]),
+        // Ties go by name, whatever the order they are given in.
+        ("z:1 m:1 a:1", &[2], &["a m", "z"]),
+        // The slots of one resource do not hold up another's.
+        ("a:9 b:8 c:1@1", &[1, 1], &["a c", "b"]),
+        // A start is enough for `~`, and its way counts as if it stood beside.
+        ("kind:5 node:3~kind load:4<node last:1<kind<load", &[4], &["kind node", "load", "last"]),
+        ("a b<a c<a d<b<c", &[4], &["a", "b c", "d"]),
+        // A need that is stated twice is met once; the stricter one counts.
+        ("a b<a<a~a", &[4], &["a", "b"]),
+    ] {
+        let mut queue = Queue::new(graph(steps), slots).unwrap();
+        for expected in rounds {
+            let (started, names) = start(&mut queue);
+            assert_eq!(names, *expected, "{steps}");
+            for step in started {
+                queue.finish(step);
+            }
+        }
+        assert!(queue.is_done(), "{steps}");
+    }
+}
+
+#[test]
+fn graphs_that_cannot_be_run_are_refused() {
+    let error = |text: &str| Graph::new(nodes(text)).unwrap_err();
+    assert_eq!(error("a a"), GraphError::Duplicate("a".into()));
+    assert_eq!(error("a<b"), GraphError::Unknown { step: "a".into(), need: "b".into() });
+    for (text, members) in [("a<a", "a"), ("x a<c b<a c<b d<c", "a b c"), ("a~b b<a", "a b")] {
+        let GraphError::Cycle(ids) = error(text) else { panic!("{text} has a circle") };
+        let ids: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
+        assert_eq!(ids, members.split(' ').collect(), "{text}");
+    }
+    assert_eq!(Queue::new(graph("a@3"), &[1]).unwrap_err(), GraphError::NoSlot("a".into()));
+    assert_eq!(Queue::new(graph("a"), &[0]).unwrap_err(), GraphError::NoSlot("a".into()));
+}
+
+#[test]
+fn after_a_stop_nothing_starts_and_the_rest_is_given_up_once() {
+    let mut queue = Queue::new(graph("a:9 b<a c<b d:8 e:7 f:1"), &[2]).unwrap();
+    let (started, names) = start(&mut queue);
+    assert_eq!(names, "a d");
+    queue.abandon(started[0]);
+    let never: Vec<String> = queue.stop().into_iter().map(|step| queue.id(step).clone()).collect();
+    assert_eq!(never, ["e", "f", "b", "c"]);
+    assert_eq!((queue.pop(), queue.stop().len()), (None, 0));
+    assert!(!queue.is_done(), "one still runs");
+    queue.finish(started[1]);
+    assert!(queue.is_done());
+}
+
+/// Layers of steps, each step needing two of the layer before.
+fn wide(count: usize) -> Graph<usize> {
+    let layer = 100;
+    let needs = |step: usize| {
+        let before = |at: usize| Need { id: at, on: On::Finish };
+        if step < layer { Vec::new() } else { vec![before(step - layer), before(step / layer * layer - 1)] }
+    };
+    Graph::new(
+        (0..count)
+            .map(|step| Node { id: step, weight: 1 + (step % 7) as u64, resource: step % 3, needs: needs(step) })
+            .collect(),
+    )
+    .unwrap()
+}
+
+#[test]
+fn the_work_grows_with_the_needs_and_not_with_their_square() {
+    let touched = |count| {
+        let mut queue = Queue::new(wide(count), &[2, 2, 32]).unwrap();
+        while let Some(step) = queue.pop() {
+            queue.finish(step);
+        }
+        assert!(queue.is_done());
+        queue.touched
+    };
+    // Two needs each beyond the first layer; the last of each layer has the same twice.
+    assert_eq!(touched(10_000), 2 * 9_900 - 99, "each need is looked at once");
+}
+
+#[test]
+fn ten_thousand_steps_cost_far_less_than_a_millisecond_each() {
+    let began = Instant::now();
+    let ended = AtomicUsize::new(0);
+    let options = Options { slots: vec![2, 2, 32], on_failure: OnFailure::Stop, tick: None };
+    let mut seen = 0;
+    run(
+        wide(10_000),
+        &options,
+        &Flag::default(),
+        |_: &usize, _: &Context<Flag, ()>| {
+            ended.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        },
+        |change| seen += usize::from(matches!(change, Change::Ended(_, End::Finished))),
+    )
+    .unwrap();
+    assert_eq!((ended.load(Ordering::Relaxed), seen), (10_000, 10_000));
+    let elapsed = began.elapsed();
+    assert!(elapsed < Duration::from_secs(10), "{elapsed:?} for 10,000 steps");
+}
+
+#[derive(Clone, Default)]
+struct Flag(Arc<AtomicBool>);
+
+impl Cancellation for Flag {
+    fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn cancel(&self, _reason: &str) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn reason(&self) -> String {
+        "asked to".to_owned()
+    }
+}
+
+/// How each step ended, in the order of the ends.
+fn ends(
+    text: &str,
+    slots: &[usize],
+    on_failure: OnFailure,
+    work: impl Fn(&str, &Context<Flag, String>) -> anyhow::Result<()> + Sync,
+) -> Vec<String> {
+    let options = Options { slots: slots.to_vec(), on_failure, tick: None };
+    let mut ends = Vec::new();
+    run(
+        graph(text),
+        &options,
+        &Flag::default(),
+        |id: &String, context| work(id, context),
+        |change| {
+            if let Change::Ended(id, end) = change {
+                ends.push(match end {
+                    End::Finished => format!("{id} finished"),
+                    End::Failed(error) => format!("{id} failed: {error}"),
+                    End::Skipped(SkipCause::Failed(because)) => format!("{id} skipped: {because} failed"),
+                    End::Skipped(SkipCause::Cancelled(reason)) => format!("{id} skipped: {reason}"),
+                    End::Cancelled(error) => format!("{id} cancelled: {error}"),
+                });
+            }
+        },
+    )
+    .unwrap();
+    ends
+}
+
+/// Waits until the flag is set; fails after a time that no test should need.
+fn until_cancelled(context: &Context<Flag, String>) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while !context.cancel().is_cancelled() {
+        assert!(began.elapsed() < Duration::from_secs(30), "nobody cancelled");
+        std::thread::yield_now();
+    }
+    bail!("told to stop")
+}
+
+#[test]
+fn a_failure_stops_what_runs_and_skips_what_has_not_begun() {
+    let ends = ends("bad long after<bad other:0", &[2], OnFailure::Stop, |id, context| match id {
+        "bad" => bail!("no"),
+        _ => until_cancelled(context),
+    });
+    assert_eq!(
+        ends,
+        ["bad failed: no", "other skipped: bad failed", "after skipped: bad failed", "long cancelled: told to stop"]
+    );
+}
+
+#[test]
+fn a_drained_step_may_still_end_well_or_fail_by_itself() {
+    for (result, expected) in [(true, "long finished"), (false, "long failed: too")] {
+        let bad_ended = AtomicBool::new(false);
+        let ends = ends("bad long after<long", &[2], OnFailure::Drain, |id, context| {
+            if id == "bad" {
+                bad_ended.store(true, Ordering::SeqCst);
+                bail!("no");
+            }
+            while !bad_ended.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            assert!(!context.cancel().is_cancelled());
+            if result { Ok(()) } else { bail!("too") }
+        });
+        let ends: BTreeSet<&str> = ends.iter().map(String::as_str).collect();
+        assert!(ends.contains(expected), "{ends:?}");
+        assert_eq!(ends.len(), 3);
+        assert!(!ends.contains("after finished"));
+    }
+}
+
+#[test]
+fn a_panic_is_a_failure_and_not_the_end_of_the_run() {
+    let ends = ends("a b<a", &[1], OnFailure::Stop, |_, _| panic!("out of {}", "cheese"));
+    assert_eq!(ends, ["a failed: the step panicked: out of cheese", "b skipped: a failed"]);
+}
+
+#[test]
+fn a_cancelled_run_ends_every_step_with_the_reason() {
+    let flag = Flag::default();
+    let options = Options { slots: vec![1], on_failure: OnFailure::Stop, tick: Some(Duration::from_millis(1)) };
+    let mut ends = Vec::new();
+    let ticks = Mutex::new(0);
+    run(
+        graph("a b<a c"),
+        &options,
+        &flag,
+        |_: &String, context: &Context<Flag, String>| until_cancelled(context),
+        |change| match change {
+            Change::Ended(id, end) => ends.push(format!("{id} {end:?}")),
+            Change::Tick => {
+                *ticks.lock().unwrap() += 1;
+                flag.cancel("");
+            }
+            _ => {}
+        },
+    )
+    .unwrap();
+    let ends = ends.join("\n");
+    assert!(ends.contains("a Cancelled"), "{ends}");
+    assert_eq!(ends.matches("Skipped(Cancelled(\"asked to\"))").count(), 2, "{ends}");
+    assert!(*ticks.lock().unwrap() > 0);
+}
+
+#[test]
+fn what_a_step_says_comes_between_its_start_and_its_end() {
+    let options = Options { slots: vec![4], on_failure: OnFailure::Stop, tick: None };
+    let mut log: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    run(
+        graph("a b c<a"),
+        &options,
+        &Flag::default(),
+        |id: &String, context: &Context<Flag, String>| {
+            context.say(format!("{id} one"));
+            std::thread::scope(|scope| {
+                scope.spawn(|| context.say(format!("{id} two"))).join().map_err(|_| anyhow::anyhow!("panic"))
+            })
+        },
+        |change| {
+            let (id, what) = match change {
+                Change::Ready(id) => (id, "ready".to_owned()),
+                Change::Started(id) => (id, "started".to_owned()),
+                Change::Said(id, text) => (id, text),
+                Change::Ended(id, _) => (id, "ended".to_owned()),
+                Change::Tick => return,
+            };
+            log.entry(id.clone()).or_default().push(what);
+        },
+    )
+    .unwrap();
+    for (id, what) in log {
+        assert_eq!(what, ["ready", "started", &format!("{id} one"), &format!("{id} two"), "ended"]);
+    }
+}
+
+/// Steps with needs among those before them, some of which fail.
+fn random_graph() -> impl Strategy<Value = (Vec<Node<u32>>, BTreeSet<u32>)> {
+    let step = (
+        0..20_u64,
+        0..3_usize,
+        proptest::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..4),
+        0..12_u8,
+    );
+    proptest::collection::vec(step, 1..40).prop_map(|steps| {
+        let mut failing = BTreeSet::new();
+        let nodes = steps.into_iter().enumerate().map(|(at, (weight, resource, needs, luck))| {
+            let id = at as u32;
+            if luck == 0 {
+                failing.insert(id);
+            }
+            let needs = needs.into_iter().filter(|_| at > 0);
+            let needs = needs.map(|(need, start)| Need {
+                id: need.index(at) as u32,
+                on: if start { On::Start } else { On::Finish },
+            });
+            Node { id, weight, resource, needs: needs.collect() }
+        });
+        let nodes = nodes.collect();
+        (nodes, failing)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_step_ends_exactly_once_within_its_slots_and_after_its_needs(
+        (nodes, failing) in random_graph(),
+        drain in any::<bool>(),
+    ) {
+        let slots = [1, 2, 4];
+        let running = [AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0)];
+        let resources: BTreeMap<u32, usize> = nodes.iter().map(|node| (node.id, node.resource)).collect();
+        let needs: BTreeMap<u32, Vec<Need<u32>>> = nodes.iter().map(|node| (node.id, node.needs.clone())).collect();
+        let options = Options {
+            slots: slots.to_vec(),
+            on_failure: if drain { OnFailure::Drain } else { OnFailure::Stop },
+            tick: None,
+        };
+        let too_many = AtomicBool::new(false);
+        let (mut started, mut finished, mut ended) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut problems = Vec::new();
+        let mut failed = false;
+        run(
+            Graph::new(nodes.clone()).unwrap(),
+            &options,
+            &Flag::default(),
+            |id: &u32, _: &Context<Flag, ()>| {
+                let resource = resources[id];
+                if running[resource].fetch_add(1, Ordering::SeqCst) >= slots[resource] {
+                    too_many.store(true, Ordering::SeqCst);
+                }
+                std::thread::yield_now();
+                running[resource].fetch_sub(1, Ordering::SeqCst);
+                if failing.contains(id) { bail!("no") } else { Ok(()) }
+            },
+            |change| match change {
+                Change::Started(id) => {
+                    for need in &needs[id] {
+                        let met = match need.on {
+                            On::Start => started.contains(&need.id),
+                            On::Finish => finished.contains(&need.id),
+                        };
+                        if !met {
+                            problems.push(format!("{id} began before {}", need.id));
+                        }
+                    }
+                    if failed || !started.insert(*id) {
+                        problems.push(format!("{id} began twice, or after a failure"));
+                    }
+                }
+                Change::Ended(id, end) => {
+                    match end {
+                        End::Finished => { finished.insert(*id); }
+                        End::Failed(_) => failed = true,
+                        End::Skipped(SkipCause::Failed(because)) => {
+                            if !failing.contains(&because) || started.contains(id) {
+                                problems.push(format!("{id} was skipped without a reason"));
+                            }
+                        }
+                        End::Skipped(SkipCause::Cancelled(_)) => problems.push(format!("nobody cancelled {id}")),
+                        End::Cancelled(_) => {}
+                    }
+                    if !ended.insert(*id) {
+                        problems.push(format!("{id} ended twice"));
+                    }
+                }
+                _ => {}
+            },
+        ).unwrap();
+        prop_assert!(problems.is_empty(), "{problems:?}");
+        prop_assert!(!too_many.load(Ordering::SeqCst), "more ran than there are slots");
+        prop_assert_eq!(ended.len(), nodes.len());
+        let expected = started.iter().any(|id| failing.contains(id));
+        prop_assert_eq!(failed, expected);
+        if !failed {
+            prop_assert_eq!(finished.len(), nodes.len());
+        }
+    }
+}

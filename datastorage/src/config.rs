@@ -138,7 +138,8 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Log {
-        Log { filter: "info".to_owned() }
+        // sqlx passes on what the server remarks, such as that a table is already there.
+        Log { filter: "info,sqlx=warn".to_owned() }
     }
 }
 

@@ -74,7 +74,7 @@ pub async fn drain(
                 settings: &settings,
                 wait,
                 in_hand: BTreeMap::new(),
-                one_by_one: false,
+                share: BATCH_MAX,
                 claimed: None,
             };
             drain.open().await?;
@@ -103,8 +103,9 @@ struct Drain<'a> {
     wait: Duration,
     /// By id, which is nearly the order of age.
     in_hand: BTreeMap<String, InHand>,
-    /// After a failed batch each event is written alone, so that one cannot hold up the others.
-    one_by_one: bool,
+    /// How many events are written at once. Failures make it smaller, down to one, so that an event that
+    /// PostgreSQL refuses, or that even brings it down, does not hold up the others for long.
+    share: usize,
     /// When entries were last taken over from other replicas.
     claimed: Option<Instant>,
 }
@@ -238,28 +239,28 @@ impl Drain<'_> {
         for (id, reason) in unreadable {
             self.refused(&id, &reason).await?;
         }
-        let size = if self.one_by_one { 1 } else { BATCH_MAX };
-        for ids in due.chunks(size) {
+        let (mut written, mut failed) = (0, false);
+        for ids in due.chunks(self.share) {
             let events: Vec<AuditEvent> =
                 ids.iter().filter_map(|id| self.in_hand.get(id)?.event.as_ref().ok().cloned()).collect();
             match self.postgres.insert(&events, self.wait).await {
-                Ok(new) => {
-                    tracing::info!(events = ids.len(), new, "events of the queue are written");
+                Ok(_) => {
                     self.acknowledge(ids).await?;
+                    written += ids.len();
                 }
                 Err(Failure::Event(reason)) if ids.len() == 1 => self.refused(&ids[0], &reason).await?,
-                Err(Failure::Event(_)) => {
-                    self.one_by_one = true;
-                    return Ok(());
-                }
+                Err(Failure::Event(_)) => failed = true,
                 Err(Failure::Outage(_) | Failure::Busy) => {
-                    self.one_by_one = ids.len() > 1;
+                    failed = true;
                     ids.iter().for_each(|id| self.postpone(id));
-                    return Ok(());
+                    break;
                 }
             }
         }
-        self.one_by_one = false;
+        if written > 0 {
+            tracing::info!(events = written, "events of the queue are written");
+        }
+        self.share = if failed { self.share.div_ceil(8) } else { (self.share * 8).min(BATCH_MAX) };
         Ok(())
     }
 

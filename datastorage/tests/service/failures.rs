@@ -4,7 +4,7 @@
 //! `DATASTORAGE_FAILURE_SEEDS=20 cargo test -p datastorage failure_runs -- --nocapture` runs twenty seeds.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::stand::{BATCH, Client, DEADLINE, EVENTS, Servers, answer, event, hour
 
 const SEEDS_ENV: &str = "DATASTORAGE_FAILURE_SEEDS";
 const SEEDS_DEFAULT: u64 = 2;
-/// Posts while the servers come and go.
+/// At least so many posts while the servers come and go.
 const POSTS: usize = 1000;
 const SENDERS: usize = 8;
 /// Events that are queued so that the service can be killed while it works them off.
@@ -43,29 +43,30 @@ impl Random {
 
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    KillPostgres,
-    StartPostgres,
-    KillRedis,
-    StartRedis,
-    KillService,
+    /// Kills it, or starts it if it is dead.
+    Postgres,
+    Redis,
+    /// Kills the service and starts it again.
+    Service,
 }
 
-/// What happens after how many posts.
+/// What happens, and after how many posts since what happened before.
 fn plan(random: &mut Random) -> Vec<(usize, Act)> {
-    let mut plan = Vec::new();
-    for from in [50, 550] {
-        let kill = random.between(from, from + 200);
-        plan.push((kill, Act::KillPostgres));
-        plan.push((kill + random.between(50, 200), Act::StartPostgres));
+    // Both servers an even number of times, so that they run at the end.
+    let mut acts = vec![
+        Act::Postgres,
+        Act::Postgres,
+        Act::Postgres,
+        Act::Postgres,
+        Act::Redis,
+        Act::Redis,
+        Act::Service,
+        Act::Service,
+    ];
+    for last in (1..acts.len()).rev() {
+        acts.swap(last, random.between(0, last + 1));
     }
-    let kill = random.between(50, 900);
-    plan.push((kill, Act::KillRedis));
-    plan.push((kill + random.between(1, 60), Act::StartRedis));
-    for _ in 0..2 {
-        plan.push((random.between(50, POSTS), Act::KillService));
-    }
-    plan.sort_by_key(|(posts, _)| *posts);
-    plan
+    acts.into_iter().map(|act| (random.between(20, 180), act)).collect()
 }
 
 /// What a run has sent and heard, in events.
@@ -85,6 +86,8 @@ struct Sender {
     run: String,
     tally: Arc<Mutex<Tally>>,
     posts: Arc<AtomicUsize>,
+    /// Whether everything that was planned has happened.
+    over: Arc<AtomicBool>,
 }
 
 impl Sender {
@@ -133,7 +136,7 @@ impl Sender {
 
     async fn send_share(self, mut random: Random) {
         let mut sent: Vec<String> = Vec::new();
-        while self.posts.load(Ordering::SeqCst) < POSTS {
+        while self.posts.load(Ordering::SeqCst) < POSTS || !self.over.load(Ordering::SeqCst) {
             let size = if random.between(0, 10) < 7 { 1 } else { random.between(2, 6) };
             let mut marks: Vec<String> = (0..size).map(|_| new_mark(&mut random)).collect();
             if !sent.is_empty() && random.between(0, 10) == 0 {
@@ -158,36 +161,47 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn run(seed: u64, runtime: &Runtime) {
+/// Returns how many events were stored, queued, neither, and left in the queue when the service was killed.
+fn run(seed: u64, runtime: &Runtime) -> [usize; 4] {
     let begun = Instant::now();
     let mut random = Random(seed);
     let mut servers = Servers::start();
     let mut service = Process::start(&servers);
     runtime.block_on(service.client.wait_until_up("postgres"));
     let (tally, posts) = (Arc::new(Mutex::new(Tally::default())), Arc::new(AtomicUsize::new(0)));
+    let over = Arc::new(AtomicBool::new(false));
     let sender = || Sender {
         client: service.client.clone(),
         run: format!("run-{seed}"),
         tally: tally.clone(),
         posts: posts.clone(),
+        over: over.clone(),
     };
     let backlog_sender = sender();
     let senders: Vec<_> = (0..SENDERS).map(|_| runtime.spawn(sender().send_share(Random(random.next())))).collect();
 
     let plan = plan(&mut random);
+    let (mut postgres_runs, mut redis_runs) = (true, true);
     for (after, act) in &plan {
-        wait_until("posts", || posts.load(Ordering::SeqCst) >= (*after).min(POSTS));
+        let goal = posts.load(Ordering::SeqCst) + after;
+        wait_until("posts", || posts.load(Ordering::SeqCst) >= goal);
         match act {
-            Act::KillPostgres => servers.postgres.kill9().unwrap(),
-            Act::StartPostgres => servers.postgres.restart().unwrap(),
-            Act::KillRedis => servers.redis.kill9(),
-            Act::StartRedis => servers.redis.restart().unwrap(),
-            Act::KillService => {
+            Act::Postgres if postgres_runs => servers.postgres.kill9().unwrap(),
+            Act::Postgres => {
+                servers.postgres.restart().unwrap();
+                runtime.block_on(service.client.wait_until_up("postgres"));
+            }
+            Act::Redis if redis_runs => servers.redis.kill9(),
+            Act::Redis => servers.redis.restart().unwrap(),
+            Act::Service => {
                 service.kill9();
                 service.restart();
             }
         }
+        postgres_runs ^= matches!(act, Act::Postgres);
+        redis_runs ^= matches!(act, Act::Redis);
     }
+    over.store(true, Ordering::SeqCst);
     for sender in senders {
         runtime.block_on(sender).unwrap();
     }
@@ -227,7 +241,8 @@ fn run(seed: u64, runtime: &Runtime) {
     let mut dead = redis::cmd("XLEN");
     let dead: usize = runtime.block_on(dead.arg(datastorage::queue::DEAD_LETTERS).query_async(&mut redis)).unwrap();
     println!(
-        "{seed:>4} {:>6} {:>6} {:>6} {:>8} {:>11} {full:>7} {left:>7} {:>6} {lost:>5} {doubled:>8} {dead:>5} {:>6.1}",
+        "{seed:>4} {:>6} {:>6} {:>6} {:>6} {:>8} {:>11} {full:>7} {left:>7} {:>6} {lost:>5} {doubled:>8} {dead:>5} {:>6.1}",
+        posts.load(Ordering::SeqCst),
         tally.sent,
         tally.stored,
         tally.queued,
@@ -237,7 +252,7 @@ fn run(seed: u64, runtime: &Runtime) {
         begun.elapsed().as_secs_f64(),
     );
     assert_eq!((lost, doubled, dead), (0, 0, 0), "seed {seed}: lost, doubled, dead letters; {plan:?}");
-    assert!(left > 0 && tally.stored > 0 && tally.queued > 0, "seed {seed}: the run shows nothing");
+    [tally.stored, tally.queued, tally.refused + tally.unanswered, left]
 }
 
 #[test]
@@ -245,8 +260,13 @@ fn failure_runs_lose_and_double_nothing() {
     let seeds = std::env::var(SEEDS_ENV).map_or(SEEDS_DEFAULT, |seeds| seeds.parse().unwrap());
     let runtime = Runtime::new().unwrap();
     println!("events, by what they were answered; left: in the queue when the service was killed; s: seconds");
-    println!("seed   sent    201    202  refused  unanswered  queued    left  found  lost  doubled  dead      s");
-    for seed in 1..=seeds {
-        run(seed, &runtime);
+    println!(
+        "seed  posts   sent    201    202  refused  unanswered  queued    left  found  lost  doubled  dead      s"
+    );
+    let runs: Vec<_> = (1..=seeds).map(|seed| run(seed, &runtime)).collect();
+    for (at, what) in
+        ["stored", "queued", "refused or unanswered", "left when the service was killed"].iter().enumerate()
+    {
+        assert!(runs.iter().any(|run| run[at] > 0), "no event was {what}: the runs show nothing");
     }
 }

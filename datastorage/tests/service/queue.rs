@@ -110,6 +110,7 @@ async fn what_a_dead_replica_had_in_hand_is_taken_over() {
         .await
         .unwrap();
     let service = Service::start(servers.config()).await.unwrap();
+    servers_ready(&service).await;
     servers.wait_for_rows(&name, 3).await;
     wait_for("an empty queue", async || servers.queued().await == 0).await;
     service.stop().await;

@@ -51,7 +51,14 @@ impl Servers {
     }
 
     pub(crate) async fn redis(&self) -> MultiplexedConnection {
-        redis::Client::open(self.redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+        let patient = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(DEADLINE))
+            .set_response_timeout(Some(DEADLINE));
+        redis::Client::open(self.redis.url())
+            .unwrap()
+            .get_multiplexed_async_connection_with_config(&patient)
+            .await
+            .unwrap()
     }
 
     /// How many rows there are for this correlation.

@@ -1,0 +1,20 @@
+//! What carries the specs and is none itself.
+
+pub(crate) mod cluster;
+pub(crate) mod context;
+pub(crate) mod datastorage;
+mod evidence;
+pub(crate) mod fingerprint;
+mod forward;
+pub(crate) mod gateway;
+pub(crate) mod http;
+mod journal;
+pub(crate) mod metrics;
+pub(crate) mod run_file;
+pub(crate) mod runner;
+pub(crate) mod signals;
+pub(crate) mod spec;
+pub(crate) mod surroundings;
+mod trace;
+mod turns;
+pub(crate) mod wait;

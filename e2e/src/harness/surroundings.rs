@@ -1,0 +1,74 @@
+//! All that a spec needs of the place in which it runs.
+
+use anyhow::Result;
+use futures::future::LocalBoxFuture;
+use jiff::Timestamp;
+
+/// Where the services are, as base URLs without a trailing slash.
+#[derive(Clone, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) gateway: String,
+    pub(crate) gateway_health: String,
+    pub(crate) gateway_metrics: String,
+    pub(crate) datastorage: String,
+}
+
+/// A part of the system that can be stopped and whose log can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    Gateway,
+    DataStorage,
+    PostgreSql,
+}
+
+/// One instance of the gateway, at an address that leads to it and to no other, for as long as this lives.
+pub(crate) trait Replica {
+    /// Names it in messages.
+    fn name(&self) -> &str;
+    /// The base URL of its API.
+    fn url(&self) -> &str;
+}
+
+/// The log of one process since some moment.
+pub(crate) struct Log {
+    /// Whose it is.
+    pub(crate) source: String,
+    pub(crate) text: String,
+}
+
+/// The place in which the specs run. Today that is a cluster; processes beside an API server would be another.
+///
+/// What changes the number of running instances is for specs that run alone. Its waits have deadlines of their own.
+pub(crate) trait Surroundings: Send + Sync {
+    fn addresses(&self) -> &Addresses;
+
+    /// A client that may do everything.
+    fn kubernetes(&self) -> &kube::Client;
+
+    /// The gateway's own namespace, which takes the requests that have no other.
+    fn gateway_namespace(&self) -> &str;
+
+    /// An origin from which the gateway is configured to accept cross-origin requests.
+    fn allowed_origin(&self) -> &str;
+
+    /// A bearer token of an account that may send signals. The same one each time.
+    fn sender_token(&self) -> &str;
+
+    /// Ends every instance of the gateway in the ordinary way; returns once new ones answer and the old are gone.
+    fn restart_gateway(&self) -> LocalBoxFuture<'_, Result<()>>;
+
+    /// Runs `count` instances of the gateway side by side; returns once each is ready.
+    fn run_gateways(&self, count: usize) -> LocalBoxFuture<'_, Result<Vec<Box<dyn Replica>>>>;
+
+    /// Stops a part; returns once nothing of it runs any more.
+    fn take_away(&self, part: Part) -> LocalBoxFuture<'_, Result<()>>;
+
+    /// Starts it again; returns once it answers.
+    fn bring_back(&self, part: Part) -> LocalBoxFuture<'_, Result<()>>;
+
+    /// Undoes whatever was taken away or multiplied and not undone yet, as after a spec that failed in between.
+    fn restore(&self) -> LocalBoxFuture<'_, Result<()>>;
+
+    /// What each running instance of a part has logged since then.
+    fn logs(&self, part: Part, since: Timestamp) -> LocalBoxFuture<'_, Result<Vec<Log>>>;
+}

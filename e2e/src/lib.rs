@@ -1,1 +1,0 @@
-//! The specs: what the gateway must show on a real cluster.

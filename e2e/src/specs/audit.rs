@@ -1,0 +1,61 @@
+//! What the gateway puts on record.
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::harness::context::Context;
+use crate::harness::datastorage::types;
+use crate::harness::signals::Alert;
+use crate::harness::spec::specs;
+
+specs!("audit":
+    s36_a_new_signal_leaves_exactly_two_audit_events,
+    s37_a_duplicate_leaves_an_audit_event_with_its_occurrence_count,
+);
+
+async fn s36_a_new_signal_leaves_exactly_two_audit_events(cx: Context) -> Result<()> {
+    let namespace = cx.namespace().await?;
+    let created = cx.gateway().alert(Alert::about_pod(&namespace, "checkout-1")).await?;
+    let created = created.expect_created("a valid alert")?;
+    let datastorage = cx.datastorage();
+    datastorage.await_correlated(&created.name, 2).await?;
+
+    // When a later signal's are on record, a third of the first would be too.
+    let later = cx.gateway().alert(Alert::about_pod(&namespace, "checkout-2")).await?;
+    let later = later.expect_created("a second valid alert")?;
+    datastorage.await_correlated(&later.name, 2).await?;
+    let events = datastorage.correlated(&created.name).await?;
+    let expected = ["gateway.crd.created", "gateway.signal.received"];
+    ensure!(types(&events) == expected, "expected exactly the audit events {expected:?}, found {:?}", types(&events));
+    for event in &events {
+        for (member, expected) in
+            [("event_category", "gateway"), ("event_outcome", "success"), ("correlation_id", created.name.as_str())]
+        {
+            ensure!(event[member] == expected, "expected {member} {expected} in every event, found {event}");
+        }
+        ensure!(event["event_data"].is_object(), "expected an object in event_data, found {event}");
+    }
+    Ok(())
+}
+
+async fn s37_a_duplicate_leaves_an_audit_event_with_its_occurrence_count(cx: Context) -> Result<()> {
+    let namespace = cx.namespace().await?;
+    let alert = Alert::about_pod(&namespace, "checkout-1");
+    let created = cx.gateway().alert(alert.clone()).await?.expect_created("a valid alert")?;
+    for repeat in ["its first repeat", "its second repeat"] {
+        cx.gateway().alert(alert.clone()).await?.expect_duplicate_of(&created, repeat)?;
+    }
+    let expected = ["gateway.signal.deduplicated"; 2];
+    let events = cx.datastorage().await_types(&created.name, &expected).await?;
+    let counts: Vec<i64> = events
+        .iter()
+        .filter(|event| event["event_type"] == "gateway.signal.deduplicated")
+        .map(|event| event["event_data"]["occurrence_count"].as_i64())
+        .map(|count| count.context("a deduplicated event has no event_data.occurrence_count"))
+        .collect::<Result<_>>()?;
+    ensure!(
+        counts.contains(&2) && counts.contains(&3) && counts.len() == 2,
+        "expected gateway.signal.deduplicated with the occurrence counts 2 and 3, found {counts:?} in {:?}",
+        types(&events)
+    );
+    Ok(())
+}

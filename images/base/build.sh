@@ -29,7 +29,7 @@ APT
 
 # mmdebstrap unpacks in a mount namespace of its own and hands out a tar: an end at any moment leaves no mount.
 TMPDIR=$E2E_WORK mmdebstrap --quiet --mode=auto --variant=minbase --arch="$E2E_ARCH" --keyring="$keyring" \
-  --include=debian-archive-keyring \
+  --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr --include=usr-is-merged,debian-archive-keyring \
   --dpkgopt="$E2E_WORK/slim" --aptopt="Acquire::Languages \"none\";" ${options[@]+"${options[@]}"} \
   --customize-hook="rm -f \"\$1\"/etc/apt/sources.list \"\$1\"/etc/apt/apt.conf.d/99mmdebstrap \"\$1\"/etc/dpkg/dpkg.cfg.d/99mmdebstrap" \
   --customize-hook="copy-in images/base/debian.sources /etc/apt/sources.list.d" \

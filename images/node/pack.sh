@@ -102,7 +102,9 @@ fi
 for name in $(ctr -n k8s.io images ls -q); do ctr -n k8s.io images label "$name" io.cri-containerd.image=managed >/dev/null; done
 ctr -n k8s.io images ls -q >&2
 kill "$containerd"
-wait "$containerd" || true
+for _ in $(seq 100); do kill -0 "$containerd" 2>/dev/null || break; sleep 0.1; done
+kill -9 "$containerd" 2>/dev/null || true
+wait "$containerd" 2>/dev/null || true
 
 # The engine copies all of /var into a new volume whenever a node is created. So the bulk lies elsewhere: links in
 # the store point to what stays in the image's read-only layers.

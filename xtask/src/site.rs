@@ -64,7 +64,7 @@ pub fn open(
     let made_from = made_from(paths, &suite, &node_image)?;
     let files = Files::new(&paths.runs(), &suite.name);
     let name = suite.cluster.name.clone();
-    let existing = cluster::existing(&engine, &kubectl, &files, &suite.name, &name, Some(&made_from))?;
+    let existing = cluster::existing(&engine, &kubectl, &files, &suite.name, &name, &made_from)?;
     let mut config = None;
     match existing {
         Existing::Fits(run) if options.reuse => {

@@ -30,8 +30,6 @@ pub struct RunFile {
     pub namespace: String,
     /// The host's port on 127.0.0.1 of each NodePort.
     pub ports: BTreeMap<u16, u16>,
-    /// What the node was made from: image and configuration, as one hash.
-    pub made_from: String,
 }
 
 /// Where the files of a suite's cluster are; one cluster per suite.
@@ -57,6 +55,11 @@ impl Files {
 
     pub fn run_file(&self) -> Utf8PathBuf {
         self.dir.join("run.json")
+    }
+
+    /// What the cluster was made from: node image and configuration, as one hash.
+    pub fn made_from(&self) -> Utf8PathBuf {
+        self.dir.join("made-from")
     }
 
     /// Reads the run file; `None` where there is none, or none that this version wrote.
@@ -110,7 +113,7 @@ pub fn existing(
     files: &Files,
     suite: &str,
     name: &str,
-    made_from: Option<&str>,
+    made_from: &str,
 ) -> Result<Existing> {
     let nodes = engine.containers(kind::CLUSTER_LABEL, Some(name))?;
     let Some(node) = nodes.first() else { return Ok(Existing::None) };
@@ -128,7 +131,8 @@ pub fn existing(
     let Some(run) = files.read() else {
         return Ok(Existing::Unfit("there is no record of how it was made (a run that was killed?)".into()));
     };
-    if made_from.is_some_and(|made_from| run.made_from != made_from) {
+    let was_made_from = std::fs::read_to_string(files.made_from()).unwrap_or_default();
+    if was_made_from != made_from {
         return Ok(Existing::Unfit("its node image or its configuration has changed".into()));
     }
     let kubectl = Kubectl::new(kubectl, &run.kubeconfig, &run.context);

@@ -72,13 +72,13 @@ impl Running<'_> {
             let ask = kubectl.cmd(&sh).args(["get", "--raw", "/readyz"]);
             Job::new(ask).deadline(ANSWER.min(self.left())).cancel(self.cancel).read()
         })?;
+        write(&site.files.made_from(), &site.made_from)?;
         site.files.write(&RunFile {
             cluster: site.suite.cluster.name.clone(),
             kubeconfig: site.files.kubeconfig(),
             context: Kind::context(&site.suite.cluster.name),
             namespace: site.namespace.clone(),
             ports: site.config.ports.clone(),
-            made_from: site.made_from.clone(),
         })
     }
 

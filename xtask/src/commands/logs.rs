@@ -1,14 +1,18 @@
 //! `logs`: what a step's commands or a pod printed, from any terminal, also while it goes on.
 
+mod live;
+
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::Cancel;
 
+use self::live::Pods;
 use crate::events::{Follower, Liveness, RunFolder, StepStatus, Timeline};
+use crate::paths::Paths;
 use crate::suite::yaml::did_you_mean;
 
 /// How often a log is looked at again.
@@ -27,17 +31,22 @@ pub struct Args {
     pub follow: bool,
 }
 
-/// Prints a log of the newest run of a suite of the workspace in `root`.
+/// Prints a log of the newest run of a suite of this workspace.
 ///
 /// # Errors
 /// There is no run, no such step or pod, or its log cannot be read.
-pub fn run(root: &Utf8Path, args: &Args) -> anyhow::Result<()> {
-    let Some(folder) = super::status::newest(root, args.suite.as_deref())? else {
+pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> anyhow::Result<()> {
+    let Some(folder) = super::status::newest(&paths.root, args.suite.as_deref())? else {
         bail!("nothing has run yet, so there are no logs: `cargo xtask e2e <suite>` makes some");
     };
     let mut follower = Follower::open(&folder.events())?;
     let mut timeline = Timeline::of(&follower.more()?);
-    let mut logs: Vec<Tail> = find(&timeline, &folder, args.what.as_deref())?.into_iter().map(Tail::new).collect();
+    let found = match find(&timeline, &folder, args.what.as_deref()) {
+        Ok(found) => found,
+        // Neither a step nor a pod that was kept: one that is there now.
+        Err(unknown) => return pods_now(paths, &timeline, args, cancel, unknown),
+    };
+    let mut logs: Vec<Tail> = found.into_iter().map(Tail::new).collect();
     let several = logs.len() > 1;
     loop {
         let liveness = follower.liveness()?;
@@ -48,10 +57,27 @@ pub fn run(root: &Utf8Path, args: &Args) -> anyhow::Result<()> {
         for log in &mut logs {
             log.print(several)?;
         }
-        if over || !args.follow {
+        if over || !args.follow || cancel.sleep(LOOK) {
             return explain(&logs, &timeline, args.what.as_deref());
         }
-        thread::sleep(LOOK);
+    }
+}
+
+fn pods_now(
+    paths: &Paths,
+    timeline: &Timeline,
+    args: &Args,
+    cancel: &Cancel,
+    unknown: anyhow::Error,
+) -> anyhow::Result<()> {
+    let (Some(run), Some(what)) = (&timeline.run, args.what.as_deref()) else { return Err(unknown) };
+    let Some(pods) = Pods::of(paths, &run.plan.suite) else { return Err(unknown) };
+    if pods.print(what, args.follow, cancel)? {
+        return Ok(());
+    }
+    match did_you_mean(what, pods.names()) {
+        Some(hint) => bail!("the cluster of suite {} has no pod of the name `{what}`: {hint}", run.plan.suite),
+        None => Err(unknown),
     }
 }
 

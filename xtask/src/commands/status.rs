@@ -1,11 +1,11 @@
 //! `status`: what a run does now, or how the last one ended, from any terminal.
 
-use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use camino::Utf8Path;
 use console::Term;
+use e2e_support::Cancel;
 
 use crate::events::{Follower, Liveness, RunFolder, Runs, Timeline};
 use crate::report::frame::{Size, frame};
@@ -32,14 +32,17 @@ pub struct Args {
 ///
 /// # Errors
 /// There is no such suite, or its events cannot be read.
-pub fn run(root: &Utf8Path, args: &Args) -> anyhow::Result<()> {
+pub fn run(root: &Utf8Path, args: &Args, cancel: &Cancel) -> anyhow::Result<()> {
     let Some(folder) = newest(root, args.suite.as_deref())? else {
-        println!("nothing has run yet: `cargo xtask e2e <suite>` does; there are: {}", Suite::names(root).join(", "));
+        let known = Suite::names(root);
+        let known =
+            if known.is_empty() { "there are no suites".to_owned() } else { format!("suites: {}", known.join(", ")) };
+        println!("nothing has run yet: `cargo xtask e2e <suite>` does ({known})");
         return Ok(());
     };
     let mut follower = Follower::open(&folder.events())?;
     if args.watch {
-        return watch(&folder, &mut follower);
+        return watch(&folder, &mut follower, cancel);
     }
     let liveness = follower.liveness()?;
     let timeline = Timeline::of(&follower.more()?);
@@ -95,7 +98,7 @@ fn ended(timeline: &Timeline, folder: &RunFolder) -> String {
     out + &summary(timeline, Some(folder))
 }
 
-fn watch(folder: &RunFolder, follower: &mut Follower) -> anyhow::Result<()> {
+fn watch(folder: &RunFolder, follower: &mut Follower, cancel: &Cancel) -> anyhow::Result<()> {
     let mut timeline = Timeline::default();
     let mut painter = Painter::new(Term::stdout());
     let mut first = true;
@@ -117,7 +120,9 @@ fn watch(folder: &RunFolder, follower: &mut Follower) -> anyhow::Result<()> {
         let picture = frame(&timeline, now_us(&timeline), painter.size());
         painter.paint(&lines, &picture);
         first = false;
-        thread::sleep(LOOK);
+        if cancel.sleep(LOOK) {
+            return Ok(());
+        }
     }
 }
 

@@ -14,9 +14,6 @@ pub struct Size {
     pub height: usize,
 }
 
-/// How many waiting steps are listed where there is room for all.
-const WAITING: usize = 8;
-
 /// What runs, for how long and for how much longer, and what waits for what: at `now_us` since the run began.
 ///
 /// Every line fits `size`; where lines do not all fit, waiting steps are the first to go, then running ones, and what
@@ -37,7 +34,8 @@ pub fn frame(timeline: &Timeline, now_us: u64, size: Size) -> Vec<String> {
     if hidden > 0 {
         lines.push(dim(&format!("  … and {hidden} more that run")));
     }
-    let room = size.height.saturating_sub(lines.len()).min(WAITING);
+    // What waits must not push what has ended off a terminal.
+    let room = size.height.saturating_sub(lines.len()).min((size.height / 3).max(3));
     let (shown, hidden) = fit(&waiting, room);
     for state in shown {
         lines.push(waiting_line(timeline, state, column));

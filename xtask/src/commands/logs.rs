@@ -178,3 +178,89 @@ impl Tail {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{Event, RunStarted, SCHEMA, What};
+    use crate::plan::{BuildMode, Slots, StepId, derive};
+    use crate::suite::{Suite, yaml::Source};
+
+    const SUITE: &str = "\
+name: s
+phases: [a, b]
+cluster: {name: s, config: k, node: n, phase: a}
+build: {packages: [p]}
+specs: {package: p, binary: s, phase: b}
+";
+
+    fn timeline(what: Vec<What>) -> Timeline {
+        let suite = Suite::parse(Source::new("s.yaml", SUITE)).unwrap();
+        let started = RunStarted {
+            schema: SCHEMA,
+            run: "r".to_owned(),
+            started_at: "2030-01-01T00:00:00Z".to_owned(),
+            command: Vec::new(),
+            plan: derive(&suite, &std::collections::BTreeMap::new(), BuildMode::Host).unwrap(),
+            slots: Slots::for_cores(2),
+            cores: 2,
+            pid: 1,
+            environment: std::collections::BTreeMap::new(),
+        };
+        let first = What::RunStarted(Box::new(started));
+        let events: Vec<Event> =
+            std::iter::once(first).chain(what).enumerate().map(|(at, what)| Event { at_us: at as u64, what }).collect();
+        Timeline::of(&events)
+    }
+
+    fn started(step: &str) -> What {
+        What::StepStarted { step: StepId::new(step) }
+    }
+
+    #[test]
+    fn a_step_a_kept_pod_or_what_one_most_likely_wants_is_found() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = RunFolder::at(Utf8Path::from_path(temp.path()).unwrap());
+        for log in ["ns/app-1/main.log", "ns/app-1/side.log", "ns/app-2/main.log", "other/db-0/main.log"] {
+            let path = folder.pods().join(log);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x\n").unwrap();
+        }
+        let failed = What::StepFailed {
+            step: StepId::from("compile"),
+            error: "no".to_owned(),
+            usage: crate::events::Usage::default(),
+        };
+        let run = timeline(vec![started("compile"), started("cluster"), failed]);
+        let still = timeline(vec![started("compile"), started("cluster")]);
+        for (timeline, what, expected) in [
+            (&run, Some("specs"), &["steps/specs.log"][..]),
+            (&run, Some("app-1"), &["pods/ns/app-1/main.log", "pods/ns/app-1/side.log"]),
+            (&run, Some("app"), &["pods/ns/app-1/main.log", "pods/ns/app-1/side.log", "pods/ns/app-2/main.log"]),
+            (&run, None, &["steps/compile.log"]),
+            (&still, None, &["steps/cluster.log"]),
+        ] {
+            let found = find(timeline, &folder, what).unwrap();
+            let found: Vec<&Utf8Path> = found.iter().map(|path| path.strip_prefix(folder.path()).unwrap()).collect();
+            assert_eq!(found, expected, "{what:?}");
+        }
+        for (what, hint) in
+            [("clustr", "did you mean `cluster`?"), ("db-1", "did you mean `db-0`?"), ("zzzzzz", "`status` lists")]
+        {
+            let error = find(&run, &folder, Some(what)).unwrap_err().to_string();
+            assert!(error.contains(hint), "{error}");
+        }
+        assert!(find(&timeline(Vec::new()), &folder, None).is_err());
+    }
+
+    #[test]
+    fn following_ends_with_the_step() {
+        let run = timeline(vec![
+            started("compile"),
+            What::StepFinished { step: StepId::from("compile"), usage: crate::events::Usage::default() },
+        ]);
+        for (what, over) in [(Some("compile"), true), (Some("cluster"), false), (Some("a-pod"), false), (None, false)] {
+            assert_eq!(is_over(&run, what), over, "{what:?}");
+        }
+    }
+}

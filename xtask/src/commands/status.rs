@@ -150,3 +150,51 @@ fn age(us: u64) -> String {
         _ => format!("{} days", seconds / 86_400),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{Recorder, RunInfo, What};
+    use crate::plan::{BuildMode, Slots, StepId, derive};
+    use crate::suite::yaml::Source;
+
+    const SUITE: &str = "name: s\nphases: [a]\ncluster: {name: s, config: k, node: n, phase: a}\n";
+
+    #[test]
+    fn a_run_whose_writer_died_is_said_to_be_dead_and_at_what() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(temp.path()).unwrap();
+        assert!(newest(root, None).unwrap().is_none());
+        let folder = Runs::of(root).create("s").unwrap();
+        let suite = Suite::parse(Source::new("s.yaml", SUITE)).unwrap();
+        let plan = derive(&suite, &std::collections::BTreeMap::new(), BuildMode::Host).unwrap();
+        let slots = Slots::for_cores(1);
+        let mut recorder = Recorder::start(folder.clone(), &plan, slots, RunInfo::default(), Vec::new()).unwrap();
+        recorder.record(What::StepStarted { step: StepId::from("cluster") });
+        drop(recorder);
+        let newest = newest(root, None).unwrap().unwrap();
+        assert_eq!(newest, folder);
+        let timeline = Timeline::of(&crate::events::read(&newest.events()).unwrap());
+        let text = ended(&timeline, &newest);
+        let dead = format!("It is dead: process {} ended during cluster without finishing", std::process::id());
+        assert!(text.contains(&dead) && text.contains("not finished after"), "{text}");
+    }
+
+    #[test]
+    fn a_suite_that_is_not_there_is_told_with_the_nearest() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(temp.path()).unwrap();
+        std::fs::create_dir_all(root.join(crate::suite::SUITES)).unwrap();
+        std::fs::write(root.join(crate::suite::SUITES).join("shop.yaml"), SUITE).unwrap();
+        let error = newest(root, Some("shp")).unwrap_err().to_string();
+        assert!(error.contains("did you mean `shop`?"), "{error}");
+        assert!(newest(root, Some("shop")).unwrap().is_none());
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        for (seconds, text) in [(5, "5 s"), (119, "119 s"), (600, "10 min"), (7200, "2 h"), (200_000, "2 days")] {
+            assert_eq!(age(seconds * 1_000_000), text);
+        }
+    }
+}

@@ -59,8 +59,9 @@ pub(crate) fn run(
     surroundings: Arc<dyn Surroundings>,
 ) -> Result<Conclusion> {
     arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
-    // Threads take trials in this order; one that is alone would keep its thread from others while it waits.
-    specs.sort_by_key(|spec| spec.alone);
+    // Threads take trials in this order; one that is alone would keep its thread from others while it waits. Among
+    // themselves these go by number: those that count come before those that replace what is counted.
+    specs.sort_by_key(|spec| spec.alone.then(|| spec.number()));
     let selected = |spec: &Spec| !arguments.is_filtered_out(&Trial::test(spec.name, || Ok(())));
     let sharing = specs.iter().filter(|spec| !spec.alone && selected(spec)).count();
     let shared = Arc::new(Shared {

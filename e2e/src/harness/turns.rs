@@ -29,10 +29,12 @@ impl Turns {
         if !alone {
             return Turn::Shared(self);
         }
+        // In the order of their coming: the lock is fair.
+        let turn = self.alone.lock().await;
         loop {
             let ended = self.all_shared_ended.notified();
             if self.sharing.load(Ordering::SeqCst) == 0 {
-                return Turn::Alone(self.alone.lock().await);
+                return Turn::Alone(turn);
             }
             ended.await;
         }

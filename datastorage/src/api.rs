@@ -29,6 +29,9 @@ use crate::queue::Queue;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long to wait for PostgreSQL to be back when there is no queue.
+const BACK_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// What the handlers work with.
 pub(crate) struct Api {
     pub(crate) postgres: Arc<Postgres>,
@@ -163,22 +166,23 @@ impl Api {
     }
 
     /// Keeps all events, in PostgreSQL or else in the queue, and tells how many of them were new where
-    /// PostgreSQL has them. The one that is known to work is tried first.
+    /// PostgreSQL has them.
     async fn keep(&self, events: &[AuditEvent]) -> Result<(Kept, u64), Problem> {
-        if self.postgres.is_up() {
-            match self.store(events).await? {
-                Some(new) => return Ok((Kept::Stored, new)),
-                None if self.enqueue(events).await => return Ok((Kept::Queued, 0)),
-                None => {}
-            }
-        } else {
-            if self.enqueue(events).await {
-                return Ok((Kept::Queued, 0));
-            }
-            // It may be back, and nobody has noticed yet.
-            if let Some(new) = self.store(events).await? {
-                return Ok((Kept::Stored, new));
-            }
+        if self.postgres.is_up()
+            && let Some(new) = self.store(events).await?
+        {
+            return Ok((Kept::Stored, new));
+        }
+        if self.enqueue(events).await {
+            return Ok((Kept::Queued, 0));
+        }
+        // PostgreSQL counts as down after any failure until it was asked, which is a matter of
+        // milliseconds when nothing is wrong with it.
+        let mut state = self.postgres.state();
+        if timeout(BACK_TIMEOUT, state.wait_for(|state| state.is_up())).await.is_ok_and(|state| state.is_ok())
+            && let Some(new) = self.store(events).await?
+        {
+            return Ok((Kept::Stored, new));
         }
         Err(Problem::unavailable("neither the database nor the queue can take events at the moment"))
     }

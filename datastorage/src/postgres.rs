@@ -28,7 +28,8 @@ use crate::config::{self, millis, read_secret};
 /// How often the keeper asks, and how often it tries while there is no answer.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 const TRY_EVERY: Duration = Duration::from_millis(300);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A migration of a large table takes its time; another replica may be at it.
 const MIGRATE_TIMEOUT: Duration = Duration::from_secs(600);
 const PREPARE_EVERY: Duration = Duration::from_secs(3600);
@@ -148,15 +149,22 @@ impl Postgres {
 
     /// Migrates, checks that a commit is durable, and makes partitions ahead of need.
     async fn prepare(&self, connection: &mut PgConnection) -> Result<()> {
-        let migrated = timeout(MIGRATE_TIMEOUT, schema::migrate(connection)).await;
-        migrated.with_context(|| format!("migrating the schema: not done within {MIGRATE_TIMEOUT:?}"))??;
-        if schema::commits_are_lazy(connection).await? {
-            self.pool.set_connect_options(options(&self.config)?.options([("synchronous_commit", "on")]));
+        let wait = millis(self.config.read_timeout_ms);
+        let late = || format!("looking after the schema: no answer within {wait:?}");
+        if !timeout(wait, schema::is_current(connection)).await.with_context(late)?? {
+            let migrated = timeout(MIGRATE_TIMEOUT, schema::migrate(connection)).await;
+            migrated.with_context(|| format!("migrating the schema: not done within {MIGRATE_TIMEOUT:?}"))??;
         }
-        self.months().clear();
-        self.ensure_months(connection, schema::months_ahead(jiff::Timestamp::now()))
-            .await
-            .context("making partitions ahead of need")
+        let rest = async {
+            if schema::commits_are_lazy(connection).await? {
+                self.pool.set_connect_options(options(&self.config)?.options([("synchronous_commit", "on")]));
+            }
+            self.months().clear();
+            self.ensure_months(connection, schema::months_ahead(jiff::Timestamp::now()))
+                .await
+                .context("making partitions ahead of need")
+        };
+        timeout(wait, rest).await.with_context(late)?
     }
 
     async fn ensure_months(
@@ -198,7 +206,7 @@ pub async fn keep(postgres: Arc<Postgres>, mut stop: watch::Receiver<bool>) {
         }
     }
     // Idle connections say goodbye; one that hangs is not worth waiting for.
-    let _ = timeout(CONNECT_TIMEOUT, postgres.pool.close()).await;
+    let _ = timeout(CLOSE_TIMEOUT, postgres.pool.close()).await;
 }
 
 /// Asks after PostgreSQL on the keeper's own connection, or on a new one, and prepares the schema where

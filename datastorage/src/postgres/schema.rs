@@ -10,16 +10,38 @@ use sqlx::{PgConnection, SqlSafeStr};
 /// How many months beyond the current one have their partition beforehand.
 const MONTHS_AHEAD: i32 = 3;
 
+const MIGRATION: &str = include_str!("../../migrations/0001_audit_events.sql");
+const VERSION: i64 = 1;
+
+/// Whether there is nothing to migrate: a quick look, that waits for no lock.
+pub(super) async fn is_current(connection: &mut PgConnection) -> Result<bool> {
+    let made: bool = sqlx::query_scalar(
+        "SELECT to_regclass('_sqlx_migrations') IS NOT NULL AND to_regclass('audit_event_ids') IS NOT NULL",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .context("looking after the schema")?;
+    if !made {
+        return Ok(false);
+    }
+    sqlx::query_scalar("SELECT coalesce(max(version), 0) >= $1 AND bool_and(success) FROM _sqlx_migrations")
+        .bind(VERSION)
+        .fetch_one(connection)
+        .await
+        .map(|current: Option<bool>| current.unwrap_or(false))
+        .context("asking for the schema's version")
+}
+
 /// Applies the migrations that are missing, under PostgreSQL's advisory lock, so that replicas that
 /// start at the same time do not meet. A schema that is newer than this program is left as it is: a
 /// rollback must be able to start.
 pub(super) async fn migrate(connection: &mut PgConnection) -> Result<()> {
     sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0").execute(&mut *connection).await?;
     let mut migrator = Migrator::with_migrations(vec![Migration::new(
-        1,
+        VERSION,
         "audit events".into(),
         MigrationType::Simple,
-        include_str!("../../migrations/0001_audit_events.sql").into_sql_str(),
+        MIGRATION.into_sql_str(),
         false,
     )]);
     migrator.set_ignore_missing(true);

@@ -158,7 +158,15 @@ impl Client {
     }
 
     pub(crate) async fn wait_until_up(&self, server: &str) {
-        wait_for(&format!("{server} to be up"), async || self.ready().await.body[server]["up"] == true).await;
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let found = self.ready().await.body;
+            if found[server]["up"] == true {
+                return;
+            }
+            assert!(Instant::now() < end, "waiting for {server} to be up: not so after {DEADLINE:?}: {found}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub(crate) async fn wait_until_down(&self, server: &str) {

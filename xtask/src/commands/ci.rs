@@ -104,8 +104,11 @@ impl Stage {
 /// What a line of `cargo test` or of a run's summary counts.
 fn counted(line: &str) -> Counts {
     let line = line.trim();
-    let counts = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")).map(|(_, counts)| counts);
-    let Some(counts) = counts.or_else(|| line.strip_prefix("specs: ")) else { return Counts::default() };
+    let tests = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")).map(|(_, counts)| counts);
+    // The last line of a run's summary.
+    let specs =
+        || line.split_once("; ").filter(|(_, rest)| rest.contains("; everything is in ")).map(|(counts, _)| counts);
+    let Some(counts) = tests.or_else(specs) else { return Counts::default() };
     let number = |what: &str| {
         counts.split([';', ',']).find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok()).unwrap_or(0)
     };
@@ -121,7 +124,9 @@ mod tests {
         for (line, passed, failed) in [
             ("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s", 12, 0),
             ("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured", 3, 2),
-            ("specs: 47 passed, 1 failed", 47, 1),
+            ("47 passed, 1 failed; specs failed in 40 s; everything is in /x", 47, 1),
+            ("48 passed; passed in 42.7 s; everything is in /x", 48, 0),
+            ("passed in 20.5 s; everything is in /x", 0, 0),
             ("12 passed through here", 0, 0),
         ] {
             assert_eq!(counted(line), Counts { passed, failed }, "{line}");

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use e2e_support::{Cancel, Job};
+use serde::Deserialize;
 use serde_json::Value;
 use xshell::Shell;
 
 use super::Running;
 use super::rollout::{self, Pods, Verdict};
 use crate::plan::ObjectRef;
+use crate::plan::object::list;
 
+/// The annotation with the ids of the images that were built here.
+const IMAGES: &str = "gateway-e2e/images";
 /// Between two tries of an apply that a young cluster refused.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -24,11 +28,14 @@ impl Running<'_> {
         let manifests = site.suite.group(group).with_context(|| format!("the suite has no manifests {group}"))?;
         let mut yaml = String::new();
         for file in &manifests.files {
-            yaml.push_str("---\n");
-            yaml.push_str(
-                &std::fs::read_to_string(site.paths.root.join(file)).with_context(|| format!("reading {file}"))?,
-            );
-            yaml.push('\n');
+            let text =
+                std::fs::read_to_string(site.paths.root.join(file)).with_context(|| format!("reading {file}"))?;
+            for document in serde_yaml::Deserializer::from_str(&text) {
+                let mut object = serde_yaml::Value::deserialize(document).with_context(|| format!("reading {file}"))?;
+                self.mark_images(&mut object)?;
+                yaml.push_str("---\n");
+                yaml.push_str(&serde_yaml::to_string(&object).with_context(|| format!("writing {file}"))?);
+            }
         }
         let kubectl = site.kubectl();
         loop {
@@ -43,6 +50,28 @@ impl Running<'_> {
             }
             self.progress("the API server is not ready for it yet");
         }
+    }
+
+    /// Notes on the pods of an object which content the images that are built here have. Their
+    /// references stay the same from run to run, and only a changed pod makes a workload start anew.
+    fn mark_images(&self, object: &mut serde_yaml::Value) -> Result<()> {
+        let Some(template) = object.get_mut("spec").and_then(|spec| spec.get_mut("template")) else { return Ok(()) };
+        let Some(pod) = template.get("spec") else { return Ok(()) };
+        let containers = ["containers", "initContainers"].into_iter().flat_map(|key| list(pod, &[key]));
+        let mut ids = Vec::new();
+        for reference in containers.filter_map(|container| container.get("image")?.as_str()) {
+            if self.site.suite.images.iter().any(|image| image.reference == reference) {
+                let id = self.site.engine.image_id(reference)?;
+                ids.push(id.with_context(|| format!("{reference} was not built"))?);
+            }
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let metadata = entry(template, "metadata").context("a pod template that is no mapping")?;
+        let annotations = entry(metadata, "annotations").context("annotations that are no mapping")?;
+        *entry(annotations, IMAGES).context("annotations that are no mapping")? = ids.join(" ").into();
+        Ok(())
     }
 
     /// Waits until a workload is rolled out, and fails as soon as it is plain that it never will be.
@@ -108,6 +137,12 @@ impl Running<'_> {
             }
         }
     }
+}
+
+/// The value of a key, which becomes an empty mapping where there is none.
+fn entry<'v>(value: &'v mut serde_yaml::Value, key: &str) -> Option<&'v mut serde_yaml::Value> {
+    let empty = serde_yaml::Value::Mapping(serde_yaml::Mapping::new());
+    Some(value.as_mapping_mut()?.entry(key.into()).or_insert(empty))
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -117,8 +117,15 @@ impl Engine {
 
     fn open(flavor: Flavor, env: &[(String, String)]) -> Result<Engine> {
         let program = which::which(flavor.program()).map_err(|_| anyhow!("not on PATH"))?;
-        let program = Utf8PathBuf::try_from(program).context("its path is not UTF-8")?;
-        let mut engine = Engine { flavor, program, version: String::new(), env: env.to_vec() };
+        Engine::at(flavor, &Utf8PathBuf::try_from(program).context("its path is not UTF-8")?, env)
+    }
+
+    /// The engine whose program is at `program`, if it works.
+    ///
+    /// # Errors
+    /// When it does not answer, or is too old.
+    pub fn at(flavor: Flavor, program: &Utf8Path, env: &[(String, String)]) -> Result<Engine> {
+        let mut engine = Engine { flavor, program: program.to_owned(), version: String::new(), env: env.to_vec() };
         let sh = Shell::new()?;
         // The server's version: the client alone answers also when the daemon is down.
         let format = match flavor {

@@ -249,3 +249,43 @@ fn read_json(path: &Utf8Path) -> Result<Value> {
     let text = std::fs::read(path).with_context(|| format!("reading {path}"))?;
     serde_json::from_slice(&text).with_context(|| format!("reading {path}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut tar = tar::Builder::new(&mut bytes as &mut dyn Write);
+        for (name, content) in entries {
+            append(&mut tar, name, content).unwrap();
+        }
+        tar.finish().unwrap();
+        drop(tar);
+        bytes
+    }
+
+    fn names(bytes: &[u8]) -> Vec<String> {
+        let mut tar = tar::Archive::new(bytes);
+        let entries = tar.entries().unwrap();
+        entries.map(|entry| entry.unwrap().path().unwrap().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn blobs_that_the_node_has_are_left_out_and_everything_else_stays() {
+        let full = archive(&[("blobs/sha256/aa", b"base"), ("blobs/sha256/bb", b"top"), ("index.json", b"{}")]);
+        let mut out = Vec::new();
+        let loaded = thin(&full[..], &mut out, &HashSet::from(["sha256:aa".to_owned()])).unwrap();
+        assert_eq!(names(&out), ["blobs/sha256/bb", "index.json"]);
+        assert_eq!(loaded, Loaded { moved_bytes: 5, kept_bytes: 4 });
+    }
+
+    #[test]
+    fn an_archive_that_is_not_laid_out_by_digest_passes_whole() {
+        let old = archive(&[("0123/layer.tar", b"layer"), ("manifest.json", b"[]")]);
+        let mut out = Vec::new();
+        let loaded = thin(&old[..], &mut out, &HashSet::from(["sha256:0123".to_owned()])).unwrap();
+        assert_eq!(names(&out), names(&old));
+        assert_eq!(loaded, Loaded { moved_bytes: 7, kept_bytes: 0 });
+    }
+}

@@ -62,6 +62,20 @@ impl Files {
         self.dir.join("made-from")
     }
 
+    /// The hash of the manifests that the cluster's ground was last made of.
+    pub fn ground(&self) -> Option<String> {
+        std::fs::read_to_string(self.dir.join("ground")).ok()
+    }
+
+    /// Notes that hash.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn write_ground(&self, hash: &str) -> Result<()> {
+        let path = self.dir.join("ground");
+        std::fs::write(&path, hash).with_context(|| format!("writing {path}"))
+    }
+
     /// Reads the run file; `None` where there is none, or none that this version wrote.
     pub fn read(&self) -> Option<RunFile> {
         serde_json::from_slice(&std::fs::read(self.run_file()).ok()?).ok()

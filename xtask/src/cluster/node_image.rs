@@ -17,7 +17,20 @@ use crate::setup::piece::hex;
 pub const SUITE_LABEL: &str = "gateway-e2e.suite";
 
 /// Raised when what this file does to a node changes.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
+
+/// The engine copies an image's /var into a new volume for every node that it creates. So the bulk
+/// of containerd's store moves out of it, and links stay.
+const OUT_OF_VAR: &str = r#"
+set -e
+mkdir -p /kind/store/blobs
+cd /var/lib/containerd/io.containerd.content.v1.content/blobs/sha256
+find . -maxdepth 1 -type f | while read -r blob; do
+  mv "$blob" "/kind/store/blobs/${blob#./}"
+  ln -s "/kind/store/blobs/${blob#./}" "$blob"
+done
+rm -rf ../../ingest/*
+"#;
 
 /// The reference of the suite's node image, which is made if it is not there.
 ///
@@ -43,6 +56,7 @@ pub fn ensure(
         say(&format!("node image {reference}: {node} with {} inside", preload.join(", ")));
         make(engine, suite, node, preload, &reference, cache, cancel)
             .with_context(|| format!("making the node image {reference}"))?;
+        remove_others(engine, suite, &reference)?;
     }
     Ok(reference)
 }
@@ -81,6 +95,19 @@ fn make(
     result.and(removed)
 }
 
+/// Removes the suite's earlier node images. One that a container still uses stays.
+fn remove_others(engine: &Engine, suite: &str, reference: &str) -> Result<()> {
+    let sh = Shell::new()?;
+    let filter = format!("label={SUITE_LABEL}={suite}");
+    let words = ["images", "--filter", &filter, "--format", "{{.Repository}}:{{.Tag}}"];
+    let list = Job::new(engine.cmd(&sh).args(words)).deadline(Duration::from_secs(20)).read()?;
+    let name = format!("localhost/{suite}-node:");
+    for other in list.lines().filter(|other| other.starts_with(&name) && *other != reference) {
+        Job::new(engine.cmd(&sh).args(["rmi", other])).deadline(Duration::from_secs(60)).output()?;
+    }
+    Ok(())
+}
+
 /// Imports the images with the node's own containerd, and stops it.
 fn fill(
     engine: &Engine,
@@ -114,5 +141,5 @@ fn fill(
         ensure!(std::time::Instant::now() < end, "the node's containerd does not stop within 30 s");
         ensure!(!cancel.sleep(Duration::from_millis(100)), "interrupted");
     }
-    Ok(())
+    Job::new(engine.exec(&sh, container, false, &["bash", "-c", OUT_OF_VAR])).log(log).cancel(cancel).run()
 }

@@ -1,6 +1,6 @@
 //! `status`: what a run does now, or how the last one ended, from any terminal.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use camino::Utf8Path;
@@ -132,12 +132,11 @@ fn now_us(timeline: &Timeline) -> u64 {
     since.unwrap_or(0).max(timeline.last_us)
 }
 
-/// Microseconds since a time in RFC 3339.
+/// Microseconds since a time in RFC 3339; none of a time that is still to come.
 fn since(time: &str) -> anyhow::Result<u64> {
-    let then: jiff::Timestamp = time.parse().with_context(|| format!("`{time}` is no time"))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
-    let us = i64::try_from(now.as_micros()).context("the clock is beyond all years")? - then.as_microsecond();
-    Ok(u64::try_from(us).unwrap_or(0))
+    let then = humantime::parse_rfc3339(time).with_context(|| format!("`{time}` is no time"))?;
+    let elapsed = SystemTime::now().duration_since(then).unwrap_or_default();
+    Ok(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// A time span in the one unit that fits.

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use e2e_support::Cancel;
 use e2e_support::engine::Flavor;
+use sha2::{Digest, Sha256};
 
 use crate::build_mode::Choice;
 use crate::drive::{Afterwards, drive};
@@ -10,6 +11,7 @@ use crate::events::{RunResult, Runs, history};
 use crate::paths::Paths;
 use crate::plan::{Extent, Plan, Schedule};
 use crate::report::summary::summary;
+use crate::setup::piece::{hash_path, hex};
 use crate::site;
 use crate::steps::Site;
 use crate::suite::Suite;
@@ -49,20 +51,44 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         .up_to(extent)
         .with_history(&history::load(&runs, &site.suite.name, site.build, Schedule::Dag))
         .with_schedule(Schedule::Dag);
+    let ground = ground(paths, &site)?;
+    if args.cluster_only && site.cluster_is_there && site.files.ground().as_deref() == Some(&ground) {
+        println!("the cluster {} is there, answers, and is as it would be made now", site.suite.cluster.name);
+        print_access(&site);
+        return Ok(());
+    }
     let driven = drive(&site, &plan, &folder, Afterwards::Keep, cancel)?;
     if driven.outcome.result != RunResult::Passed {
         print!("{}", summary(&driven.timeline, Some(&folder)));
         bail!("{}", driven.outcome.reason);
     }
+    site.files.write_ground(&ground)?;
     print_access(&site);
     Ok(())
 }
 
+/// The content of all manifests of the suite, as one hash.
+fn ground(paths: &Paths, site: &Site) -> Result<String> {
+    let mut hash = Sha256::new();
+    for file in site.suite.manifests.iter().flat_map(|group| &group.files) {
+        hash_path(&paths.root, file, &mut hash)?;
+    }
+    Ok(hex(&hash.finalize()))
+}
+
 /// Where the cluster answers, and how to talk to it.
 pub fn print_access(site: &Site) {
-    println!("cluster {}: export KUBECONFIG={}", site.suite.cluster.name, site.files.kubeconfig());
+    let kubeconfig = site.files.kubeconfig();
+    println!("cluster {} stays; remove it: cargo xtask down {}", site.suite.cluster.name, site.suite.name);
+    println!("  export KUBECONFIG={kubeconfig}");
     for (node_port, port) in &site.config.ports {
-        println!("  http://127.0.0.1:{port} (NodePort {node_port})");
+        println!("  http://127.0.0.1:{port}  NodePort {node_port}");
     }
-    println!("  remove it: cargo xtask down {}", site.suite.name);
+    if let Some(text) = &site.suite.access {
+        let kubectl = format!("{} --kubeconfig {kubeconfig}", site.kubectl);
+        let text = site.config.ports.iter().fold(text.replace("{kubectl}", &kubectl), |text, (node_port, port)| {
+            text.replace(&format!("{{{node_port}}}"), &port.to_string())
+        });
+        println!("{}", text.trim_end());
+    }
 }

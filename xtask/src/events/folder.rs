@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -64,7 +65,7 @@ impl Runs {
     pub fn create(&self, suite: &str) -> anyhow::Result<RunFolder> {
         let folder = self.suite(suite);
         fs::create_dir_all(&folder).with_context(|| format!("creating {folder}"))?;
-        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(['-', ':'], "");
         for attempt in 1..1000 {
             let name = if attempt == 1 { now.clone() } else { format!("{now}-{attempt}") };
             let path = folder.join(&name);
@@ -103,8 +104,8 @@ impl Runs {
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("locking {path}")),
         }
-        let text =
-            format!("process {} ({holder}), since {}\n", std::process::id(), jiff::Timestamp::now().strftime("%FT%TZ"));
+        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        let text = format!("process {} ({holder}), since {now}\n", std::process::id());
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))

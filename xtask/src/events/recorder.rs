@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
 
@@ -65,7 +65,7 @@ impl Recorder {
         let started = RunStarted {
             schema: SCHEMA,
             run: folder.name().to_owned(),
-            started_at: jiff::Timestamp::now().strftime("%FT%T%.3fZ").to_string(),
+            started_at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             command: info.command,
             plan: plan.clone(),
             slots,

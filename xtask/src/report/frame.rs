@@ -72,7 +72,12 @@ fn heading(timeline: &Timeline, now_us: u64, running: usize) -> String {
     text.push_str(&format!("  {over} of {} steps over", timeline.steps.len()));
     if running > 0 {
         let left_us = time_left_us(timeline, now_us);
-        text.push_str(&format!(", {running} running, about {} left", duration(left_us)));
+        let left = if left_us < 100_000 {
+            "longer than expected".to_owned()
+        } else {
+            format!("about {} left", duration(left_us))
+        };
+        text.push_str(&format!(", {running} running, {left}"));
     } else if let Some((_, note)) = timeline.notes.last() {
         text.push_str(&format!(", {note}"));
     }

@@ -35,6 +35,9 @@ pub struct Suite {
     pub manifests: Vec<Manifests>,
     /// What runs once all of that is up.
     pub specs: Option<Specs>,
+    /// How to use what is deployed, told to whoever leaves it running. `{30080}` becomes the host's
+    /// port of that NodePort, `{kubectl}` a command line for this cluster.
+    pub access: Option<String>,
     /// What is known about single steps beforehand, by the step's id.
     #[serde(default)]
     pub steps: BTreeMap<String, StepHints>,

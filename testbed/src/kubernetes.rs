@@ -17,7 +17,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, Config};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 
 use crate::server::{find_program, forget_at_exit, free_port};
 
@@ -26,7 +26,8 @@ pub const ETCD_ENV: &str = "E2E_ETCD";
 /// The environment variable that names kube-apiserver's program.
 pub const API_SERVER_ENV: &str = "E2E_KUBE_APISERVER";
 
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+/// Some four seconds on an idle machine; a busy one gets its time.
+const READY_DEADLINE: Duration = Duration::from_secs(120);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// A port that was free a moment ago may be taken when the server binds it.
 const START_ATTEMPTS: usize = 3;
@@ -46,7 +47,7 @@ impl ApiServer {
     /// Starts both, waits until the server says that it is ready, and applies the project's CRDs.
     ///
     /// # Errors
-    /// When a program is not there, does not start, or is not ready after a minute; with the last lines that it
+    /// When a program is not there, does not start, or is not ready after two minutes; with the last lines that it
     /// printed.
     pub async fn start() -> Result<Self> {
         let etcd_program = find_program(ETCD_ENV, "etcd", Vec::new())?;
@@ -247,7 +248,7 @@ fn start_server(program: &Path, root: &Utf8Path, etcd_port: u16, port: u16) -> R
          --secure-port={port} --cert-dir={root}/certs --service-cluster-ip-range=10.0.0.0/24
          --authorization-mode=RBAC --token-auth-file={root}/tokens.csv
          --service-account-issuer=https://kubernetes.default.svc
-         --service-account-key-file={root}/service-accounts.key
+         --service-account-key-file={root}/service-accounts.pub
          --service-account-signing-key-file={root}/service-accounts.key
          --disable-admission-plugins=ServiceAccount --profiling=false
          --max-requests-inflight=800 --max-mutating-requests-inflight=400"
@@ -269,18 +270,36 @@ fn start_etcd(program: &Path, root: &Utf8Path, port: u16) -> Result<Daemon> {
     Job::new(command).log(root.join("etcd.log")).daemon()
 }
 
-/// The files with the administrator's token and with the key that signs service account tokens.
+/// What comes before the point in a P-256 public key's SubjectPublicKeyInfo (RFC 5480).
+const P256_KEY_INFO: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+
+/// The files with the administrator's token and with the keys of service account tokens.
 fn write_credentials(root: &Utf8Path, token: &str) -> Result<()> {
-    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+    let (random, algorithm) = (SystemRandom::new(), &ECDSA_P256_SHA256_FIXED_SIGNING);
+    let (private, pair) = EcdsaKeyPair::generate_pkcs8(algorithm, &random)
+        .and_then(|private| {
+            let pair = EcdsaKeyPair::from_pkcs8(algorithm, private.as_ref(), &random)?;
+            Ok((private, pair))
+        })
         .map_err(|_| anyhow!("making the key of the service accounts: the system gave no random bytes"))?;
-    let encoded = base64::engine::general_purpose::STANDARD.encode(pkcs8.as_ref());
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{encoded}\n-----END PRIVATE KEY-----\n");
-    let tokens = format!("{token},admin,admin,system:masters\n");
-    for (file, text) in [("service-accounts.key", pem), ("tokens.csv", tokens)] {
+    let public = [&P256_KEY_INFO, pair.public_key().as_ref()].concat();
+    for (file, text) in [
+        ("service-accounts.key", pem("PRIVATE KEY", private.as_ref())),
+        ("service-accounts.pub", pem("PUBLIC KEY", &public)),
+        ("tokens.csv", format!("{token},admin,admin,system:masters\n")),
+    ] {
         let path = root.join(file);
         std::fs::write(&path, text).with_context(|| format!("writing {path}"))?;
     }
     Ok(())
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(der);
+    format!("-----BEGIN {label}-----\n{encoded}\n-----END {label}-----\n")
 }
 
 fn random_token() -> Result<String> {

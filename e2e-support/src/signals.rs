@@ -1,10 +1,19 @@
 //! SIGINT, SIGTERM and SIGHUP: the first asks the work to stop, the second stops at once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cancel::Cancel;
+
+static SIGNALLED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a signal has asked this process to stop.
+pub fn was_signalled() -> bool {
+    SIGNALLED.load(Ordering::SeqCst)
+}
 
 /// Sets `cancel` at the first signal; at the second, calls `at_once` (which should say what is
 /// left) and ends the process with 128 + the signal's number.
@@ -17,6 +26,7 @@ pub fn install(cancel: Cancel, at_once: impl Fn() + Send + 'static) -> Result<()
         .name("signals".into())
         .spawn(move || {
             for (nth, signal) in signals.forever().enumerate() {
+                SIGNALLED.store(true, Ordering::SeqCst);
                 if nth == 0 {
                     cancel.cancel(format!("interrupted by {}", name(signal)));
                 } else {

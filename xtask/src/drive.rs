@@ -1,9 +1,9 @@
 //! Carries a plan out on a site, and leaves its reports.
 
 use anyhow::{Context, Result};
-use e2e_support::Cancel;
+use e2e_support::{Cancel, signals};
 
-use crate::events::{Outcome, Recorder, RunFolder, RunInfo, Timeline, What, execute};
+use crate::events::{Outcome, Recorder, RunFolder, RunInfo, RunResult, Timeline, What, execute};
 use crate::evidence;
 use crate::plan::{Plan, Slots};
 use crate::report;
@@ -16,7 +16,7 @@ pub enum Afterwards {
     Delete,
     /// It stays if a step or spec failed, for a look; else it is deleted.
     KeepFailed,
-    /// It stays.
+    /// It stays, unless a signal stopped the run that was making it.
     Keep,
 }
 
@@ -38,12 +38,15 @@ pub fn drive(site: &Site, plan: &Plan, folder: &RunFolder, after: Afterwards, ca
     let info = RunInfo { command: std::env::args().skip(1).collect(), environment: site.environment.clone() };
     let mut recorder = Recorder::start(folder.clone(), plan, slots, info, report::reporters(folder))?;
     let outcome = execute(plan, slots, cancel, &mut recorder, |step, context| site.execute(step, context))?;
-    let failed = outcome.failed.is_some();
-    if failed && !cancel.is_cancelled() {
+    let failed = outcome.result != RunResult::Passed;
+    // A person who pressed Ctrl-C waits for the end, not for evidence.
+    let stopped_by_hand = signals::was_signalled();
+    if failed && !stopped_by_hand {
         recorder.note("collecting logs and events");
         evidence::collect(site, folder);
     }
     let kept = match after {
+        _ if stopped_by_hand => site.cluster_is_there,
         Afterwards::Keep => true,
         Afterwards::KeepFailed => failed,
         Afterwards::Delete => false,

@@ -55,7 +55,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let all: &[&str] =
         if args.args.iter().any(|arg| arg == "-p" || arg.starts_with("--package")) { &[] } else { &["--workspace"] };
     let words = &args.args;
-    let tests = cmd!(sh, "{cargo} test --locked {all...} {words...}").envs(servers(&workshop)?);
+    let tests = cmd!(sh, "{cargo} test --locked --no-fail-fast {all...} {words...}").envs(servers(&workshop)?);
     Job::new(tests).deadline(DEADLINE).cancel(cancel).inherit_output().run().context("running the tests")
 }
 

@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 use e2e_support::Cancel;
 
 use super::recorder::Recorder;
-use super::{RunResult, SpecStatus, Usage, What};
+use super::{ALREADY_THERE, RunResult, SpecStatus, Usage, What};
 use crate::plan::{Plan, Slots, Step, StepId, StepKind};
 use crate::schedule::{self, Cancellation, Change, End, OnFailure, Options, SkipCause};
 
@@ -63,6 +63,11 @@ impl StepContext<'_> {
     /// Tells something that stays true of the step: a command, a polling interval, a hash of what went in.
     pub fn fact(&self, key: impl Into<String>, value: impl Into<String>) {
         self.inner.say(What::StepFact { step: self.step.id.clone(), key: key.into(), value: value.into() });
+    }
+
+    /// Tells that what the step makes was there before it began: its time says nothing about the next run's.
+    pub fn already_there(&self, what: impl Into<String>) {
+        self.fact(ALREADY_THERE, what);
     }
 
     /// Adds CPU time of a child.

@@ -2,7 +2,7 @@
 
 use super::folder::{RunFolder, Runs};
 use super::reader;
-use super::timeline::{StepStatus, Timeline};
+use super::timeline::{StepState, StepStatus, Timeline};
 use crate::plan::{BuildMode, History, Schedule};
 
 /// How many of the newest runs count.
@@ -28,7 +28,10 @@ pub fn load(runs: &Runs, suite: &str, build: BuildMode, schedule: Schedule) -> H
     counted.reverse();
     let mut history = History::default();
     for timeline in &counted {
-        for state in timeline.steps.iter().filter(|state| state.status == StepStatus::Finished) {
+        let done = |state: &&StepState| {
+            state.status == StepStatus::Finished && !state.facts.contains_key(super::ALREADY_THERE)
+        };
+        for state in timeline.steps.iter().filter(done) {
             if let Some(elapsed_us) = state.elapsed_us(timeline.last_us) {
                 history.add(state.step.id.clone(), elapsed_us as f64 / 1e6);
             }

@@ -24,6 +24,9 @@ pub use timeline::{SpecState, SpecStatus, StepState, StepStatus, Timeline};
 /// The version of this list of events; a reader refuses newer ones.
 pub const SCHEMA: u32 = 1;
 
+/// The fact of a step that found its work done.
+const ALREADY_THERE: &str = "already there";
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {

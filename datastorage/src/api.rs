@@ -74,7 +74,7 @@ async fn create(State(api): State<Arc<Api>>, request: Request) -> Result<Respons
     let event = event::parse(&body, Timestamp::now())?;
     let event_id = event.event_id;
     let mut event_timestamp = event.event_timestamp;
-    let (kept, new) = api.keep(&[event]).await?;
+    let (kept, new) = api.keep([event].into()).await?;
     if kept == Kept::Queued {
         return Ok((StatusCode::ACCEPTED, Json(json!({ "status": "accepted", "event_id": event_id }))).into_response());
     }
@@ -91,7 +91,7 @@ async fn create_batch(State(api): State<Arc<Api>>, request: Request) -> Result<R
     let body = api.body(request).await?;
     let events = event::parse_batch(&body, Timestamp::now())?;
     let event_ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
-    Ok(match api.keep(&events).await?.0 {
+    Ok(match api.keep(events.into()).await?.0 {
         Kept::Stored => (StatusCode::CREATED, Json(json!({ "event_ids": event_ids }))).into_response(),
         Kept::Queued => {
             (StatusCode::ACCEPTED, Json(json!({ "status": "accepted", "event_ids": event_ids }))).into_response()
@@ -167,20 +167,20 @@ impl Api {
 
     /// Keeps all events, in PostgreSQL or else in the queue, and tells how many of them were new where
     /// PostgreSQL has them.
-    async fn keep(&self, events: &[AuditEvent]) -> Result<(Kept, u64), Problem> {
+    async fn keep(&self, events: Arc<[AuditEvent]>) -> Result<(Kept, u64), Problem> {
         if self.postgres.is_up()
-            && let Some(new) = self.store(events).await?
+            && let Some(new) = self.store(&events).await?
         {
             return Ok((Kept::Stored, new));
         }
-        if self.enqueue(events).await {
+        if self.enqueue(&events).await {
             return Ok((Kept::Queued, 0));
         }
         // PostgreSQL counts as down after any failure until it was asked, which is a matter of
         // milliseconds when nothing is wrong with it.
         let mut state = self.postgres.state();
         if timeout(BACK_TIMEOUT, state.wait_for(|state| state.is_up())).await.is_ok_and(|state| state.is_ok())
-            && let Some(new) = self.store(events).await?
+            && let Some(new) = self.store(&events).await?
         {
             return Ok((Kept::Stored, new));
         }
@@ -188,8 +188,8 @@ impl Api {
     }
 
     /// How many events were new, or nothing if PostgreSQL does not work.
-    async fn store(&self, events: &[AuditEvent]) -> Result<Option<u64>, Problem> {
-        let reason = match self.postgres.insert(events, self.write_wait).await {
+    async fn store(&self, events: &Arc<[AuditEvent]>) -> Result<Option<u64>, Problem> {
+        let reason = match self.postgres.insert(events.clone(), self.write_wait).await {
             Ok(new) => return Ok(Some(new)),
             Err(Failure::Outage(_) | Failure::Busy) => return Ok(None),
             Err(Failure::Event(reason)) => reason,

@@ -124,7 +124,7 @@ impl Postgres {
             Ok(Err(_)) | Err(_) => return Err(Failure::Busy),
         };
         let result = timeout_at(deadline, work(&mut connection)).await;
-        if !matches!(result, Ok(Ok(_) | Err(sqlx::Error::Database(_)))) {
+        if !matches!(result, Ok(Ok(_) | Err(sqlx::Error::Database(_) | sqlx::Error::PoolTimedOut))) {
             // It may hang, or still owe the answer to what was given up.
             connection.close_on_drop();
         }

@@ -85,8 +85,10 @@ fn time(value: &str, now: Timestamp, end: End) -> Result<Timestamp, String> {
             End::Last => start(day.tomorrow().ok()?)?.checked_sub(1.microsecond()).ok(),
         }
     });
-    // PostgreSQL reads years of four digits.
+    // PostgreSQL reads years of four digits. In whole microseconds, as events are kept: the very time that
+    // was sent with an event finds it.
     found
+        .and_then(|time| Timestamp::from_microsecond(time.as_microsecond()).ok())
         .filter(|time| (1..=9998).contains(&time.to_zoned(TimeZone::UTC).year()))
         .ok_or_else(|| "must be a duration such as 24h or 7d, an RFC 3339 time, or a date".to_owned())
 }

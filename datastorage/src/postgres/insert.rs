@@ -1,14 +1,17 @@
 //! Writing events: one statement for one event as for five hundred, from a request as from the queue.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::failure::{blames_the_event, lacks_partition};
 use super::{Failure, Postgres, schema};
+use crate::config::millis;
 use crate::event::AuditEvent;
 
 /// An event_id that is new is entered in audit_event_ids, and its event written, in one atomic statement.
@@ -47,20 +50,37 @@ impl Postgres {
     /// Returns how many of them were new.
     ///
     /// # Errors
-    /// A [`Failure`]. After an outage the events may have been written nevertheless: to write them
-    /// again is harmless.
-    pub async fn insert(&self, events: &[AuditEvent], wait: Duration) -> Result<u64, Failure> {
-        let result = self.insert_until(events, Instant::now() + wait).await;
+    /// A [`Failure`]. After an outage the events may have been written nevertheless, or be written yet:
+    /// to write them again is harmless.
+    pub async fn insert(self: &Arc<Self>, events: Arc<[AuditEvent]>, wait: Duration) -> Result<u64, Failure> {
+        // A statement that takes too long for this caller goes on for a while: to break it off would cost
+        // its connection, and new connections are what a busy machine can afford least.
+        let deadline = Instant::now() + wait.max(millis(self.config.read_timeout_ms));
+        let taken = Arc::new(AtomicBool::new(false));
+        let (postgres, begin) = (self.clone(), taken.clone());
+        let write = tokio::spawn(async move { postgres.insert_until(&events, deadline, &begin).await });
+        let result = match timeout(wait, write).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => Err(Failure::Outage(error.to_string())),
+            Err(_) if taken.swap(true, Ordering::SeqCst) => {
+                Err(Failure::Outage(format!("a write was not answered within {wait:?}")))
+            }
+            Err(_) => Err(Failure::Busy),
+        };
         result.inspect_err(|failure| self.report(failure))
     }
 
-    async fn insert_until(&self, events: &[AuditEvent], deadline: Instant) -> Result<u64, Failure> {
+    /// Writes the events unless `taken` is set before there is a connection, and sets it.
+    async fn insert_until(&self, events: &[AuditEvent], deadline: Instant, taken: &AtomicBool) -> Result<u64, Failure> {
         // A fixed order, so that two writers of the same ids wait for each other and not in a circle.
         let mut rows: Vec<&AuditEvent> = events.iter().collect();
         rows.sort_by_key(|event| event.event_id);
         rows.dedup_by_key(|event| event.event_id);
         let months: BTreeSet<_> = rows.iter().map(|event| schema::month_of(event.event_timestamp)).collect();
         self.with_connection(deadline, async |connection| {
+            if taken.swap(true, Ordering::SeqCst) {
+                return Err(sqlx::Error::PoolTimedOut);
+            }
             self.ensure_months(connection, months.iter().copied()).await?;
             match write(connection, &rows).await {
                 Err(error) if lacks_partition(&error) => {

@@ -97,7 +97,7 @@ fn host_name() -> String {
 
 struct Drain<'a> {
     connection: MultiplexedConnection,
-    postgres: &'a Postgres,
+    postgres: &'a Arc<Postgres>,
     consumer: &'a str,
     settings: &'a config::Queue,
     wait: Duration,
@@ -241,9 +241,9 @@ impl Drain<'_> {
         }
         let (mut written, mut failed) = (0, false);
         for ids in due.chunks(self.share) {
-            let events: Vec<AuditEvent> =
+            let events: Arc<[AuditEvent]> =
                 ids.iter().filter_map(|id| self.in_hand.get(id)?.event.as_ref().ok().cloned()).collect();
-            match self.postgres.insert(&events, self.wait).await {
+            match self.postgres.insert(events, self.wait).await {
                 Ok(_) => {
                     self.acknowledge(ids).await?;
                     written += ids.len();

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use e2e_support::{Cancel, Job};
-use serde::Deserialize;
 use serde_json::Value;
 use xshell::Shell;
 
 use super::Running;
 use super::rollout::{self, Pods, Verdict};
 use crate::plan::ObjectRef;
-use crate::plan::object::list;
+use crate::plan::object::{self, list, pod_spec_at};
+use crate::suite::yaml::{Problems, Segment, Source, locate};
 
 /// The annotation with the ids of the images that were built here.
 const IMAGES: &str = "gateway-e2e/images";
@@ -28,14 +28,10 @@ impl Running<'_> {
         let manifests = site.suite.group(group).with_context(|| format!("the suite has no manifests {group}"))?;
         let mut yaml = String::new();
         for file in &manifests.files {
-            let text =
-                std::fs::read_to_string(site.paths.root.join(file)).with_context(|| format!("reading {file}"))?;
-            for document in serde_yaml::Deserializer::from_str(&text) {
-                let mut object = serde_yaml::Value::deserialize(document).with_context(|| format!("reading {file}"))?;
-                self.mark_images(&mut object)?;
-                yaml.push_str("---\n");
-                yaml.push_str(&serde_yaml::to_string(&object).with_context(|| format!("writing {file}"))?);
-            }
+            let source = Source::read(&site.paths.root, file).map_err(Problems::from)?;
+            yaml.push_str("---\n");
+            yaml.push_str(&self.with_image_ids(&source)?);
+            yaml.push('\n');
         }
         let kubectl = site.kubectl();
         loop {
@@ -52,26 +48,30 @@ impl Running<'_> {
         }
     }
 
-    /// Notes on the pods of an object which content the images that are built here have. Their
-    /// references stay the same from run to run, and only a changed pod makes a workload start anew.
-    fn mark_images(&self, object: &mut serde_yaml::Value) -> Result<()> {
-        let Some(template) = object.get_mut("spec").and_then(|spec| spec.get_mut("template")) else { return Ok(()) };
-        let Some(pod) = template.get("spec") else { return Ok(()) };
-        let containers = ["containers", "initContainers"].into_iter().flat_map(|key| list(pod, &[key]));
-        let mut ids = Vec::new();
-        for reference in containers.filter_map(|container| container.get("image")?.as_str()) {
-            if self.site.suite.images.iter().any(|image| image.reference == reference) {
-                let id = self.site.engine.image_id(reference)?;
-                ids.push(id.with_context(|| format!("{reference} was not built"))?);
+    /// The text with a note on all pods of which content their images are, where these are built
+    /// here. References stay the same from run to run, and only a changed pod makes a workload start
+    /// anew. All else stays as written.
+    fn with_image_ids(&self, source: &Source) -> Result<String> {
+        let objects = object::parse(source).map_err(Problems::from)?;
+        let mut text = source.text.clone();
+        // From the last to the first, so that places found in the text stay right.
+        for object in objects.iter().rev() {
+            let Some((path, pod)) = pod_spec_at(object) else { continue };
+            let containers = ["containers", "initContainers"].into_iter().flat_map(|key| list(pod, &[key]));
+            let mut ids = Vec::new();
+            for reference in containers.filter_map(|container| container.get("image")?.as_str()) {
+                if self.site.suite.images.iter().any(|image| image.reference == reference) {
+                    let id = self.site.engine.image_id(reference)?;
+                    ids.push(id.with_context(|| format!("{reference} was not built"))?);
+                }
+            }
+            // A pod that nothing renews keeps its image.
+            if let ([template @ .., _], false) = (path, ids.is_empty() || path.len() < 2) {
+                annotate(&mut text, object.document, template, IMAGES, &ids.join(" "))
+                    .with_context(|| format!("noting the images on {} in {}", object.reference, source.file))?;
             }
         }
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let metadata = entry(template, "metadata").context("a pod template that is no mapping")?;
-        let annotations = entry(metadata, "annotations").context("annotations that are no mapping")?;
-        *entry(annotations, IMAGES).context("annotations that are no mapping")? = ids.join(" ").into();
-        Ok(())
+        Ok(text)
     }
 
     /// Waits until a workload is rolled out, and fails as soon as it is plain that it never will be.
@@ -80,7 +80,7 @@ impl Running<'_> {
         let stop = self.cancel.child();
         let (sender, receiver) = mpsc::channel();
         std::thread::scope(|scope| {
-            for (source, path) in [(Source::Workload, paths.workload), (Source::Pods, paths.pods)] {
+            for (source, path) in [(Watched::Workload, paths.workload), (Watched::Pods, paths.pods)] {
                 let (sender, stop) = (sender.clone(), stop.clone());
                 scope.spawn(move || self.watch(source, &path, &sender, &stop));
             }
@@ -93,7 +93,7 @@ impl Running<'_> {
     }
 
     /// Follows the API server's watch of one object or list, again and again, until told to stop.
-    fn watch(&self, source: Source, path: &str, sender: &mpsc::Sender<(Source, Value)>, stop: &Cancel) {
+    fn watch(&self, source: Watched, path: &str, sender: &mpsc::Sender<(Watched, Value)>, stop: &Cancel) {
         let kubectl = self.site.kubectl();
         while !stop.is_cancelled() && !self.left().is_zero() {
             let Ok(sh) = Shell::new() else { return };
@@ -109,12 +109,12 @@ impl Running<'_> {
         }
     }
 
-    fn judge(&self, workload: &ObjectRef, events: &mpsc::Receiver<(Source, Value)>) -> Result<()> {
+    fn judge(&self, workload: &ObjectRef, events: &mpsc::Receiver<(Watched, Value)>) -> Result<()> {
         let mut pods = Pods::default();
         let mut last = String::from("nothing was heard of it");
         loop {
             match events.recv_timeout(Duration::from_millis(100)) {
-                Ok((Source::Workload, event)) => {
+                Ok((Watched::Workload, event)) => {
                     let (done, state) = rollout::progress(&workload.kind, &event["object"])?;
                     if done {
                         return Ok(());
@@ -122,7 +122,7 @@ impl Running<'_> {
                     last = state;
                     self.progress(last.clone());
                 }
-                Ok((Source::Pods, event)) => pods.take(&workload.name, &event),
+                Ok((Watched::Pods, event)) => pods.take(&workload.name, &event),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => bail!("the watch ended; {last}"),
             }
@@ -139,14 +139,30 @@ impl Running<'_> {
     }
 }
 
-/// The value of a key, which becomes an empty mapping where there is none.
-fn entry<'v>(value: &'v mut serde_yaml::Value, key: &str) -> Option<&'v mut serde_yaml::Value> {
-    let empty = serde_yaml::Value::Mapping(serde_yaml::Mapping::new());
-    Some(value.as_mapping_mut()?.entry(key.into()).or_insert(empty))
+/// Adds an annotation to the pod template at `template` of a document, in its text: what YAML says
+/// of the rest (0440 is a number to kubectl, and to others not) is none of our business.
+fn annotate(text: &mut String, document: usize, template: &[&str], key: &str, value: &str) -> Result<()> {
+    let entry = format!("{key}: {value:?}");
+    let place = |below: &[&str]| {
+        let path: Vec<Segment> = template.iter().chain(below).map(|key| Segment::from(*key)).collect();
+        locate(text, document, &path)
+    };
+    let (place, entry) = place(&["metadata", "annotations"])
+        .map(|place| (place, entry.clone()))
+        .or_else(|| Some((place(&["metadata"])?, format!("annotations: {{{entry}}}"))))
+        .or_else(|| Some((place(&[])?, format!("metadata: {{annotations: {{{entry}}}}}"))))
+        .context("its pod template is not in the text")?;
+    let at = place.index();
+    if text[at..].starts_with('{') {
+        text.insert_str(at + 1, &format!("{entry}, "));
+    } else {
+        text.insert_str(at, &format!("{entry}\n{}", " ".repeat(place.column().saturating_sub(1))));
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Source {
+enum Watched {
     Workload,
     Pods,
 }
@@ -166,4 +182,55 @@ fn is_of_a_young_cluster(error: &str) -> bool {
     ]
     .iter()
     .any(|text| error.contains(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_annotation_is_added_and_the_rest_of_the_text_stays() {
+        let text = "\
+# first
+kind: A
+---
+spec:
+  template:
+    metadata:
+      labels: {a: b}
+    spec:
+      mode: 0440 # octal
+---
+spec:
+  template:
+    metadata:
+      annotations:
+        old: x
+---
+spec: {template: {metadata: {annotations: {}}}}
+---
+spec:
+  template:
+    spec: {}
+";
+        let mut new = text.to_owned();
+        for document in [4, 3, 2, 1] {
+            annotate(&mut new, document, &["spec", "template"], "k/i", "v").unwrap();
+        }
+        assert!(new.contains("mode: 0440 # octal"), "{new}");
+        let found = serde_yaml::Deserializer::from_str(&new).skip(1).map(|document| {
+            let value: serde_yaml::Value = serde::Deserialize::deserialize(document).unwrap();
+            value["spec"]["template"]["metadata"]["annotations"]["k/i"].as_str().map(str::to_owned)
+        });
+        assert_eq!(found.collect::<Vec<_>>(), vec![Some("v".to_owned()); 4], "{new}");
+        for line in text.lines().filter(|line| !line.starts_with("spec: {")) {
+            assert!(new.contains(line.trim()), "{line} is gone from {new}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_young_cluster_says_is_tried_again() {
+        assert!(is_of_a_young_cluster("The connection to the server 127.0.0.1:1 was refused: connection refused"));
+        assert!(!is_of_a_young_cluster("error: unknown field \"spec.replica\""));
+    }
 }

@@ -51,6 +51,9 @@ pub fn drive(site: &Site, plan: &Plan, folder: &RunFolder, after: Afterwards, ca
         Afterwards::KeepFailed => failed,
         Afterwards::Delete => false,
     };
+    if !kept {
+        recorder.note("deleting the cluster");
+    }
     // The deletion runs beside the writing of reports.
     let (deleted, timeline) = std::thread::scope(|scope| {
         let deleting = (!kept).then(|| {

@@ -98,6 +98,10 @@ impl Site {
     /// What went wrong, with which object, and what was found.
     pub fn execute(&self, step: &Step, context: &StepContext<'_>) -> Result<()> {
         let end = Instant::now() + context.deadline();
+        let of_cluster = matches!(step.kind, StepKind::Cluster | StepKind::Node | StepKind::Api | StepKind::Dns);
+        if self.cluster_is_there && of_cluster {
+            context.already_there("the cluster of an earlier run");
+        }
         let running = Running { site: self, step, context, end, cancel: context.cancel(), log: context.log() };
         match &step.kind {
             StepKind::Cluster => running.cluster(),

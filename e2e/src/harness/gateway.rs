@@ -1,6 +1,6 @@
 //! The gateway as a sender of signals sees it.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use jiff::Timestamp;
 use reqwest::{Client, Method};
 use serde_json::Value;
@@ -124,14 +124,16 @@ impl Answer {
         let (name, namespace) =
             (self.text_at("/remediationRequestName")?, self.text_at("/remediationRequestNamespace")?);
         self.expect_at("/metadata/remediationRequestRef", format!("{namespace}/{name}"))?;
-        let count = self.body.pointer("/metadata/count").and_then(Value::as_i64);
-        ensure!(count.is_some_and(|count| count >= 2), "{expected}: expected a metadata.count of 2 or more: {self}");
+        let count = self.body.pointer("/metadata/count").unwrap_or(&Value::Null);
+        let Some(count) = count.as_i64().filter(|count| *count >= 2) else {
+            bail!("{expected}: expected a metadata.count of 2 or more, found {count}: {self}");
+        };
         let time = |pointer| -> Result<Timestamp> {
             let text = self.text_at(pointer)?;
             text.parse().map_err(|_| anyhow::anyhow!("expected an RFC 3339 time at {pointer}, found {text}: {self}"))
         };
         Ok(Duplicate {
-            count: count.unwrap_or_default(),
+            count,
             first_occurrence: time("/metadata/firstOccurrence")?,
             last_occurrence: time("/metadata/lastOccurrence")?,
         })

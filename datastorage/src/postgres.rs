@@ -28,7 +28,8 @@ use crate::config::{self, millis, read_secret};
 /// How often the keeper asks, and how often it tries while there is no answer.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 const TRY_EVERY: Duration = Duration::from_millis(300);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests do not wait for it, and a machine that is short of time must get through it once.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A migration of a large table takes its time; another replica may be at it.
 const MIGRATE_TIMEOUT: Duration = Duration::from_secs(600);

@@ -15,7 +15,7 @@ use testbed::postgres::Postgres;
 use testbed::redis::Redis;
 use tokio::runtime::Runtime;
 
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 pub(crate) const EVENTS: &str = "/api/v1/audit/events";
 pub(crate) const BATCH: &str = "/api/v1/audit/events/batch";
 

@@ -5,6 +5,7 @@ pub mod prometheus;
 pub mod target;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use api::{Severity, SignalType};
 use jiff::Timestamp;
@@ -32,6 +33,23 @@ pub struct Signal {
     pub annotations: BTreeMap<String, String>,
     /// Its JSON text.
     pub payload: String,
+}
+
+/// Why a body is no signal, in words for its sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// It is not JSON of the right shape.
+    Malformed(String),
+    /// It is understood, and tells of no problem or not of what.
+    Invalid(String),
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(reason) | Self::Invalid(reason) => f.write_str(reason),
+        }
+    }
 }
 
 /// Reads RFC 3339 text or null. Go writes a time that was never set as the year 1, and null where it can; both, and

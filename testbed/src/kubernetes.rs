@@ -14,7 +14,8 @@ use e2e_support::{Daemon, Job};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::core::Request;
 use kube::{Client, Config};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -28,7 +29,7 @@ pub const API_SERVER_ENV: &str = "E2E_KUBE_APISERVER";
 
 /// Some four seconds on an idle machine; a busy one gets its time.
 const READY_DEADLINE: Duration = Duration::from_secs(120);
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// A port that was free a moment ago may be taken when the server binds it.
 const START_ATTEMPTS: usize = 3;
 
@@ -168,15 +169,19 @@ impl ApiServer {
     async fn wait_ready(&mut self) -> Result<()> {
         let end = Instant::now() + READY_DEADLINE;
         let mut last = "no answer yet".to_owned();
+        let mut client = None;
         loop {
             for (name, daemon) in [("etcd", &mut self.etcd), ("kube-apiserver", &mut self.server)] {
                 daemon.check().with_context(|| format!("{name} ended while it was waited for"))?;
             }
             // The certificate is written by the server itself: there is none yet at first.
-            if self.ca_file().exists() {
-                match self.readiness().await {
+            if client.is_none() && self.ca_file().exists() {
+                client = self.client().ok();
+            }
+            if let Some(client) = &client {
+                match readiness(client).await {
                     Ok(()) => return Ok(()),
-                    Err(error) => last = format!("{error:#}"),
+                    Err(error) => last = error,
                 }
             }
             if Instant::now() >= end {
@@ -188,18 +193,6 @@ impl ApiServer {
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
-    }
-
-    async fn readiness(&self) -> Result<()> {
-        // Without the default namespace the server is still bootstrapping, whatever /readyz says.
-        let api: Api<Namespace> = Api::all(self.client()?);
-        let asked = async {
-            let request = kube::core::Request::new("/readyz").list(&kube::api::ListParams::default())?;
-            self.client()?.request_text(request).await?;
-            api.get("default").await?;
-            Ok::<_, anyhow::Error>(())
-        };
-        tokio::time::timeout(Duration::from_secs(2), asked).await.context("no answer within 2 s")?
     }
 
     async fn apply_crds(&self) -> Result<()> {
@@ -236,6 +229,26 @@ impl ApiServer {
             self.token,
         )
     }
+}
+
+/// Whether the server says that it is ready; otherwise what is not.
+async fn readiness(client: &Client) -> Result<(), String> {
+    let asked = async {
+        let request = Request::new("/readyz").list(&ListParams::default()).map_err(|error| error.to_string())?;
+        match client.request_text(request).await {
+            Ok(_) => {}
+            // One line for each check, those that failed with a minus.
+            Err(kube::Error::Api(status)) => {
+                let failed: Vec<&str> = status.message.lines().filter(|line| line.starts_with("[-]")).collect();
+                return Err(if failed.is_empty() { status.to_string() } else { failed.join(", ") });
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+        // Without the default namespace the server is still bootstrapping, whatever /readyz says.
+        Api::<Namespace>::all(client.clone()).get("default").await.map(drop).map_err(|error| error.to_string())
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(5), asked).await;
+    answer.unwrap_or_else(|_| Err("no answer within 5 s".to_owned()))
 }
 
 fn start_server(program: &Path, root: &Utf8Path, etcd_port: u16, port: u16) -> Result<Daemon> {

@@ -56,19 +56,27 @@ impl Sender {
                 }
             };
             let Some(first) = first else { break };
-            let batch = self.fill(first, &mut events).await;
+            let batch = self.fill(first, &mut events, &mut stopped).await;
             self.deliver(&batch).await;
         }
     }
 
-    /// Waits a moment for more, so that a burst goes out in few requests.
-    async fn fill(&self, first: Event, events: &mut mpsc::Receiver<Event>) -> Vec<Event> {
+    /// Waits a moment for more, so that a burst goes out in few requests; not so once it is `stopped`.
+    async fn fill(
+        &self,
+        first: Event,
+        events: &mut mpsc::Receiver<Event>,
+        stopped: &mut oneshot::Receiver<()>,
+    ) -> Vec<Event> {
         let mut batch = vec![first];
         let end = Instant::now() + self.linger;
         while batch.len() < self.batch_events {
-            match tokio::time::timeout_at(end, events.recv()).await {
-                Ok(Some(event)) => batch.push(event),
-                Ok(None) | Err(_) => break,
+            tokio::select! {
+                next = tokio::time::timeout_at(end, events.recv()) => match next {
+                    Ok(Some(event)) => batch.push(event),
+                    Ok(None) | Err(_) => break,
+                },
+                _ = &mut *stopped, if !events.is_closed() => events.close(),
             }
         }
         batch

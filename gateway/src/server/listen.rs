@@ -64,7 +64,11 @@ async fn serve(listener: TcpListener, router: Router, mut stopped: oneshot::Rece
             },
             // Keeps the set from growing with connections that are over.
             Some(_) = connections.join_next() => {}
-            deadline = &mut stopped => break deadline.unwrap_or_default(),
+            deadline = &mut stopped => match deadline {
+                Ok(deadline) => break deadline,
+                // The gateway was dropped, not shut down: so are its connections.
+                Err(_) => return,
+            },
         }
     };
     drop(listener);

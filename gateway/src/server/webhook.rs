@@ -17,7 +17,7 @@ use crate::pipeline::Outcome;
 use crate::problem::Problem;
 use crate::remediation::Recorded;
 use crate::signal::prometheus::{Delivery, Item};
-use crate::signal::{self, Signal};
+use crate::signal::{self, Signal, Unusable};
 
 const TIMESTAMP_HEADER: &str = "x-timestamp";
 /// Alerts of one delivery that are worked on at once: enough to hide the API server's latency, too few to crowd out
@@ -75,7 +75,7 @@ pub(super) async fn prometheus(
     body: Body,
 ) -> Result<Response, Problem> {
     let (body, is_dated) = receive(&app, &headers, body).await?;
-    let Delivery { mut items, newest_start } = signal::prometheus::parse(&body).map_err(Problem::malformed)?;
+    let Delivery { mut items, newest_start } = signal::prometheus::parse(&body).map_err(unusable)?;
     if !is_dated {
         let newest = newest_start.ok_or_else(|| {
             Problem::stale("missing timestamp: send X-Timestamp, or a startsAt in at least one alert")
@@ -101,7 +101,7 @@ pub(super) async fn kubernetes_event(
     body: Body,
 ) -> Result<Response, Problem> {
     let (body, is_dated) = receive(&app, &headers, body).await?;
-    let reported = signal::event::parse(&body).map_err(Problem::malformed)?;
+    let reported = signal::event::parse(&body).map_err(unusable)?;
     if !is_dated {
         let time = reported.time.ok_or_else(|| {
             Problem::stale("missing timestamp: send X-Timestamp, or one of lastTimestamp, series.lastObservedTime, eventTime, firstTimestamp")
@@ -109,6 +109,13 @@ pub(super) async fn kubernetes_event(
         freshness::check_event_time(time, Timestamp::now()).map_err(Problem::stale)?;
     }
     one(&app, deadline, &reported.signal).await
+}
+
+fn unusable(unusable: Unusable) -> Problem {
+    match unusable {
+        Unusable::Malformed(reason) => Problem::malformed(reason),
+        Unusable::Invalid(reason) => Problem::invalid(reason),
+    }
 }
 
 /// The body, and whether a header dates it.

@@ -6,7 +6,7 @@ use api::{Severity, SignalType};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Signal, Target, null_is_default, set_time};
+use super::{Signal, Target, Unusable, null_is_default, set_time};
 use crate::text;
 
 const SOURCE: &str = "kubernetes-events";
@@ -91,17 +91,19 @@ pub struct Reported {
 /// Reads an Event.
 ///
 /// # Errors
-/// When it is not one, tells of no problem, or does not say of what; in words for its sender.
-pub fn parse(body: &[u8]) -> Result<Reported, String> {
+/// When it is not one, tells of no problem, or does not say of what.
+pub fn parse(body: &[u8]) -> Result<Reported, Unusable> {
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Err("the body is empty".to_owned());
+        return Err(Unusable::Malformed("the body is empty".to_owned()));
     }
-    let event: Event = serde_json::from_slice(body).map_err(|error| format!("not a Kubernetes Event: {error}"))?;
+    let event: Event = serde_json::from_slice(body)
+        .map_err(|error| Unusable::Malformed(format!("not a Kubernetes Event: {error}")))?;
     if !event.kind.is_empty() && event.kind != "Event" {
-        return Err(format!("the object is of kind {}, not Event", text::cut_chars(&event.kind, 80)));
+        let kind = text::cut_chars(&event.kind, 80);
+        return Err(Unusable::Malformed(format!("the object is of kind {kind}, not Event")));
     }
     if event.event_type == "Normal" {
-        return Err("an Event of type Normal tells of no problem".to_owned());
+        return Err(Unusable::Invalid("an Event of type Normal tells of no problem".to_owned()));
     }
     for (field, value) in [
         ("reason", &event.reason),
@@ -109,7 +111,7 @@ pub fn parse(body: &[u8]) -> Result<Reported, String> {
         ("involvedObject.name", &event.involved_object.name),
     ] {
         if value.is_empty() {
-            return Err(format!("the Event has no {field}"));
+            return Err(Unusable::Invalid(format!("the Event has no {field}")));
         }
     }
     let time = event.last_timestamp.or(event.series.last_observed_time).or(event.event_time).or(event.first_timestamp);

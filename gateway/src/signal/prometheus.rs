@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Signal, Target, null_is_default, set_time};
+use super::{Signal, Target, Unusable, null_is_default, set_time};
 
 const SOURCE: &str = "alertmanager";
 
@@ -61,16 +61,16 @@ pub struct Delivery {
 /// Reads a delivery.
 ///
 /// # Errors
-/// When it is not JSON, not a webhook, or without an alert; in words for its sender. One bad alert among others is an
+/// When it is not JSON, not a webhook, or without an alert. One bad alert among others is an
 /// [`Item::Invalid`].
-pub fn parse(body: &[u8]) -> Result<Delivery, String> {
+pub fn parse(body: &[u8]) -> Result<Delivery, Unusable> {
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Err("the body is empty".to_owned());
+        return Err(Unusable::Malformed("the body is empty".to_owned()));
     }
-    let webhook: Webhook<'_> =
-        serde_json::from_slice(body).map_err(|error| format!("not an Alertmanager webhook: {error}"))?;
+    let webhook: Webhook<'_> = serde_json::from_slice(body)
+        .map_err(|error| Unusable::Malformed(format!("not an Alertmanager webhook: {error}")))?;
     if webhook.alerts.is_empty() {
-        return Err("the webhook holds no alerts".to_owned());
+        return Err(Unusable::Malformed("the webhook holds no alerts".to_owned()));
     }
     let mut newest_start = None;
     let items = webhook.alerts.iter().map(|raw| read_alert(&webhook, raw, &mut newest_start)).collect();

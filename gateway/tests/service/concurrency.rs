@@ -54,7 +54,11 @@ fn several_gateways_make_one_successor() {
         let webhook = about_deployment(&world.namespace, "web");
         for round in 1..=4 {
             let statuses = send_all(&gateways, 16, &webhook).await;
-            assert_eq!(count_status(&statuses, 201), 1, "round {round}: {statuses:?}");
+            assert_eq!(
+                (count_status(&statuses, 201), count_status(&statuses, 202)),
+                (1, 15),
+                "round {round}: {statuses:?}"
+            );
             let requests = world.requests().await;
             assert_eq!(requests.len(), round);
             let active =

@@ -22,8 +22,11 @@ fn every_counter_rises_by_what_happened() {
         gateway.prometheus(&webhook(&[info, resolved, nameless])).await.expect(207);
         gateway.event(&pod_event(&world.namespace, "web-0")).await.expect(201);
         gateway.event(&json!({"type": "Normal"})).await.expect(400);
+        gateway.event(&json!({"type": 7})).await.expect(400);
         gateway.post(PROMETHEUS, "{}").header("x-timestamp", "soon").send().await.unwrap();
-        gateway.post(PROMETHEUS, "{}").header("content-type", "text/plain").send().await.unwrap();
+        let text =
+            gateway.http.post(gateway.url(PROMETHEUS)).bearer_auth(&gateway.token).header("content-type", "text/plain");
+        text.send().await.unwrap();
         gateway.post(PROMETHEUS, " ".repeat(300_000)).send().await.unwrap();
         gateway.http.post(gateway.url(PROMETHEUS)).send().await.unwrap();
         gateway.http.get(gateway.url("/nothing/of/this/name")).send().await.unwrap();
@@ -35,7 +38,7 @@ fn every_counter_rises_by_what_happened() {
             ("gateway_signals_deduplicated_total{source_type=\"kubernetes-event\"}", 0.0),
             ("gateway_crds_created_total{source_type=\"prometheus-alert\",status=\"created\"}", 2.0),
             ("gateway_crds_created_total{source_type=\"kubernetes-event\",status=\"created\"}", 1.0),
-            ("gateway_signals_rejected_total{reason=\"invalid\"}", 1.0),
+            ("gateway_signals_rejected_total{reason=\"invalid\"}", 2.0),
             ("gateway_signals_rejected_total{reason=\"malformed\"}", 1.0),
             ("gateway_signals_rejected_total{reason=\"timestamp\"}", 1.0),
             ("gateway_signals_rejected_total{reason=\"unsupported_media_type\"}", 1.0),

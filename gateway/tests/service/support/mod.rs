@@ -171,6 +171,9 @@ impl World {
         }
         config.kubernetes.namespace = Some(self.home.clone());
         config.policy.path = policy();
+        // What is proven here does not depend on how fast this machine is; what does sets its own.
+        config.kubernetes.call_deadline_ms = 30_000;
+        config.kubernetes.request_deadline_ms = 60_000;
         config
     }
 

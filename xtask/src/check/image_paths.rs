@@ -11,7 +11,7 @@ use super::{Subject, on_line};
 use crate::dockerfile::Dockerfile;
 use crate::plan::Object;
 use crate::plan::object::{get, list, pod_spec_at};
-use crate::suite::yaml::{Problem, Segment, Source, did_you_mean};
+use crate::suite::yaml::{Problem, Segment, Source, did_you_mean, nearest};
 
 /// The folders at the root of a Linux system.
 /// <https://refspecs.linuxfoundation.org/FHS_3.0/fhs/index.html>
@@ -190,10 +190,11 @@ impl Files {
         let ours = self.0.iter().any(|file| Utf8Path::new(file).parent() == Some(folder));
         let first = path.components().nth(1).map_or("", |part| part.as_str());
         let foreign = !SYSTEM.contains(&first) && first != "var";
-        // Beside our own files in a folder of the system may lie files of the base.
-        let judged = foreign
-            || (ours && path.extension().is_some())
-            || (ours && did_you_mean(path.as_str(), self.0.iter().map(String::as_str)).is_some());
+        // Beside our own files in a folder of the system may lie files of the base: only a name that is nearly ours,
+        // or that of a data file, is judged there.
+        let ours_here = self.0.iter().map(Utf8Path::new).filter(|file| file.parent() == Some(folder));
+        let near = nearest(path.file_name().unwrap_or_default(), ours_here.filter_map(Utf8Path::file_name)).is_some();
+        let judged = foreign || (ours && (near || path.extension().is_some()));
         judged.then(|| {
             did_you_mean(path.as_str(), self.0.iter().map(String::as_str)).or_else(|| {
                 let beside: Vec<&str> = self

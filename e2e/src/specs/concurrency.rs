@@ -2,12 +2,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
-use reqwest::Method;
 
 use crate::harness::context::Context;
 use crate::harness::gateway::Gateway;
 use crate::harness::http::{self, Answer};
-use crate::harness::signals::Alert;
+use crate::harness::signals::{Alert, webhook};
 use crate::harness::spec::specs;
 
 specs!("concurrency":
@@ -15,6 +14,9 @@ specs!("concurrency":
     s32_twenty_problems_at_once_create_twenty_requests,
     #alone s33_twenty_identical_signals_at_once_create_one_request_also_with_two_replicas,
 );
+
+/// Two replicas race each other so often: a fault that shows in one race in two goes unseen in one run of 32.
+const ROUNDS: usize = 5;
 
 async fn s31_a_burst_of_fifty_problems_creates_fifty_requests(cx: Context) -> Result<()> {
     let namespace = cx.namespace().await?;
@@ -54,20 +56,26 @@ async fn s33_twenty_identical_signals_at_once_create_one_request_also_with_two_r
     let answers = try_join_all((0..20).map(|_| gateway.alert(alert.clone()))).await?;
     expect_one_request(&cx, &namespace, &answers).await?;
 
-    let namespace = cx.namespace().await?;
     let replicas = cx.surroundings().run_gateways(2).await?;
     let mut gateways = Vec::new();
     for replica in &replicas {
         let client = http::client_that_keeps(10)?;
         let gateway = Gateway::new(client, replica.url(), Some(cx.surroundings().sender_token()));
-        // Opens ten connections, so that the signals themselves arrive at the same time.
-        let opened = (0..10).map(|_| gateway.request(Method::GET, "/nowhere").send());
+        // Opens ten connections and has the token looked at, so that the signals themselves are worked on at the very
+        // same time.
+        let refused = webhook(&[]);
+        let opened = (0..10).map(|_| gateway.webhook(&refused));
         try_join_all(opened).await.with_context(|| format!("opening connections to {}", replica.name()))?;
         gateways.push(gateway);
     }
-    let alert = Alert::about_pod(&namespace, "checkout-1");
-    let answers = try_join_all((0..20).map(|number| gateways[number % 2].alert(alert.clone()))).await?;
-    expect_one_request(&cx, &namespace, &answers).await
+    for round in 0..ROUNDS {
+        let namespace = cx.namespace().await?;
+        let alert = Alert::about_pod(&namespace, "checkout-1");
+        let answers = try_join_all((0..20).map(|number| gateways[number % 2].alert(alert.clone()))).await?;
+        let judged = expect_one_request(&cx, &namespace, &answers).await;
+        judged.with_context(|| format!("with two replicas, round {round}"))?;
+    }
+    Ok(())
 }
 
 /// Expects that one of the answers tells of a new request and all others of duplicates of it, each counted.

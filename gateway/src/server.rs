@@ -3,6 +3,7 @@
 mod api;
 mod edge;
 mod health;
+mod linger;
 mod listen;
 mod webhook;
 

@@ -44,6 +44,7 @@ pub(super) async fn method_not_allowed(method: Method) -> Problem {
 /// For the API: measured and logged.
 pub(super) async fn api(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
+    let request = super::linger::linger(request);
     let id = Uuid::new_v4().to_string();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();

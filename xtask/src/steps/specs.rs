@@ -18,28 +18,27 @@ impl Running<'_> {
     /// Runs the specs; those that fail are tried again as often as was asked for.
     pub(super) fn specs(&self) -> Result<()> {
         let options = &self.site.specs;
-        let mut names: Vec<String> = Vec::new();
-        for attempt in 1..=options.retries + 1 {
-            let last = attempt == options.retries + 1;
-            let failed = self.attempt(attempt, last, &names)?;
-            if failed.is_empty() {
-                return Ok(());
+        let mut failed = self.attempt(1, options.retries == 0, None)?;
+        for attempt in 2..=options.retries + 1 {
+            let mut again = Vec::new();
+            // The specs' program takes one name a call.
+            for name in &failed {
+                again.extend(self.attempt(attempt, attempt > options.retries, Some(name))?);
             }
-            if last {
-                bail!("{} of the specs failed: {}", failed.len(), failed.join(", "));
-            }
-            self.progress(format!("{} specs failed; trying them again", failed.len()));
-            names = failed;
+            failed = again;
+        }
+        if !failed.is_empty() {
+            bail!("{} of the specs failed: {}", failed.len(), failed.join(", "));
         }
         Ok(())
     }
 
-    /// One run of the program, of the specs `names` or, where there are none, of all that the
-    /// filter lets through. Returns those that failed.
-    fn attempt(&self, attempt: u32, last: bool, names: &[String]) -> Result<Vec<String>> {
+    /// One run of the program, of the spec `only` or else of all that the filter lets through.
+    /// Returns those that failed.
+    fn attempt(&self, attempt: u32, last: bool, only: Option<&str>) -> Result<Vec<String>> {
         let site = self.site;
         let specs = site.suite.specs.as_ref().context("the suite has no specs")?;
-        let events = site.run_dir.join(format!("specs-{attempt}.jsonl"));
+        let events = site.run_dir.join("specs.jsonl");
         super::write(&events, "")?;
         let program = site.binary(&specs.binary);
         let sh = Shell::new()?;
@@ -54,10 +53,10 @@ impl Running<'_> {
         if let Some(jobs) = site.specs.jobs {
             command = command.args(["--test-threads", &jobs.to_string()]);
         }
-        match (&site.specs.filter, names) {
-            (_, [_, ..]) => command = command.arg("--exact").args(names),
-            (Some(filter), []) => command = command.arg(filter),
-            (None, []) => {}
+        match (only, &site.specs.filter) {
+            (Some(name), _) => command = command.args(["--exact", name]),
+            (None, Some(filter)) => command = command.arg(filter),
+            (None, None) => {}
         }
         let over = Cancel::new();
         std::thread::scope(|scope| {

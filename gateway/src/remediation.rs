@@ -6,6 +6,9 @@
 //! the same state and create it at once, the API server lets one through; the others are told that it exists and count
 //! themselves as duplicates. What is found is read from the API server as of now, never from a watch's past.
 //!
+//! A gap is left: somebody deletes a problem's newest ended request after one gateway has looked and before it creates,
+//! and another gateway looks in between. The two then come to different names.
+//!
 //! Occurrences are counted with the object's resourceVersion: a writer that saw an older one is refused and looks
 //! again, so none is lost, and none is added to a request that ended meanwhile.
 

@@ -13,7 +13,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::{Daemon, Job};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionSpec,
+};
 use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::Request;
 use kube::{Client, Config};
@@ -196,21 +198,22 @@ impl ApiServer {
     }
 
     async fn apply_crds(&self) -> Result<()> {
-        let api: Api<CustomResourceDefinition> = Api::all(self.client()?);
+        let client = self.client()?;
+        let api: Api<CustomResourceDefinition> = Api::all(client.clone());
         for (file, definition) in api::custom_resource_definitions() {
             let name =
                 definition.metadata.name.clone().with_context(|| format!("the definition in {file} has no name"))?;
             api.patch(&name, &PatchParams::apply("testbed").force(), &Patch::Apply(&definition))
                 .await
                 .with_context(|| format!("applying the CRD {name}"))?;
+            let CustomResourceDefinitionSpec { group, names, versions, .. } = &definition.spec;
+            let version = versions.first().with_context(|| format!("the CRD {name} has no version"))?;
+            let url = format!("/apis/{group}/{}/{}", version.name, names.plural);
             let end = Instant::now() + READY_DEADLINE;
-            loop {
-                let conditions = api.get(&name).await?.status.and_then(|status| status.conditions).unwrap_or_default();
-                if conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
-                    break;
-                }
+            // Established is not enough: the first requests may still find the storage being made.
+            while let Err(error) = client.request_text(Request::new(&url).list(&ListParams::default())?).await {
                 if Instant::now() >= end {
-                    bail!("the CRD {name} is not Established after {} s: {conditions:?}", READY_DEADLINE.as_secs());
+                    bail!("{url} is not served {} s after its CRD was applied: {error}", READY_DEADLINE.as_secs());
                 }
                 tokio::time::sleep(POLL_INTERVAL).await;
             }

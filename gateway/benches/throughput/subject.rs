@@ -17,6 +17,7 @@ pub(crate) struct Subject {
     api: String,
     metrics: String,
     token: String,
+    log: Utf8PathBuf,
     // Dropped in this order: the process goes before its files.
     _daemon: Daemon,
     _dir: tempfile::TempDir,
@@ -42,14 +43,14 @@ impl Subject {
         let address = |key: &str| started[key].as_str().context("the log names no address");
         let (api, metrics) = (format!("http://{}", address("api")?), format!("http://{}", address("metrics")?));
         let token = server.token().to_owned();
-        Ok(Self { http: reqwest::Client::new(), api, metrics, token, _daemon: daemon, _dir: dir })
+        Ok(Self { http: reqwest::Client::new(), api, metrics, token, log, _daemon: daemon, _dir: dir })
     }
 
     /// Sends a signal that must be a new problem.
     pub(crate) async fn distinct(&self, name: &str) -> Result<()> {
         match self.send(name).await? {
             201 => Ok(()),
-            status => bail!("{name} was answered {status}, not 201"),
+            status => bail!("{name} was answered {status}, not 201; {}", self.last_error()),
         }
     }
 
@@ -57,8 +58,15 @@ impl Subject {
     pub(crate) async fn any(&self, name: &str) -> Result<()> {
         match self.send(name).await? {
             201 | 202 => Ok(()),
-            status => bail!("{name} was answered {status}, neither 201 nor 202"),
+            status => bail!("{name} was answered {status}, neither 201 nor 202; {}", self.last_error()),
         }
+    }
+
+    /// What the gateway last complained about.
+    fn last_error(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let line = log.lines().rev().find(|line| line.contains(r#""level":"ERROR""#));
+        format!("its last error: {}", line.unwrap_or("none"))
     }
 
     async fn send(&self, name: &str) -> Result<u16> {

@@ -1,7 +1,9 @@
 //! Podman and Docker behind one small interface.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -9,8 +11,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
+use crate::builds;
 use crate::cancel::Cancel;
-use crate::process::Job;
+use crate::process::{Ended, Job, ProcessError};
 
 /// An engine that does not answer a small question within this time is down.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -65,6 +68,10 @@ pub struct Engine {
     program: Utf8PathBuf,
     version: String,
     env: Vec<(String, String)>,
+    /// Where image builds are written down, so that what killed ones leave can be found.
+    journal: Option<Utf8PathBuf>,
+    /// What [`Engine::look_up`] found.
+    known: Arc<Mutex<BTreeMap<String, Value>>>,
 }
 
 /// A container as the engine lists it.
@@ -125,15 +132,15 @@ impl Engine {
     /// # Errors
     /// When it does not answer, or is too old.
     pub fn at(flavor: Flavor, program: &Utf8Path, env: &[(String, String)]) -> Result<Engine> {
-        let mut engine = Engine { flavor, program: program.to_owned(), version: String::new(), env: env.to_vec() };
-        let sh = Shell::new()?;
-        // The server's version: the client alone answers also when the daemon is down.
-        let format = match flavor {
-            Flavor::Podman => "{{.Version.Version}}",
-            Flavor::Docker => "{{.ServerVersion}}",
+        let mut engine = Engine {
+            flavor,
+            program: program.to_owned(),
+            version: String::new(),
+            env: env.to_vec(),
+            journal: None,
+            known: Arc::default(),
         };
-        let info = engine.cmd(&sh).args(["info", "--format", format]);
-        engine.version = Job::new(info).deadline(ANSWER).read().with_context(|| match flavor {
+        engine.version = engine.ask_version().with_context(|| match flavor {
             Flavor::Podman => "it is installed but does not answer (on a Mac: `podman machine start`)",
             Flavor::Docker => {
                 "it is installed but its daemon does not answer (start Docker, or `systemctl start docker`)"
@@ -148,6 +155,38 @@ impl Engine {
             oldest.1
         );
         Ok(engine)
+    }
+
+    /// The version of what answers: the client alone answers also when the daemon is down.
+    fn ask_version(&self) -> Result<String> {
+        let sh = Shell::new()?;
+        match self.flavor {
+            // `podman info` takes eight times as long: it asks the package manager about its helpers.
+            Flavor::Podman => {
+                self.ask(&sh, &["ps", "--quiet"]).read()?;
+                self.ask(&sh, &["version", "--format", "{{.Server.Version}}"]).read()
+            }
+            Flavor::Docker => self.ask(&sh, &["info", "--format", "{{.ServerVersion}}"]).read(),
+        }
+    }
+
+    /// From now on image builds are written down in the folder `journal`, and what builds left that
+    /// were killed before is removed.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or the engine fails.
+    pub fn with_journal(mut self, journal: &Utf8Path) -> Result<Engine> {
+        self.journal = (self.flavor == Flavor::Podman).then(|| journal.to_owned());
+        self.clean_builds().context("removing what a killed image build left")?;
+        Ok(self)
+    }
+
+    /// Removes what image builds left that were killed; returns how many containers went.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or the engine fails.
+    pub fn clean_builds(&self) -> Result<usize> {
+        self.journal.as_ref().map_or(Ok(0), |journal| builds::clean(self, journal))
     }
 
     pub fn flavor(&self) -> Flavor {
@@ -178,11 +217,39 @@ impl Engine {
         Job::new(self.cmd(sh).args(words)).deadline(ANSWER)
     }
 
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Value>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for several images in one call and remembers them until [`Engine::forget_images`]. Where
+    /// one is missing none is remembered: the engine does not say which it was.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn look_up(&self, references: &[&str]) -> Result<()> {
+        let sh = Shell::new()?;
+        let words: Vec<&str> = ["image", "inspect"].iter().chain(references).copied().collect();
+        let out = self.ask(&sh, &words).output()?;
+        let images: Vec<Value> = serde_json::from_str(&out.stdout).unwrap_or_default();
+        if out.success() && images.len() == references.len() {
+            self.known().extend(references.iter().map(|&reference| reference.to_owned()).zip(images));
+        }
+        Ok(())
+    }
+
+    /// Images may have changed: the next question about one is asked of the engine again.
+    pub fn forget_images(&self) {
+        self.known().clear();
+    }
+
     /// `inspect`s an image; `None` where the engine does not have it.
     ///
     /// # Errors
     /// When the engine does not answer, or not in JSON.
     pub fn image(&self, reference: &str) -> Result<Option<Value>> {
+        if let Some(known) = self.known().get(reference) {
+            return Ok(Some(known.clone()));
+        }
         let sh = Shell::new()?;
         let out = self.ask(&sh, &["image", "inspect", reference]).output()?;
         if !out.success() {
@@ -224,6 +291,7 @@ impl Engine {
     /// # Errors
     /// As [`Job::run`].
     pub fn pull(&self, reference: &str, deadline: Duration, log: &Utf8Path, cancel: &Cancel) -> Result<()> {
+        self.forget_images();
         let sh = Shell::new()?;
         Job::new(self.cmd(&sh).args(["pull", "--quiet", reference])).deadline(deadline).log(log).cancel(cancel).run()
     }
@@ -233,6 +301,7 @@ impl Engine {
     /// # Errors
     /// As [`Job::run`].
     pub fn tag(&self, image: &str, reference: &str) -> Result<()> {
+        self.forget_images();
         let sh = Shell::new()?;
         self.ask(&sh, &["tag", image, reference]).run()
     }
@@ -267,7 +336,29 @@ impl Engine {
             cmd = cmd.args(["--target", target]);
         }
         let job = Job::new(cmd.arg(&build.context)).log(log).cancel(cancel);
-        job.deadline(build.deadline.unwrap_or(crate::process::DEFAULT_DEADLINE)).run()
+        self.building(|| job.deadline(build.deadline.unwrap_or(crate::process::DEFAULT_DEADLINE)).run())
+    }
+
+    /// Does something that builds images; what it leaves when it is stopped is removed, at once or, if
+    /// this process is killed, by the next [`Engine::with_journal`].
+    ///
+    /// # Errors
+    /// Those of `work`, or when the journal cannot be written.
+    pub fn building(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.forget_images();
+        let Some(journal) = &self.journal else { return work() };
+        let entry = builds::begin(journal)?;
+        let result = work();
+        self.forget_images();
+        let how = result.as_ref().err().and_then(|error| error.downcast_ref::<ProcessError>());
+        match how.map(|error| &error.ended) {
+            None | Some(Ended::Exited(_)) => entry.end()?,
+            Some(_) => {
+                entry.stopped()?;
+                self.clean_builds()?;
+            }
+        }
+        result
     }
 
     /// All containers, the dead ones included, that carry the label `key` (with `value`, if given).

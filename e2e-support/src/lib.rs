@@ -1,6 +1,7 @@
 //! What the tasks and the tests need of the outside: child processes ([`process`]), the container
 //! engine ([`engine`]), [`kind`] and [`kubectl`], each behind one small interface.
 
+mod builds;
 pub mod cancel;
 pub mod engine;
 pub mod kind;

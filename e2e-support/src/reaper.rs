@@ -3,7 +3,7 @@
 //! Children run in process groups of their own, so a SIGKILL of this process would leave them
 //! running. One `sh` per process therefore reads the list of live groups from a pipe; when the
 //! pipe closes, which the kernel sees to even after a SIGKILL, it kills the groups that are left
-//! and removes the folders it was told of.
+//! removes the folders it was told of, and marks the builds that were going on.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -14,16 +14,18 @@ use camino::Utf8Path;
 
 // Groups get SIGTERM, then up to two seconds, then SIGKILL.
 const SCRIPT: &str = r#"
-live=' '; dirs=
+live=' '; dirs=; notes=
 while IFS=' ' read -r op what; do
   case $op in
     +) live="$live$what " ;;
     -) live="${live%% $what *} ${live#* $what }" ;;
     d) dirs="$dirs$what
 " ;;
+    n) notes="$notes$what
+" ;;
   esac
 done
-[ "$live" = ' ' ] && [ -z "$dirs" ] && exit 0
+[ "$live" = ' ' ] && [ -z "$dirs$notes" ] && exit 0
 for group in $live; do kill -TERM -"$group" 2>/dev/null; done
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
   left=
@@ -33,6 +35,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 done
 for group in $live; do kill -KILL -"$group" 2>/dev/null; done
 printf '%s' "$dirs" | while IFS= read -r dir; do rm -rf -- "$dir"; done
+printf '%s' "$notes" | while IFS= read -r note; do [ -f "$note" ] && echo killed >> "$note"; done
 "#;
 
 static PIPE: Mutex<Option<ChildStdin>> = Mutex::new(None);
@@ -50,6 +53,11 @@ pub(crate) fn forget(group: u32) {
 /// Removes `dir` with all it holds when this process has ended.
 pub(crate) fn remove_dir(dir: &Utf8Path) {
     tell(&format!("d {dir}\n"));
+}
+
+/// Appends [`crate::builds::KILLED`] to `file`, if it is there still, when this process has ended.
+pub(crate) fn note_killed(file: &Utf8Path) {
+    tell(&format!("n {file}\n"));
 }
 
 fn tell(line: &str) {

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use e2e_support::{Cancel, signals};
 
+use crate::environment::environment;
 use crate::events::{Outcome, Recorder, RunFolder, RunInfo, RunResult, Timeline, What, execute};
 use crate::evidence;
 use crate::plan::{Plan, Slots};
@@ -35,7 +36,8 @@ pub struct Driven {
 /// When nothing could be run, or the cluster cannot be deleted. A step that fails is an outcome.
 pub fn drive(site: &Site, plan: &Plan, folder: &RunFolder, after: Afterwards, cancel: &Cancel) -> Result<Driven> {
     let slots = Slots::for_cores(std::thread::available_parallelism().map_or(1, usize::from));
-    let info = RunInfo { command: std::env::args().skip(1).collect(), environment: site.environment.clone() };
+    let environment = environment(&site.paths.root, &site.workshop);
+    let info = RunInfo { command: std::env::args().skip(1).collect(), environment };
     let mut recorder = Recorder::start(folder.clone(), plan, slots, info, report::reporters(folder))?;
     let outcome = execute(plan, slots, cancel, &mut recorder, |step, context| site.execute(step, context))?;
     let failed = outcome.result != RunResult::Passed;

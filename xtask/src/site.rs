@@ -13,7 +13,6 @@ use sha2::{Digest, Sha256};
 use crate::build_mode;
 use crate::cluster::{self, Effective, Existing, Files};
 use crate::commands::setup::{consent, wanted};
-use crate::environment::environment;
 use crate::paths::Paths;
 use crate::plan::{BuildMode, Plan, StepKind};
 use crate::setup::make::{Workshop, lock as lock_file};
@@ -91,7 +90,7 @@ pub fn open(
     }
     let namespace = namespace(paths, &suite)?;
     Ok(Site {
-        environment: environment(&paths.root, &workshop),
+        workshop,
         _lock: Arc::new(lock),
         paths: paths.clone(),
         build,

@@ -76,8 +76,8 @@ fn make(
     engine.remove_containers(&[&container], Some(&log))?;
     let sh = Shell::new()?;
     let label = format!("{SUITE_LABEL}={suite}");
-    let run = engine.cmd(&sh).args(["run", "--detach", "--privileged", "--name", &container, "--entrypoint", "sleep"]);
-    Job::new(run.args([node, "infinity"])).log(&log).cancel(cancel).run()?;
+    let run = engine.cmd(&sh).args(["run", "--detach", "--privileged", "--name", &container, "--label", &label]);
+    Job::new(run.args(["--entrypoint", "sleep"]).args([node, "infinity"])).log(&log).cancel(cancel).run()?;
     let result = fill(engine, &container, preload, cache, &log, cancel).and_then(|()| {
         // The commit would keep the entry point of this container.
         let image = engine.image(node)?.context("the node image is gone")?;

@@ -29,6 +29,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
     let suite = Suite::load(&paths.root, &args.suite)?;
     let _lock = Runs::of(&paths.root).lock(&suite.name, &format!("cargo xtask down {}", suite.name))?;
     let engine = Engine::find(args.engine, &engine::settings(&Host::look(), &paths.cache)?)?;
+    let engine = engine.with_journal(&paths.cache.join("builds"))?;
     let name = &suite.cluster.name;
     let nodes = engine.containers(kind::CLUSTER_LABEL, Some(name))?;
     if let Some(foreign) = nodes.iter().find(|node| !cluster::is_of(node, &suite.name)) {

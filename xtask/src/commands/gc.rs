@@ -27,6 +27,7 @@ pub struct Args {
 /// When the engine does not answer, or does not remove something.
 pub fn run(paths: &Paths, args: &Args) -> Result<()> {
     let engine = Engine::find(args.engine, &engine::settings(&Host::look(), &paths.cache)?)?;
+    let engine = engine.with_journal(&paths.cache.join("builds"))?;
     let runs = Runs::of(&paths.root);
     let mut removed = 0;
     for container in engine.containers(SUITE_LABEL, None)? {

@@ -180,7 +180,9 @@ impl Workshop {
             }
             None => cmd = cmd.env("E2E_OUT", work.join("out")),
         }
-        Job::new(cmd).deadline(RECIPE).log(&log).cancel(cancel).run().with_context(doing)?;
+        let recipe = || Job::new(cmd).deadline(RECIPE).log(&log).cancel(cancel).run();
+        let made = if piece.kind == Kind::Image { self.engine()?.building(recipe) } else { recipe() };
+        made.with_context(doing)?;
         match piece.kind {
             Kind::Files => self.keep(piece, &work),
             Kind::Image => {

@@ -84,6 +84,7 @@ impl Survey {
         }
         let names: Vec<String> = wanted.packages.keys().cloned().collect();
         survey.want_packages(&names, |name| wanted.packages[name].clone())?;
+        survey.look_up_images(wanted)?;
         let mut fetchable = Fetchable { unreachable, asked: BTreeMap::new() };
         for name in &wanted.pieces {
             survey.want(name, &mut fetchable)?;
@@ -97,11 +98,21 @@ impl Survey {
         self.engine_missing.is_none() && self.packages.is_empty() && self.tasks.is_empty() && self.blockers.is_empty()
     }
 
+    /// One question about all the images in place of one each.
+    fn look_up_images(&self, wanted: &Wanted) -> Result<()> {
+        let pieces = wanted.pieces.iter().map(|name| self.workshop.catalog.piece(name)).collect::<Result<Vec<_>>>()?;
+        let references: Vec<&str> = pieces.iter().filter_map(|piece| piece.replaces.as_deref()).collect();
+        match &self.workshop.engine {
+            Some(engine) if !references.is_empty() => engine.look_up(&references),
+            _ => Ok(()),
+        }
+    }
+
     fn look_for_engine(&mut self, choice: Option<Flavor>) -> Result<()> {
         let host = &self.workshop.host;
         let env = engine::settings(host, &self.workshop.cache)?;
         match Engine::find(choice, &env) {
-            Ok(engine) => self.workshop.engine = Some(engine),
+            Ok(engine) => self.workshop.engine = Some(engine.with_journal(&self.workshop.cache.join("builds"))?),
             Err(error) if choice != Some(Flavor::Docker) && host.can_install() => {
                 self.engine_missing = Some(format!("{error:#}"));
                 let names = self.workshop.catalog.engine_packages.clone();

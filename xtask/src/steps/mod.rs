@@ -9,7 +9,6 @@ mod dns;
 mod rollout;
 mod specs;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +25,7 @@ use crate::cluster::{Effective, Files};
 use crate::events::StepContext;
 use crate::paths::Paths;
 use crate::plan::{BuildMode, Step, StepKind};
+use crate::setup::make::Workshop;
 use crate::suite::Suite;
 
 /// Everything that steps work with; made before the first one starts.
@@ -51,8 +51,8 @@ pub struct Site {
     /// Whether the cluster is there already and stays as it is.
     pub cluster_is_there: bool,
     pub specs: SpecOptions,
-    /// What the run runs on.
-    pub environment: BTreeMap<String, String>,
+    /// Tools and images, as the set-up found or made them.
+    pub workshop: Workshop,
     /// Held as long as the site: nobody else touches the cluster.
     pub(crate) _lock: Arc<File>,
 }

@@ -16,6 +16,9 @@ Exit codes:
   4    specs failed
   130  interrupted";
 
+/// Whoever read the output has gone: as of a program that SIGPIPE ends.
+pub const NO_READER: i32 = 141;
+
 /// The code of a run's result.
 pub fn of_result(result: RunResult) -> ExitCode {
     ExitCode::from(match result {

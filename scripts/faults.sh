@@ -2,22 +2,12 @@
 # Shows that the specs can fail: applies each patch of e2e/faults/ to a clone of HEAD, runs the suite there on a
 # cluster that stays, and prints which specs turned red; then the specs that no patch turned red.
 #   scripts/faults.sh [PATCH…]     default: all of them
-# Goes on where an earlier call for the same HEAD was stopped; its results are in target/faults/.
+# Goes on where an earlier call for the same HEAD was stopped; its results are in target/trials/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-root=$PWD
-head=$(git rev-parse --short=12 HEAD)
-work=$root/target/faults
-tree=$work/tree
-results=$work/$head.tsv
-mkdir -p "$work"
+. scripts/tree.sh
+results=$work/faults-$head.tsv
 [ $# -gt 0 ] || set -- e2e/faults/*.patch
-if [ "$(git -C "$tree" rev-parse --short=12 HEAD 2>/dev/null)" != "$head" ]; then
-  rm -rf "$tree"
-  git clone -q "$root" "$tree"
-fi
-cd "$tree"
-git checkout -q .
 specs() { # OUTCOME: the specs of the newest run with that outcome
   grep -ho "\"spec-$1\",\"spec\":\"[^\"]*\"" target/e2e/gateway/latest/events.jsonl | sed 's/.*:"//; s/"$//' | sort -u
 }

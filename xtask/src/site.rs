@@ -124,13 +124,11 @@ fn set_up(paths: &Paths, suite: &Suite, options: &Options, cancel: &Cancel) -> R
     }
 }
 
-/// What a cluster is made from, as one hash: node image and configuration as written.
+/// What a cluster is made from, as one hash: node image and configuration as written, with what it mounts.
 fn made_from(paths: &Paths, suite: &Suite, node_image: &str) -> Result<String> {
-    let config = &suite.cluster.config;
-    let text = std::fs::read(paths.root.join(config)).with_context(|| format!("reading {config}"))?;
     let mut hash = Sha256::new();
     hash.update(format!("{node_image}\0"));
-    hash.update(text);
+    cluster::hash_config(&paths.root, &suite.cluster.config, &mut hash)?;
     Ok(hex(&hash.finalize()))
 }
 

@@ -33,7 +33,7 @@ const SENDER_ACCOUNT: &str = "signal-sender";
 const ALLOWED_ORIGIN: &str = "https://console.kubernaut.example";
 /// Longer than any run of the specs.
 const TOKEN_SECONDS: i64 = 2 * 60 * 60;
-/// For pods to come and go: above their grace period of 35 s.
+/// For pods to come and go: above the longest of their grace periods, the gateway's 45 s.
 const SCALE_DEADLINE: Duration = Duration::from_secs(60);
 /// For a service to answer whose pods are ready.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);

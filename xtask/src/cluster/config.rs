@@ -1,11 +1,15 @@
-//! kind's configuration as it is used: host ports that are taken are replaced by free ones.
+//! kind's configuration as it is used: host ports that are taken are replaced by free ones, and folders of the
+//! workspace are found wherever it is.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
 use anyhow::{Context, Result, bail};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde_yaml::Value;
+use sha2::Sha256;
+
+use crate::setup::piece::hash_path;
 
 /// A configuration, and the host port of each NodePort in it.
 #[derive(Clone, Debug)]
@@ -22,10 +26,33 @@ pub struct Effective {
 /// When it does not parse, maps a port to an address that others can reach, or no port is free.
 pub fn effective(root: &Utf8Path, path: &Utf8Path) -> Result<Effective> {
     let text = std::fs::read_to_string(root.join(path)).with_context(|| format!("reading {path}"))?;
-    replace(&text, is_free).with_context(|| format!("reading {path}"))
+    replace(&text, root, is_free).with_context(|| format!("reading {path}"))
 }
 
-fn replace(text: &str, is_free: impl Fn(IpAddr, u16) -> bool) -> Result<Effective> {
+/// Adds the configuration as written to `hash`, and what of the workspace it mounts.
+///
+/// # Errors
+/// When one of the files cannot be read.
+pub fn hash(root: &Utf8Path, path: &Utf8Path, hash: &mut Sha256) -> Result<()> {
+    hash_path(root, path, hash)?;
+    let text = std::fs::read_to_string(root.join(path)).with_context(|| format!("reading {path}"))?;
+    let mut config: Value = serde_yaml::from_str(&text).with_context(|| format!("reading {path}"))?;
+    for source in mounts(&mut config).filter_map(|source| source.as_str().map(Utf8PathBuf::from)) {
+        if source.is_relative() {
+            hash_path(root, &source, hash).with_context(|| format!("{path} mounts {source}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the mounts of all nodes come from.
+fn mounts(config: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let nodes = config.get_mut("nodes").and_then(Value::as_sequence_mut).into_iter().flatten();
+    let of_nodes = nodes.filter_map(|node| node.get_mut("extraMounts").and_then(Value::as_sequence_mut));
+    of_nodes.flatten().filter_map(|mount| mount.get_mut("hostPath"))
+}
+
+fn replace(text: &str, root: &Utf8Path, is_free: impl Fn(IpAddr, u16) -> bool) -> Result<Effective> {
     let mut config: Value = serde_yaml::from_str(text)?;
     let mut ports = BTreeMap::new();
     let mut replaced = Vec::new();
@@ -60,6 +87,11 @@ fn replace(text: &str, is_free: impl Fn(IpAddr, u16) -> bool) -> Result<Effectiv
             ports.insert(inside, port);
         }
     }
+    for source in mounts(&mut config) {
+        if let Some(path) = source.as_str().map(Utf8Path::new).filter(|path| path.is_relative()) {
+            *source = root.join(path).into_string().into();
+        }
+    }
     Ok(Effective { yaml: serde_yaml::to_string(&config)?, ports, replaced })
 }
 
@@ -81,11 +113,22 @@ nodes:
 
     #[test]
     fn a_port_that_is_taken_is_replaced_by_a_free_one() {
-        let config = replace(CONFIG, |_, port| port != 8080).unwrap();
+        let config = replace(CONFIG, Utf8Path::new("/w"), |_, port| port != 8080).unwrap();
         let [(8080, other)] = config.replaced[..] else { panic!("{:?}", config.replaced) };
         assert_ne!(other, 8080);
         assert_eq!(config.ports, BTreeMap::from([(30080, other), (30090, 9090)]));
         assert!(config.yaml.contains(&format!("hostPort: {other}")), "{}", config.yaml);
+    }
+
+    #[test]
+    fn a_mount_of_the_workspace_is_found_wherever_it_is() {
+        let text = format!("{CONFIG}    extraMounts: [{{ hostPath: in/it }}, {{ hostPath: /out }}]\n");
+        let config = replace(&text, Utf8Path::new("/w"), |_, _| true).unwrap();
+        assert!(
+            config.yaml.contains("hostPath: /w/in/it\n") && config.yaml.contains("hostPath: /out\n"),
+            "{}",
+            config.yaml
+        );
     }
 
     #[test]
@@ -97,7 +140,7 @@ nodes:
 
     #[test]
     fn a_port_that_other_machines_reach_is_refused() {
-        let error = replace(&CONFIG.replace("127.0.0.1", "0.0.0.0"), |_, _| true).unwrap_err();
+        let error = replace(&CONFIG.replace("127.0.0.1", "0.0.0.0"), Utf8Path::new("/w"), |_, _| true).unwrap_err();
         assert!(error.to_string().contains("listenAddress: 127.0.0.1"), "{error}");
     }
 }

@@ -15,7 +15,7 @@ use e2e_support::{Job, kind};
 use serde::{Deserialize, Serialize};
 use xshell::Shell;
 
-pub use config::{Effective, effective};
+pub use config::{Effective, effective, hash as hash_config};
 pub use node_image::{SUITE_LABEL, ensure as ensure_node_image};
 
 /// What specs and people need to know of a cluster: written beside its kubeconfig.

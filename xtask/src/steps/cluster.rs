@@ -19,10 +19,6 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// before Kubernetes 1.29 they were in admin.conf.
 /// <https://kubernetes.io/docs/reference/setup-tools/kubeadm/implementation-details/>
 const CREDENTIALS: [&str; 2] = ["/etc/kubernetes/super-admin.conf", "/etc/kubernetes/admin.conf"];
-/// One replica of CoreDNS is what one node needs, and asked each second instead of every ten it is
-/// an endpoint of its service as soon as it answers.
-const SOON: &str = r#"{"spec":{"replicas":1,"template":{"spec":{"containers":[
-    {"name":"coredns","readinessProbe":{"periodSeconds":1}}]}}}}"#;
 /// Where kubeadm's API server listens inside the node.
 const API_PORT: u16 = 6443;
 
@@ -102,11 +98,6 @@ impl Running<'_> {
     pub(super) fn dns(&self) -> Result<()> {
         let site = self.site;
         let kubectl = site.kubectl();
-        if !site.cluster_is_there {
-            // kind has just returned, and CoreDNS has no pods yet.
-            let patch = ["-n", "kube-system", "patch", "deployment", "coredns", "--type", "strategic", "--patch", SOON];
-            self.until("the deployment coredns", PAUSE, || kubectl.read(&patch))?;
-        }
         let words = ["-n", "kube-system", "get", "service", "kube-dns", "--output", "jsonpath={.spec.clusterIP}"];
         let address = self.until("the service kube-dns", PAUSE, || {
             let address = kubectl.read(&words)?;

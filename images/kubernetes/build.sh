@@ -22,5 +22,5 @@ done
 # One go build for all seven: they share nearly everything.
 commands=(kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubeadm kubectl)
 mkdir -p "$E2E_OUT/bin"
-go_linux build -mod=mod -trimpath -buildvcs=false -ldflags "$flags" -o "$E2E_OUT/bin/" \
+go_linux build -mod=mod -trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags "$flags" -o "$E2E_OUT/bin/" \
   "${commands[@]/#/k8s.io/kubernetes/cmd/}"

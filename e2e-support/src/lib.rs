@@ -7,9 +7,11 @@ pub mod engine;
 pub mod kind;
 pub mod kubectl;
 pub mod load;
+pub mod meter;
 pub mod process;
 mod reaper;
 pub mod signals;
 
 pub use cancel::Cancel;
+pub use meter::Meter;
 pub use process::{Daemon, Ended, Finished, Job, ProcessError};

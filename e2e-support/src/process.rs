@@ -19,6 +19,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use crate::cancel::{Cancel, NOTICE};
+use crate::meter::{self, Meter};
 use crate::reaper;
 
 /// How long a child may run when its job names no deadline.
@@ -43,6 +44,7 @@ pub struct Job<'a> {
     user: Option<(u32, u32)>,
     foreground: bool,
     inherit_output: bool,
+    meter: Meter,
 }
 
 /// How a child ended.
@@ -131,6 +133,7 @@ impl<'a> Job<'a> {
             user: None,
             foreground: false,
             inherit_output: false,
+            meter: Meter::here(),
         }
     }
 
@@ -331,6 +334,7 @@ impl<'a> Job<'a> {
 
     /// The one place where a child process comes to exist.
     fn spawn(&mut self) -> Result<Group> {
+        self.meter.note_command(&self.shown);
         if !self.foreground {
             self.command.process_group(0);
         }
@@ -348,7 +352,7 @@ impl<'a> Job<'a> {
         if !self.foreground {
             reaper::watch(child.id());
         }
-        Ok(Group { child, own: !self.foreground, over: false })
+        Ok(Group { child, own: !self.foreground, status: None, over: false, meter: self.meter.clone() })
     }
 }
 
@@ -374,15 +378,27 @@ struct Group {
     child: Child,
     /// Whether the group is the child's own, so that it may be stopped as a whole.
     own: bool,
+    /// How the child ended, once it was waited for.
+    status: Option<ExitStatus>,
     over: bool,
+    /// Who is told what it used.
+    meter: Meter,
 }
 
 impl Group {
+    /// Waits for the child itself, or with `block` unset only looks.
+    fn reap(&mut self, block: bool) -> std::io::Result<Option<ExitStatus>> {
+        if self.status.is_none() {
+            self.status = meter::wait(self.child.id(), block, &self.meter)?;
+        }
+        Ok(self.status)
+    }
+
     /// Waits for the child, and stops its group at `end` or when cancelled.
     fn wait(&mut self, end: Instant, deadline: Duration, cancel: &Cancel) -> Result<Ended> {
         let mut pause = Duration::from_micros(500);
         loop {
-            if let Some(status) = self.child.try_wait().context("waiting for a child process")? {
+            if let Some(status) = self.reap(false).context("waiting for a child process")? {
                 self.ended();
                 return Ok(ended(status));
             }
@@ -424,14 +440,14 @@ impl Group {
         self.signal(Signal::TERM);
         let end = Instant::now() + grace;
         while Instant::now() < end {
-            let child_gone = matches!(self.child.try_wait(), Ok(Some(_)) | Err(_));
+            let child_gone = matches!(self.reap(false), Ok(Some(_)) | Err(_));
             if child_gone && (!self.own || test_kill_process_group(Pid::from_child(&self.child)).is_err()) {
                 break;
             }
             std::thread::sleep(NOTICE);
         }
         self.signal(Signal::KILL);
-        let _ = self.child.wait();
+        let _ = self.reap(true);
         self.ended();
     }
 }
@@ -461,7 +477,7 @@ impl Daemon {
     /// # Errors
     /// A [`ProcessError`] with how it ended.
     pub fn check(&mut self) -> Result<()> {
-        let Some(status) = self.group.child.try_wait().context("asking after a child process")? else {
+        let Some(status) = self.group.reap(false).context("asking after a child process")? else {
             return Ok(());
         };
         self.group.ended();
@@ -503,7 +519,7 @@ impl Daemon {
     /// SIGKILL, as when the machine takes it away.
     pub fn kill(mut self) {
         self.group.signal(Signal::KILL);
-        let _ = self.group.child.wait();
+        let _ = self.group.reap(true);
         self.group.ended();
     }
 }

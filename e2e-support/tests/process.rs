@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use camino::Utf8PathBuf;
-use e2e_support::{Cancel, Ended, Job, ProcessError};
+use e2e_support::{Cancel, Ended, Job, Meter, ProcessError};
 use xshell::{Shell, cmd};
 
 fn failure(result: Result<()>) -> ProcessError {
@@ -172,5 +172,36 @@ fn nothing_outlives_a_killed_process() -> Result<()> {
         assert!(Instant::now() < end, "{dir} is still there");
         std::thread::yield_now();
     }
+    Ok(())
+}
+
+#[test]
+fn a_meter_counts_its_own_jobs_with_their_descendants() -> Result<()> {
+    let sh = Shell::new()?;
+    let spin = "i=0; while [ $i -lt 60000 ]; do i=$((i + 1)); done";
+    let (meter, other) = (Meter::new(), Meter::new());
+    meter.run(|| -> Result<()> {
+        // The inner shell works, and the outer one waits for it.
+        Job::new(cmd!(sh, "sh -c {spin}")).run()?;
+        let nested = format!("sh -c '{spin}'; true");
+        Job::new(cmd!(sh, "sh -c {nested}")).run()?;
+        other.run(|| Job::new(cmd!(sh, "true")).run())
+    })?;
+    Job::new(cmd!(sh, "sh -c {spin}")).run()?;
+    let (used, other) = (meter.used(), other.used());
+    assert_eq!((used.commands.len(), other.commands.len()), (2, 1), "{used:?}");
+    assert!(used.cpu > other.cpu && used.peak_rss_bytes > 100_000, "{used:?} {other:?}");
+    // A thread takes the meter of its maker along if it is told to.
+    let spawned = meter.run(|| {
+        let here = Meter::here();
+        std::thread::spawn(move || {
+            here.run(|| {
+                let sh = Shell::new()?;
+                Job::new(cmd!(sh, "echo from-a-thread")).run()
+            })
+        })
+    });
+    spawned.join().expect("the thread ends")?;
+    assert!(meter.used().commands.contains("echo from-a-thread"));
     Ok(())
 }

@@ -10,6 +10,7 @@ pub mod environment;
 pub mod events;
 pub mod evidence;
 pub mod exit;
+pub mod machine;
 pub mod paths;
 pub mod plan;
 pub mod report;

@@ -2,19 +2,23 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use camino::Utf8PathBuf;
-use e2e_support::Cancel;
+use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::meter::Used;
+use e2e_support::{Cancel, Meter};
 
 use super::recorder::Recorder;
-use super::{ALREADY_THERE, RunResult, SpecStatus, Usage, What};
+use super::{ALREADY_THERE, COMMANDS, POLLS, RunResult, SpecStatus, Usage, What};
+use crate::machine::Moment;
 use crate::plan::{Plan, Slots, Step, StepId, StepKind};
 use crate::schedule::{self, Cancellation, Change, End, OnFailure, Options, SkipCause};
 
 /// How often a live picture is drawn anew while nothing happens.
 const TICK: Duration = Duration::from_millis(100);
+/// How often it is noted what the machine uses.
+const SAMPLE: Duration = Duration::from_millis(500);
 
 impl Cancellation for Cancel {
     fn is_cancelled(&self) -> bool {
@@ -70,7 +74,12 @@ impl StepContext<'_> {
         self.fact(ALREADY_THERE, what);
     }
 
-    /// Adds CPU time of a child.
+    /// Tells how often the step asks for something until it is there.
+    pub fn asks_for(&self, what: &str, pause: Duration) {
+        self.fact(format!("{POLLS} {what}"), format!("every {} ms", pause.as_millis()));
+    }
+
+    /// Adds CPU time that no child of the step has used.
     pub fn add_cpu(&self, cpu: Duration) {
         self.usage().cpu_s += cpu.as_secs_f64();
     }
@@ -111,6 +120,17 @@ impl StepContext<'_> {
         self.inner.say(What::SpecIgnored { spec: spec.into() });
     }
 
+    /// Counts in what the step's children used.
+    fn add_children(&self, used: &Used, run: &Utf8Path) {
+        self.add_cpu(used.cpu);
+        self.note_peak_rss(used.peak_rss_bytes);
+        if !used.commands.is_empty() {
+            // The run's own folder is the one thing that is new in every run.
+            let commands = used.commands.iter().map(|command| command.replace(run.as_str(), "{run}"));
+            self.fact(COMMANDS, commands.collect::<Vec<_>>().join("\n"));
+        }
+    }
+
     fn usage(&self) -> std::sync::MutexGuard<'_, Usage> {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,9 +166,9 @@ where
 {
     let graph = plan.graph().map_err(|error| anyhow!(error)).context("ordering the steps")?;
     let steps: HashMap<&StepId, &Step> = plan.steps.iter().map(|step| (&step.id, step)).collect();
-    let options =
-        Options { slots: slots.to_vec(), on_failure: OnFailure::Stop, tick: recorder.wants_ticks().then_some(TICK) };
+    let options = Options { slots: slots.to_vec(), on_failure: OnFailure::Stop, tick: Some(TICK) };
     let own = cancel.child();
+    let mut machine = Machine::start(recorder);
     let folder = recorder.folder().clone();
     let usages: Mutex<HashMap<StepId, Usage>> = Mutex::default();
     let mut failed = None;
@@ -159,7 +179,9 @@ where
         |id: &StepId, inner: &schedule::Context<Cancel, What>| {
             let step = steps.get(id).copied().with_context(|| format!("the plan has no step {id}"))?;
             let context = StepContext { inner, step, log: folder.step_log(id), usage: Mutex::default() };
-            let result = work(step, &context);
+            let meter = Meter::new();
+            let result = meter.run(|| work(step, &context));
+            context.add_children(&meter.used(), folder.path());
             let usage = *context.usage();
             usages.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), usage);
             result
@@ -183,9 +205,38 @@ where
                 }
             }
             recorder.tick();
+            machine.tell(recorder, SAMPLE);
         },
     )?;
+    machine.tell(recorder, Duration::ZERO);
     Ok(outcome(plan, cancel, recorder, failed))
+}
+
+/// Notes in the run's events what the machine uses.
+struct Machine {
+    /// None where the system does not tell.
+    before: Option<Moment>,
+    told: Instant,
+}
+
+impl Machine {
+    fn start(recorder: &mut Recorder) -> Self {
+        let before = Moment::now();
+        if let Some(Moment { memory_bytes, .. }) = before {
+            recorder.record(What::MachineUsed { cpu_s: 0.0, memory_bytes });
+        }
+        Self { before, told: Instant::now() }
+    }
+
+    /// Notes it if the last time is at least `pause` ago.
+    fn tell(&mut self, recorder: &mut Recorder, pause: Duration) {
+        let Some(before) = self.before.filter(|_| self.told.elapsed() >= pause) else { return };
+        self.told = Instant::now();
+        if let Some(now) = Moment::now() {
+            let cpu_s = now.cpu_s - before.cpu_s;
+            recorder.record(What::MachineUsed { cpu_s, memory_bytes: now.memory_bytes });
+        }
+    }
 }
 
 fn ended(id: &StepId, end: &End<StepId>, usage: Usage) -> What {

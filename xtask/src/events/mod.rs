@@ -19,13 +19,17 @@ pub use execute::{Outcome, StepContext, execute};
 pub use folder::{RunFolder, Runs};
 pub use reader::{Follower, Liveness, read};
 pub use recorder::{Recorder, Reporter, RunInfo};
-pub use timeline::{SpecState, SpecStatus, StepState, StepStatus, Timeline};
+pub use timeline::{MachineState, SpecState, SpecStatus, StepState, StepStatus, Timeline};
 
 /// The version of this list of events; a reader refuses newer ones.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// The fact of a step that found its work done.
 const ALREADY_THERE: &str = "already there";
+/// The fact with the command lines of a step's children, sorted, each once and on a line of its own.
+pub const COMMANDS: &str = "commands";
+/// How facts begin that tell how often a step asks for something.
+pub const POLLS: &str = "asks for";
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -136,6 +140,13 @@ pub enum What {
     SpecIgnored {
         /// Its name.
         spec: String,
+    },
+    /// What the whole machine, with everything else on it, has used so far. Since schema 2.
+    MachineUsed {
+        /// CPU time since the first such event of the run, in seconds, over all cores.
+        cpu_s: f64,
+        /// Memory in use at this moment, in bytes.
+        memory_bytes: u64,
     },
     /// A line about the run as a whole.
     Note {

@@ -156,10 +156,40 @@ fn a_broken_line_in_the_middle_and_a_newer_version_are_errors() {
     let error = format!("{:#}", read(&path).unwrap_err());
     assert!(error.contains("line 2") && error.contains("events.jsonl"), "{error}");
     let (folder, ..) = go(&root.runs(), &Cancel::new(), |_, _| Ok(()));
-    let newer = fs::read_to_string(folder.events()).unwrap().replace("\"schema\":1", "\"schema\":2");
+    let newer = fs::read_to_string(folder.events())
+        .unwrap()
+        .replace(&format!("\"schema\":{SCHEMA}"), &format!("\"schema\":{}", SCHEMA + 1));
     fs::write(&path, newer).unwrap();
     let error = format!("{:#}", read(&path).unwrap_err());
     assert!(error.contains("newer version"), "{error}");
+}
+
+#[test]
+fn a_step_is_told_what_its_children_used_and_the_run_what_the_machine_did() {
+    let root = Root::new();
+    let (folder, _, timeline) = go(&root.runs(), &Cancel::new(), |kind, context| {
+        if *kind == StepKind::Cluster {
+            context.asks_for("peace", std::time::Duration::from_millis(250));
+            let sh = xshell::Shell::new()?;
+            let log = context.log();
+            let loops = "i=0; while [ $i -lt 60000 ]; do i=$((i + 1)); done";
+            for _ in 0..2 {
+                e2e_support::Job::new(xshell::cmd!(sh, "sh -c {loops} {log}")).run()?;
+            }
+        }
+        Ok(())
+    });
+    let cluster = timeline.step(&"cluster".into()).unwrap();
+    assert!(cluster.usage.cpu_s > 0.0 && cluster.usage.peak_rss_bytes > 0, "{:?}", cluster.usage);
+    assert_eq!(cluster.facts["asks for peace"], "every 250 ms");
+    let commands = &cluster.facts[COMMANDS];
+    assert_eq!(commands.lines().count(), 1, "each command stands there once: {commands}");
+    assert!(commands.ends_with("{run}/steps/cluster.log") && !commands.contains(folder.path().as_str()), "{commands}");
+    assert!(!timeline.step(&"node".into()).unwrap().facts.contains_key(COMMANDS));
+    if cfg!(target_os = "linux") {
+        let (first, last) = (timeline.machine.first().unwrap(), timeline.machine.last().unwrap());
+        assert!(first.cpu_s == 0.0 && last.cpu_s >= 0.0 && last.memory_bytes > 0, "{:?}", timeline.machine);
+    }
 }
 
 #[test]

@@ -104,6 +104,17 @@ impl SpecState {
     }
 }
 
+/// What the whole machine had used by some moment of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MachineState {
+    /// When, in microseconds since the run began.
+    pub at_us: u64,
+    /// CPU time since the first of these moments, in seconds, over all cores.
+    pub cpu_s: f64,
+    /// Memory in use, in bytes.
+    pub memory_bytes: u64,
+}
+
 /// All that is known of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Timeline {
@@ -113,6 +124,8 @@ pub struct Timeline {
     pub steps: Vec<StepState>,
     /// The specs, in the order they became known.
     pub specs: Vec<SpecState>,
+    /// What the machine used, from the first step's begin to the last one's end; empty where that is not known.
+    pub machine: Vec<MachineState>,
     /// Lines about the run as a whole, with their times.
     pub notes: Vec<(u64, String)>,
     /// How it ended, and the first line of why; none while it goes on, or where it was killed.
@@ -175,6 +188,9 @@ impl Timeline {
                 self.end_spec(spec, at, SpecStatus::Failed(error.clone()), *attempts);
             }
             What::SpecIgnored { spec } => self.spec(spec).status = SpecStatus::Ignored,
+            What::MachineUsed { cpu_s, memory_bytes } => {
+                self.machine.push(MachineState { at_us: at, cpu_s: *cpu_s, memory_bytes: *memory_bytes });
+            }
             What::Note { text } => self.notes.push((at, text.clone())),
             What::RunFinished { result, reason } => self.result = Some((*result, reason.clone())),
         }

@@ -70,7 +70,7 @@ pub struct PhaseTime {
     pub end_us: u64,
     /// How long at least one of its steps ran.
     pub busy_us: u64,
-    /// What its steps used of the CPU, in seconds; of a step that serves several phases, an equal share.
+    /// What its steps' children used of the CPU, in seconds; of a step that serves several phases, an equal share.
     pub cpu_s: f64,
 }
 
@@ -106,12 +106,45 @@ fn covered(mut spans: Vec<(u64, u64)>) -> u64 {
     covered
 }
 
+/// What the whole machine used from the first step's begin to the last one's end.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MachineUse {
+    /// CPU time over all cores, in seconds.
+    pub cpu_s: f64,
+    /// How long that was, in seconds.
+    pub elapsed_s: f64,
+    /// The most memory that was in use, in bytes.
+    pub peak_memory_bytes: u64,
+}
+
+impl MachineUse {
+    /// How many cores were busy on the mean.
+    pub fn busy_cores(self) -> f64 {
+        if self.elapsed_s > 0.0 { self.cpu_s / self.elapsed_s } else { 0.0 }
+    }
+}
+
+/// What the machine used in this run; none where the system did not tell.
+pub fn machine(timeline: &Timeline) -> Option<MachineUse> {
+    let (first, last) = (timeline.machine.first()?, timeline.machine.last()?);
+    Some(MachineUse {
+        cpu_s: last.cpu_s - first.cpu_s,
+        elapsed_s: last.at_us.saturating_sub(first.at_us) as f64 / 1e6,
+        peak_memory_bytes: timeline.machine.iter().map(|moment| moment.memory_bytes).max()?,
+    })
+}
+
+/// CPU time of the steps' own children, in seconds: without containers, whose parent is the engine.
+pub fn children_cpu_s(timeline: &Timeline) -> f64 {
+    timeline.steps.iter().map(|state| state.usage.cpu_s).sum()
+}
+
 /// What no order of the same steps could undercut on this machine, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LowerBound {
     /// The longest way through the needs that the schedule did not add, by the steps' own times.
     pub path_s: f64,
-    /// All CPU time, divided by the cores.
+    /// All CPU time, divided by the cores: the machine's where it is known, else that of the steps' children.
     pub cpu_s: f64,
 }
 
@@ -128,11 +161,18 @@ pub fn lower_bound(timeline: &Timeline) -> Option<LowerBound> {
         return None;
     }
     let cores = timeline.run.as_ref().map_or(1, |run| run.cores.max(1));
-    let cpu_s: f64 = timeline.steps.iter().map(|state| state.usage.cpu_s).sum();
+    let children_s = children_cpu_s(timeline);
+    let cpu_s = machine(timeline).map_or(children_s, |machine| machine.cpu_s.max(children_s));
+    let own_us = |state: &StepState| state.elapsed_us(timeline.last_us).unwrap_or(0);
+    Some(LowerBound { path_s: longest_way_us(timeline, own_us) as f64 / 1e6, cpu_s: cpu_s / cores as f64 })
+}
+
+/// The longest way through the needs that the schedule did not add, in microseconds, where each step takes as long as
+/// `own_us` says.
+pub fn longest_way_us(timeline: &Timeline, own_us: impl Fn(&StepState) -> u64) -> u64 {
     // Steps stand behind what they need, so one pass suffices.
     let mut times: HashMap<&StepId, (u64, u64)> = HashMap::new();
     for state in &timeline.steps {
-        let own_us = state.elapsed_us(timeline.last_us).unwrap_or(0);
         let mut start_us = 0;
         for need in state.step.needs.iter().filter(|need| need.origin != Origin::Schedule) {
             let Some((start, end)) = times.get(&need.step) else { continue };
@@ -141,10 +181,14 @@ pub fn lower_bound(timeline: &Timeline) -> Option<LowerBound> {
                 On::Finish => *end,
             });
         }
-        times.insert(&state.step.id, (start_us, start_us + own_us));
+        times.insert(&state.step.id, (start_us, start_us + own_us(state)));
     }
-    let path_us = times.values().map(|(_, end)| *end).max().unwrap_or(0);
-    Some(LowerBound { path_s: path_us as f64 / 1e6, cpu_s: cpu_s / cores as f64 })
+    times.values().map(|(_, end)| *end).max().unwrap_or(0)
+}
+
+/// When the last step had ended, in microseconds; what came after it, like clean-up, is no part of the work.
+pub fn end_us(timeline: &Timeline) -> u64 {
+    timeline.steps.iter().filter_map(|state| state.ended_us).max().unwrap_or(timeline.last_us)
 }
 
 /// When everything that is not the specs had ended, in microseconds; none where it never did.

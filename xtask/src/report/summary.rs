@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::analysis;
-use super::text::{SpecCounts, duration, usage};
+use super::text::{SpecCounts, bytes, duration, usage};
 use crate::events::{RunFolder, SpecStatus, StepStatus, Timeline};
 
 /// The summary of a run that is over, for a terminal, without colours; ends with a line break.
@@ -12,17 +12,7 @@ pub fn summary(timeline: &Timeline, folder: Option<&RunFolder>) -> String {
     failures(&mut out, timeline, folder);
     phases(&mut out, timeline);
     path(&mut out, timeline);
-    if let Some(bound) = analysis::lower_bound(timeline) {
-        let end_us = timeline.steps.iter().filter_map(|state| state.ended_us).max().unwrap_or(timeline.last_us);
-        let _ = writeln!(
-            out,
-            "\nNo order of these steps takes less than {:.1} s here (longest way {:.1} s, CPU time over cores {:.1} s); this one took {}.",
-            bound.seconds(),
-            bound.path_s,
-            bound.cpu_s,
-            duration(end_us),
-        );
-    }
+    bounds(&mut out, timeline);
     let flaky: Vec<&str> =
         timeline.specs.iter().filter(|spec| spec.is_flaky()).map(|spec| spec.name.as_str()).collect();
     if !flaky.is_empty() {
@@ -46,6 +36,32 @@ pub fn summary(timeline: &Timeline, folder: Option<&RunFolder>) -> String {
     }
     out.push('\n');
     out
+}
+
+/// What the machine did meanwhile, and what another order could gain.
+fn bounds(out: &mut String, timeline: &Timeline) {
+    let cores = timeline.run.as_ref().map_or(1, |run| run.cores.max(1));
+    if let Some(machine) = analysis::machine(timeline) {
+        let _ = writeln!(
+            out,
+            "\nThe machine computed {:.1} s ({:.1} s in this run's own processes, the rest in containers and beside it): \
+             {:.2} of {cores} cores were busy on the mean; at most {} of memory were in use.",
+            machine.cpu_s,
+            analysis::children_cpu_s(timeline),
+            machine.busy_cores(),
+            bytes(machine.peak_memory_bytes),
+        );
+    }
+    if let Some(bound) = analysis::lower_bound(timeline) {
+        let _ = writeln!(
+            out,
+            "\nNo order of these steps takes less than {:.1} s here (longest way {:.1} s, CPU time over cores {:.1} s); this one took {}.",
+            bound.seconds(),
+            bound.path_s,
+            bound.cpu_s,
+            duration(analysis::end_us(timeline)),
+        );
+    }
 }
 
 fn failures(out: &mut String, timeline: &Timeline, folder: Option<&RunFolder>) {

@@ -61,6 +61,7 @@ fn events(script: &str) -> Vec<Event> {
             }
             "spec" => What::SpecStarted { spec },
             "pass" => What::SpecPassed { spec, attempts: 1 },
+            "machine" => What::MachineUsed { cpu_s: subject.parse().unwrap(), memory_bytes: 5_000_000_000 },
             "flaky" => What::SpecPassed { spec, attempts: 2 },
             "red" => What::SpecFailed { spec, error: "expected 201\ngot 503".to_owned(), attempts: 1 },
             "passed" => What::RunFinished { result: RunResult::Passed, reason: String::new() },
@@ -140,6 +141,24 @@ fn the_critical_path_is_what_decided_the_end() {
     let late = timeline(&late.replace("12 ready specs", "4 ready specs"));
     let last = analysis::critical_path(&late).pop().unwrap();
     assert_eq!((last.id.as_str(), last.waited_us), ("specs", 8_500_000));
+}
+
+#[test]
+fn what_containers_compute_counts_for_the_bound() {
+    let run = timeline(&format!("0 machine 0\n{WHOLE}16 machine 34\n"));
+    let machine = analysis::machine(&run).unwrap();
+    assert_eq!((machine.cpu_s, machine.elapsed_s), (34.0, 16.0));
+    let bound = analysis::lower_bound(&run).unwrap();
+    assert_eq!((bound.cpu_s, bound.seconds()), (17.0, 17.0));
+    let text = summary::summary(&run, None);
+    for part in [
+        "The machine computed 34.0 s (14.0 s in this run's own processes",
+        "2.12 of 2 cores were busy on the mean; at most 5.0 GB of memory were in use",
+        "takes less than 17.0 s",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert!(!summary::summary(&timeline(WHOLE), None).contains("machine"), "nothing is made up where it is not known");
 }
 
 #[test]

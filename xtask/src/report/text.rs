@@ -105,6 +105,7 @@ pub fn line(event: &Event, timeline: &Timeline) -> Option<(Tone, String)> {
         What::StepSkipped { .. }
         | What::StepReady { .. }
         | What::StepFact { .. }
+        | What::MachineUsed { .. }
         | What::SpecStarted { .. }
         | What::SpecIgnored { .. } => {
             return None;

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use e2e_support::{Cancel, Job};
+use e2e_support::{Cancel, Job, Meter};
 use serde_json::Value;
 use xshell::Shell;
 
@@ -34,6 +34,7 @@ impl Running<'_> {
             yaml.push('\n');
         }
         let kubectl = site.kubectl();
+        self.context.asks_for("an apply that a young cluster refused", PAUSE);
         loop {
             let error = match kubectl.apply(&yaml, self.left(), self.log, self.cancel) {
                 Ok(()) => return Ok(()),
@@ -77,12 +78,13 @@ impl Running<'_> {
     /// Waits until a workload is rolled out, and fails as soon as it is plain that it never will be.
     pub(super) fn ready(&self, workload: &ObjectRef) -> Result<()> {
         let paths = rollout::paths(workload)?;
+        self.context.asks_for("a watch that has ended", PAUSE);
         let stop = self.cancel.child();
         let (sender, receiver) = mpsc::channel();
         std::thread::scope(|scope| {
             for (source, path) in [(Watched::Workload, paths.workload), (Watched::Pods, paths.pods)] {
-                let (sender, stop) = (sender.clone(), stop.clone());
-                scope.spawn(move || self.watch(source, &path, &sender, &stop));
+                let (sender, stop, meter) = (sender.clone(), stop.clone(), Meter::here());
+                scope.spawn(move || meter.run(|| self.watch(source, &path, &sender, &stop)));
             }
             drop(sender);
             let result = self.judge(workload, &receiver);
@@ -95,7 +97,7 @@ impl Running<'_> {
     /// Follows the API server's watch of one object or list, again and again, until told to stop.
     fn watch(&self, source: Watched, path: &str, sender: &mpsc::Sender<(Watched, Value)>, stop: &Cancel) {
         let kubectl = self.site.kubectl();
-        while !stop.is_cancelled() && !self.left().is_zero() {
+        loop {
             let Ok(sh) = Shell::new() else { return };
             let watch = kubectl.cmd(&sh).args(["get", "--raw", path]);
             // How a watch ends says nothing: it is taken up again, and the judge has the deadline.
@@ -105,7 +107,9 @@ impl Running<'_> {
                     _ => ControlFlow::Continue(()),
                 }
             });
-            stop.sleep(PAUSE);
+            if stop.sleep(PAUSE) || self.left().is_zero() {
+                return;
+            }
         }
     }
 

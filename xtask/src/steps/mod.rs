@@ -134,6 +134,7 @@ impl Running<'_> {
     /// # Errors
     /// The last answer, when the step's time is over or the work is cancelled.
     pub(crate) fn until<T>(&self, what: &str, pause: Duration, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+        self.context.asks_for(what, pause);
         loop {
             let last = match ask() {
                 Ok(answer) => return Ok(answer),

@@ -1,6 +1,6 @@
 //! Podman and Docker behind one small interface.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -451,6 +451,53 @@ impl Engine {
             Flavor::Docker => cmd.args(["--output", archive.as_str()]),
         };
         Job::new(cmd.arg(reference)).log(log).cancel(cancel).run()
+    }
+
+    /// Saves an image as an archive, whole each time, in the engine's default format.
+    ///
+    /// # Errors
+    /// As [`Job::run`].
+    pub fn save_archive(
+        &self,
+        reference: &str,
+        to: &Utf8Path,
+        deadline: Duration,
+        log: &Utf8Path,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        let sh = Shell::new()?;
+        let cmd = self.cmd(&sh).args(["save", "--output", to.as_str(), reference]);
+        Job::new(cmd).deadline(deadline).log(log).cancel(cancel).run()
+    }
+
+    /// Removes images by name or id, with the untagged layers below them that nothing else uses. Those that are not
+    /// there or are in use stay, and are no error.
+    ///
+    /// # Errors
+    /// When the engine cannot be started or does not answer in time.
+    pub fn remove_images(&self, images: &[String], deadline: Duration) -> Result<()> {
+        if images.is_empty() {
+            return Ok(());
+        }
+        let sh = Shell::new()?;
+        Job::new(self.cmd(&sh).arg("rmi").args(images)).deadline(deadline).output().map(drop)
+    }
+
+    /// The images that have no name, the layers of earlier builds among them, as the engine describes each.
+    ///
+    /// # Errors
+    /// When the engine does not answer as expected.
+    pub fn unnamed_images(&self) -> Result<Vec<Value>> {
+        let sh = Shell::new()?;
+        let words = ["images", "--all", "--quiet", "--no-trunc", "--filter", "dangling=true"];
+        let ids = Job::new(self.cmd(&sh).args(words)).deadline(Duration::from_secs(60)).read()?;
+        let ids: BTreeSet<&str> = ids.split_whitespace().collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inspect = self.cmd(&sh).args(["image", "inspect"]).args(&ids);
+        let text = Job::new(inspect).deadline(Duration::from_secs(120)).read()?;
+        serde_json::from_str(&text).context("reading the engine's list of images")
     }
 }
 

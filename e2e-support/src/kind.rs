@@ -72,6 +72,23 @@ impl Kind {
             .with_context(|| format!("creating the cluster {name}"))
     }
 
+    /// Brings an image into the cluster's nodes, from an archive that the engine has written.
+    ///
+    /// # Errors
+    /// As [`Job::run`].
+    pub fn load_archive(
+        &self,
+        name: &str,
+        archive: &Utf8Path,
+        deadline: Duration,
+        log: &Utf8Path,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        let sh = Shell::new()?;
+        let cmd = self.cmd(&sh).args(["load", "image-archive", "--name", name, archive.as_str()]);
+        Job::new(cmd).deadline(deadline).log(log).cancel(cancel).run()
+    }
+
     /// The node containers of the cluster `name`, dead ones included.
     ///
     /// # Errors

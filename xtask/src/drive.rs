@@ -4,9 +4,9 @@ use anyhow::{Context, Result};
 use e2e_support::{Cancel, signals};
 
 use crate::environment::environment;
-use crate::events::{Outcome, Recorder, RunFolder, RunInfo, RunResult, Timeline, What, execute};
+use crate::events::{Outcome, Recorder, Reporter, RunFolder, RunInfo, RunResult, StepContext, Timeline, What, execute};
 use crate::evidence;
-use crate::plan::{Plan, Slots};
+use crate::plan::{Plan, Slots, Step};
 use crate::report;
 use crate::steps::Site;
 
@@ -35,11 +35,28 @@ pub struct Driven {
 /// # Errors
 /// When nothing could be run, or the cluster cannot be deleted. A step that fails is an outcome.
 pub fn drive(site: &Site, plan: &Plan, folder: &RunFolder, after: Afterwards, cancel: &Cancel) -> Result<Driven> {
+    let work = |step: &Step, context: &StepContext<'_>| site.execute(step, context);
+    drive_with(site, plan, folder, after, cancel, report::reporters(folder), work)
+}
+
+/// As [`drive`], with other reporters, and with `work` for each step.
+///
+/// # Errors
+/// As [`drive`].
+pub fn drive_with(
+    site: &Site,
+    plan: &Plan,
+    folder: &RunFolder,
+    after: Afterwards,
+    cancel: &Cancel,
+    reporters: Vec<Box<dyn Reporter>>,
+    work: impl Fn(&Step, &StepContext<'_>) -> Result<()> + Sync,
+) -> Result<Driven> {
     let slots = Slots::for_cores(std::thread::available_parallelism().map_or(1, usize::from));
     let environment = environment(&site.paths.root, &site.workshop);
     let info = RunInfo { command: std::env::args().skip(1).collect(), environment };
-    let mut recorder = Recorder::start(folder.clone(), plan, slots, info, report::reporters(folder))?;
-    let outcome = execute(plan, slots, cancel, &mut recorder, |step, context| site.execute(step, context))?;
+    let mut recorder = Recorder::start(folder.clone(), plan, slots, info, reporters)?;
+    let outcome = execute(plan, slots, cancel, &mut recorder, work)?;
     let failed = outcome.result != RunResult::Passed;
     // A person who pressed Ctrl-C waits for the end, not for evidence.
     let stopped_by_hand = signals::was_signalled();

@@ -8,6 +8,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 pub struct Paths {
     /// The workspace's folder.
     pub root: Utf8PathBuf,
+    /// What cargo compiles into.
+    pub target: Utf8PathBuf,
     /// What outlives the workspace: tools, pieces of images, build caches. Safe to remove at any time.
     pub cache: Utf8PathBuf,
 }
@@ -25,7 +27,8 @@ impl Paths {
         let base = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
         let base =
             base.context("neither XDG_CACHE_HOME nor HOME is set to an absolute path: no place for the cache")?;
-        Ok(Paths { root, cache: base.join("gateway-e2e") })
+        let target = std::env::var("CARGO_TARGET_DIR").map_or_else(|_| root.join("target"), |dir| root.join(dir));
+        Ok(Paths { root, target, cache: base.join("gateway-e2e") })
     }
 
     /// What runs of this workspace leave behind.

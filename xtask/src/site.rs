@@ -18,7 +18,7 @@ use crate::plan::{BuildMode, Plan, StepKind};
 use crate::setup::make::{Workshop, lock as lock_file};
 use crate::setup::piece::hex;
 use crate::setup::run::ensure;
-use crate::steps::{Site, SpecOptions};
+use crate::steps::{Site, SpecOptions, Way};
 use crate::suite::Suite;
 
 /// How a command came to a cluster.
@@ -105,6 +105,7 @@ pub fn open(
         run_dir,
         cluster_is_there,
         specs: SpecOptions::default(),
+        way: Way::default(),
         suite,
     })
 }

@@ -8,6 +8,7 @@ pub mod object;
 mod print;
 mod reads;
 mod schedule;
+mod script;
 #[cfg(test)]
 mod tests;
 

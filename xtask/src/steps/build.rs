@@ -16,7 +16,7 @@ impl Running<'_> {
         let sh = Shell::new()?;
         sh.change_dir(&self.site.paths.root);
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-        let mut cmd = cmd!(sh, "{cargo} build --locked --bins");
+        let mut cmd = cmd!(sh, "{cargo} build --locked --bins").env("CARGO_TARGET_DIR", &self.site.paths.target);
         for package in packages {
             cmd = cmd.args(["--package", package]);
         }
@@ -108,9 +108,7 @@ impl Running<'_> {
 impl super::Site {
     /// The binary that cargo makes of a package's target of the same name.
     pub fn binary(&self, name: &str) -> Utf8PathBuf {
-        let target =
-            std::env::var("CARGO_TARGET_DIR").map_or_else(|_| self.paths.root.join("target"), Utf8PathBuf::from);
-        target.join("debug").join(name)
+        self.paths.target.join("debug").join(name)
     }
 
     /// The folder that replaces the stage `build` of a package's image.

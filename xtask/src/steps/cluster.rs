@@ -68,6 +68,12 @@ impl Running<'_> {
             let ask = kubectl.cmd(&sh).args(["get", "--raw", "/readyz"]);
             Job::new(ask).deadline(ANSWER.min(self.left())).cancel(self.cancel).read()
         })?;
+        self.remember_cluster()
+    }
+
+    /// Writes what others need to know of the cluster, and what it was made from.
+    pub(super) fn remember_cluster(&self) -> Result<()> {
+        let site = self.site;
         write(&site.files.made_from(), &site.made_from)?;
         site.files.write(&RunFile {
             cluster: site.suite.cluster.name.clone(),

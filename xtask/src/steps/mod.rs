@@ -5,8 +5,8 @@ mod build;
 mod cluster;
 mod deploy;
 mod dns;
-
 mod rollout;
+mod script;
 mod specs;
 
 use std::fs::File;
@@ -51,10 +51,22 @@ pub struct Site {
     /// Whether the cluster is there already and stays as it is.
     pub cluster_is_there: bool,
     pub specs: SpecOptions,
+    /// How the steps are done.
+    pub way: Way,
     /// Tools and images, as the set-up found or made them.
     pub workshop: Workshop,
     /// Held as long as the site: nobody else touches the cluster.
     pub(crate) _lock: Arc<File>,
+}
+
+/// How steps are done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// As this program does them.
+    #[default]
+    Own,
+    /// As a shell script commonly does them, to compare with.
+    Script,
 }
 
 /// How specs are run.
@@ -103,23 +115,30 @@ impl Site {
             context.already_there("the cluster of an earlier run");
         }
         let running = Running { site: self, step, context, end, cancel: context.cancel(), log: context.log() };
-        match &step.kind {
-            StepKind::Cluster => running.cluster(),
-            StepKind::Node => running.node(),
-            StepKind::Api => running.api(),
-            StepKind::Dns => running.dns(),
-            StepKind::Compile { packages } => running.compile(packages),
-            StepKind::Dependencies => running.dependencies(),
-            StepKind::Image { image } => running.image(image),
-            StepKind::Load { image } => running.load(image),
-            StepKind::Apply { manifests, .. } => running.apply(manifests),
-            StepKind::Ready { workload, .. } => running.ready(workload),
-            StepKind::Specs => running.specs(),
+        if self.way == Way::Script {
+            return running.as_a_script();
         }
+        running.own_way()
     }
 }
 
 impl Running<'_> {
+    fn own_way(&self) -> Result<()> {
+        match &self.step.kind {
+            StepKind::Cluster => self.cluster(),
+            StepKind::Node => self.node(),
+            StepKind::Api => self.api(),
+            StepKind::Dns => self.dns(),
+            StepKind::Compile { packages } => self.compile(packages),
+            StepKind::Dependencies => self.dependencies(),
+            StepKind::Image { image } => self.image(image),
+            StepKind::Load { image } => self.load(image),
+            StepKind::Apply { manifests, .. } => self.apply(manifests),
+            StepKind::Ready { workload, .. } => self.ready(workload),
+            StepKind::Specs => self.specs(),
+        }
+    }
+
     pub(crate) fn progress(&self, text: impl Into<String>) {
         self.context.progress(text);
     }

@@ -41,6 +41,8 @@ pub struct Suite {
     /// What is known about single steps beforehand, by the step's id.
     #[serde(default)]
     pub steps: BTreeMap<String, StepHints>,
+    /// What `bench-setup` has to know beyond all that.
+    pub bench: Option<Bench>,
     /// The text it was read from, so that later problems have a line too.
     #[serde(skip)]
     pub source: Source,
@@ -144,6 +146,43 @@ pub struct StepHints {
     pub expected_s: Option<f64>,
     /// How long it may take at most, in seconds.
     pub deadline_s: Option<f64>,
+}
+
+/// What a comparison of schedules has to know of a suite.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bench {
+    /// How long somebody once thought that each phase would take, in seconds; shown beside what is measured.
+    #[serde(default)]
+    pub estimates_s: BTreeMap<String, f64>,
+    /// The small change after which everything is to be seen working.
+    pub edit: Option<Edit>,
+}
+
+/// One changed line, and how a running service shows that it has it. `{edit}` stands for a text that is new each time.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edit {
+    /// The file that is changed.
+    pub file: Utf8PathBuf,
+    /// The text in it that is replaced; it is there once.
+    pub find: String,
+    /// What it is replaced by.
+    pub replace: String,
+    /// Where the change is seen.
+    pub shown: Shown,
+}
+
+/// An answer over HTTP.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shown {
+    /// The service's NodePort; the host's port of it is asked.
+    pub node_port: u16,
+    /// What is asked for, from the slash on.
+    pub path: String,
+    /// What stands in the answer.
+    pub text: String,
 }
 
 impl Suite {

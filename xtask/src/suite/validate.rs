@@ -17,6 +17,7 @@ pub(super) fn validate(suite: &Suite) -> Result<(), Problems> {
     check.paths(suite);
     check.times(suite);
     check.circles(suite);
+    check.bench(suite);
     Problems(check.problems).into_result()
 }
 
@@ -192,6 +193,9 @@ impl Check<'_> {
                 paths.push((at!["manifests", index, "files", at].to_vec(), file));
             }
         }
+        if let Some(edit) = suite.bench.as_ref().and_then(|bench| bench.edit.as_ref()) {
+            paths.push((at!["bench", "edit", "file"].to_vec(), &edit.file));
+        }
         for (path, file) in paths {
             let outside =
                 file.is_absolute() || file.components().any(|part| part.as_str() == "..") || file == Utf8Path::new("");
@@ -218,6 +222,36 @@ impl Check<'_> {
                     );
                 }
             }
+        }
+    }
+
+    fn bench(&mut self, suite: &Suite) {
+        let Some(bench) = &suite.bench else { return };
+        for (phase, seconds) in &bench.estimates_s {
+            let path = at!["bench", "estimates_s", phase.as_str()];
+            self.known(&path, "phase", phase, suite.phases.iter().map(String::as_str));
+            if !(*seconds > 0.0 && *seconds <= 86_400.0) {
+                let hint = "seconds, above 0 and at most a day";
+                self.add(&path, format!("the estimate of `{phase}` is {seconds}"), Some(hint.to_owned()));
+            }
+        }
+        let Some(edit) = &bench.edit else { return };
+        for (path, text) in [
+            (at!["bench", "edit", "replace"].to_vec(), &edit.replace),
+            (at!["bench", "edit", "shown", "text"].to_vec(), &edit.shown.text),
+        ] {
+            if !text.contains("{edit}") {
+                let hint = "write it where the text stands that is new each time";
+                self.add(&path, format!("`{text}` has no `{{edit}}`"), Some(hint.to_owned()));
+            }
+        }
+        if edit.find.is_empty() {
+            self.add(&at!["bench", "edit", "find"], "there is no text to find".to_owned(), None);
+        }
+        if !edit.shown.path.starts_with('/') {
+            let hint = Some(format!("write `/{}`", edit.shown.path));
+            let message = format!("`{}` does not begin with a slash", edit.shown.path);
+            self.add(&at!["bench", "edit", "shown", "path"], message, hint);
         }
     }
 
@@ -289,6 +323,9 @@ manifests:
 specs: {package: specs, binary: all, needs: [app], phase: check}
 steps:
   cluster: {expected_s: 14}
+bench:
+  estimates_s: {ground: 60}
+  edit: {file: a.rs, find: 'x', replace: 'y {edit}', shown: {node_port: 30090, path: /m, text: 'v={edit}'}}
 ";
 
     fn problems(text: &str) -> Vec<String> {
@@ -326,6 +363,13 @@ steps:
             ("needs: [db]", "needs: [app]", 10, "groups wait for each other: app → app"),
             ("expected_s: 14", "expected_s: -1", 13, "expected_s of `cluster` is -1"),
             ("{name: c,", "{name: C_1,", 3, "`C_1` cannot be a name"),
+            ("{ground: 60}", "{grund: 60}", 15, "no phase of the name `grund` (did you mean `ground`?)"),
+            ("{ground: 60}", "{ground: 0}", 15, "the estimate of `ground` is 0"),
+            ("'y {edit}'", "'y'", 16, "`y` has no `{edit}`"),
+            ("'v={edit}'", "'v'", 16, "`v` has no `{edit}`"),
+            ("file: a.rs", "file: /a.rs", 16, "does not stay within the workspace"),
+            ("path: /m", "path: m", 16, "`m` does not begin with a slash (write `/m`)"),
+            ("find: 'x'", "fnd: 'x'", 16, "(did you mean `find`?)"),
             ("name: one", "name: one\nname: two", 1, "duplicate"),
             ("config: kind.yaml, ", "", 3, "missing field `config`"),
         ] {

@@ -1,5 +1,6 @@
 //! The tasks of this workspace.
 
+pub mod bench;
 pub mod build_mode;
 pub mod check;
 pub mod cluster;

@@ -111,7 +111,10 @@ pub fn open(
 }
 
 /// Sets the machine up for the way of building that works on it.
-fn set_up(paths: &Paths, suite: &Suite, options: &Options, cancel: &Cancel) -> Result<(Workshop, BuildMode)> {
+///
+/// # Errors
+/// When something that is needed is missing, and cannot or may not be put in place.
+pub fn set_up(paths: &Paths, suite: &Suite, options: &Options, cancel: &Cancel) -> Result<(Workshop, BuildMode)> {
     let mut mode = options.build.first();
     loop {
         let wanted = wanted(paths, suite, mode, options.engine)?;

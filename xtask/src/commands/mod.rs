@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments, whose comments are its help, and what it does.
 
+pub mod bench_setup;
 pub mod check;
 pub mod ci;
 pub mod crds;

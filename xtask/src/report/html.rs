@@ -7,43 +7,51 @@ use std::fmt::Write as _;
 
 use super::analysis::{self, PathStep};
 use super::junit::escape;
-use super::text::{SpecCounts, duration, usage};
+use super::text::{SpecCounts, bytes, duration, usage};
 use crate::events::{RunResult, SpecState, SpecStatus, StepState, StepStatus, Timeline};
 use crate::plan::{On, Origin};
 
 const STYLE: &str = include_str!("page.css");
 
-/// The page of these runs: one for a single run, several where schedules are compared.
-pub fn page(runs: &[Timeline]) -> String {
-    let title = title(runs);
-    let axis = Axis::of(runs);
+/// One run on a page, and what it is called there.
+#[derive(Debug, Clone, Copy)]
+pub struct Chart<'a> {
+    /// What stands above its chart and its columns.
+    pub title: &'a str,
+    /// The run.
+    pub run: &'a Timeline,
+}
+
+/// The page of a single run.
+pub fn page(run: &Timeline) -> String {
+    let schedule = run.run.as_ref().map_or_else(String::new, |run| format!("schedule {}", run.plan.schedule));
+    let suite = run.run.as_ref().map_or("", |run| run.plan.suite.as_str());
+    let title = format!("{suite}: {}", verdict(run).0);
+    page_of(&title, "", &[Chart { title: &schedule, run }])
+}
+
+/// A page that begins with `lead`, which is HTML, and has a chart for each of these runs on one time axis.
+pub fn page_of(title: &str, lead: &str, charts: &[Chart<'_>]) -> String {
+    let axis = Axis::of(charts);
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{}</h1>\n",
-        escape(&title),
-        escape(&title),
+        escape(title),
+        escape(title),
     );
+    out.push_str(lead);
     legend(&mut out);
-    for run in runs {
-        gantt(&mut out, run, &axis);
+    for chart in charts {
+        gantt(&mut out, chart, &axis);
     }
-    phases(&mut out, runs);
-    for run in runs {
-        specs(&mut out, run);
+    phases(&mut out, charts);
+    for chart in charts {
+        specs(&mut out, chart, charts.len() > 1);
     }
-    environment(&mut out, runs);
+    environment(&mut out, charts);
     out.push_str("</body>\n</html>\n");
     out
-}
-
-fn title(runs: &[Timeline]) -> String {
-    let suites: BTreeSet<&str> = runs.iter().filter_map(|run| Some(run.run.as_ref()?.plan.suite.as_str())).collect();
-    let suites: Vec<&str> = suites.into_iter().collect();
-    match runs {
-        [only] => format!("{}: {}", suites.join(", "), verdict(only).0),
-        _ => format!("{}: {} runs", suites.join(", "), runs.len()),
-    }
 }
 
 /// How a run ended, and whether that is bad.
@@ -61,8 +69,8 @@ struct Axis {
 }
 
 impl Axis {
-    fn of(runs: &[Timeline]) -> Self {
-        let end_us = runs.iter().map(|run| run.last_us).max().unwrap_or(0).max(1);
+    fn of(charts: &[Chart<'_>]) -> Self {
+        let end_us = charts.iter().map(|chart| chart.run.last_us).max().unwrap_or(0).max(1);
         let nice = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600];
         let wanted = end_us.div_ceil(10);
         let tick_us = nice.iter().map(|seconds| seconds * 1_000_000).find(|tick| *tick >= wanted);
@@ -97,6 +105,7 @@ fn legend(out: &mut String) {
         ("background:var(--waiting)", "waits"),
         ("border-bottom:2px dotted var(--faint)", "had no slot"),
         ("background:var(--critical);height:3px;vertical-align:.25em", "critical path"),
+        ("background:var(--load)", "share of the cores that was busy"),
         ("background:var(--bad)", "failed"),
     ] {
         let _ = write!(out, "<span><i style=\"{style}\"></i>{text}</span>");
@@ -104,14 +113,15 @@ fn legend(out: &mut String) {
     out.push_str("</p>\n");
 }
 
-fn gantt(out: &mut String, run: &Timeline, axis: &Axis) {
+fn gantt(out: &mut String, chart: &Chart<'_>, axis: &Axis) {
+    let run = chart.run;
     let Some(started) = &run.run else { return };
     let (verdict, bad) = verdict(run);
     let class = if bad { "verdict bad" } else { "verdict" };
     let _ = writeln!(
         out,
-        "<h2>schedule {} <span class=\"{class}\">{}</span></h2>\n<p class=\"faint\">run {}, began {}, build {}, {} cores{}</p>",
-        started.plan.schedule,
+        "<h2>{} <span class=\"{class}\">{}</span></h2>\n<p class=\"faint\">run {}, began {}, build {}, {} cores{}</p>",
+        escape(chart.title),
         escape(&verdict),
         escape(&started.run),
         escape(&started.started_at),
@@ -134,7 +144,38 @@ fn gantt(out: &mut String, run: &Timeline, axis: &Axis) {
     for state in steps {
         row(out, run, state, &path, axis);
     }
+    busy(out, run, started.cores, axis);
     out.push_str("</div>\n");
+}
+
+/// How much of the machine was busy when, as an area below the steps.
+fn busy(out: &mut String, run: &Timeline, cores: usize, axis: &Axis) {
+    let Some(machine) = analysis::machine(run) else { return };
+    let mut points = String::from("0,100 ");
+    for pair in run.machine.windows(2) {
+        let (one, other) = (&pair[0], &pair[1]);
+        let elapsed_s = other.at_us.saturating_sub(one.at_us) as f64 / 1e6;
+        // The kernel counts in steps of 10 ms: over less than a few of these a share means nothing.
+        if elapsed_s < 0.1 {
+            continue;
+        }
+        let share = ((other.cpu_s - one.cpu_s) / elapsed_s / cores.max(1) as f64).clamp(0.0, 1.0);
+        let top = 100.0 - 100.0 * share;
+        let _ = write!(points, "{:.3},{top:.1} {:.3},{top:.1} ", axis.percent(one.at_us), axis.percent(other.at_us));
+    }
+    let end = run.machine.last().map_or(0.0, |moment| axis.percent(moment.at_us));
+    let _ = writeln!(
+        out,
+        "<div class=\"row load\" tabindex=\"0\"><span class=\"label\">cores busy</span><div class=\"track\">\
+         <svg viewBox=\"0 0 100 100\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"share of the cores that was busy\">\
+         <polygon points=\"{points}{end:.3},100\"/></svg></div><div class=\"tip\"><strong>The whole machine</strong><dl>\
+         <dt>on the mean</dt><dd>{:.2} of {cores} cores</dd><dt>CPU time</dt><dd>{:.1} s, of which {:.1} s by this run's own \
+         processes</dd><dt>memory</dt><dd>{} at most</dd></dl></div></div>",
+        machine.busy_cores(),
+        machine.cpu_s,
+        analysis::children_cpu_s(run),
+        bytes(machine.peak_memory_bytes),
+    );
 }
 
 fn sentence(run: &Timeline) -> String {
@@ -232,13 +273,12 @@ fn tip(out: &mut String, state: &StepState) {
     out.push_str("</dl></div>");
 }
 
-fn phases(out: &mut String, runs: &[Timeline]) {
-    let times: Vec<Vec<analysis::PhaseTime>> = runs.iter().map(analysis::phases).collect();
+fn phases(out: &mut String, charts: &[Chart<'_>]) {
+    let times: Vec<Vec<analysis::PhaseTime>> = charts.iter().map(|chart| analysis::phases(chart.run)).collect();
     let Some(names) = times.iter().max_by_key(|phases| phases.len()) else { return };
     out.push_str("<h2>Phases</h2>\n<div class=\"scroll\"><table>\n<tr><th>phase</th>");
-    for run in runs {
-        let schedule = run.run.as_ref().map_or_else(String::new, |run| run.plan.schedule.to_string());
-        let lead = if runs.len() > 1 { format!("{schedule}: ") } else { String::new() };
+    for chart in charts {
+        let lead = if charts.len() > 1 { format!("{}: ", escape(chart.title)) } else { String::new() };
         let _ = write!(out, "<th>{lead}from</th><th>to</th><th>busy</th><th>CPU</th>");
     }
     out.push_str("</tr>\n");
@@ -264,19 +304,22 @@ fn phases(out: &mut String, runs: &[Timeline]) {
     }
     out.push_str(
         "</table></div>\n<p class=\"faint\">Phases overlap. <em>busy</em>: at least one of its steps ran. A step that \
-         serves several phases counts in each; its CPU time is shared out.</p>\n",
+         serves several phases counts in each; its CPU time is shared out. <em>CPU</em>: what the steps' own processes \
+         computed; containers are the engine's.</p>\n",
     );
 }
 
-fn specs(out: &mut String, run: &Timeline) {
+fn specs(out: &mut String, chart: &Chart<'_>, several: bool) {
+    let run = chart.run;
     if run.specs.is_empty() {
         return;
     }
     let counts = SpecCounts::of(run);
     let open = if counts.failed > 0 { " open" } else { "" };
+    let whose = if several { format!(": {}", escape(chart.title)) } else { String::new() };
     let _ = writeln!(
         out,
-        "<h2>Specs</h2>\n<details{open}><summary>{}</summary>\n<div class=\"scroll\"><table class=\"words\">\n\
+        "<h2>Specs{whose}</h2>\n<details{open}><summary>{}</summary>\n<div class=\"scroll\"><table class=\"words\">\n\
          <tr><th>spec</th><th>result</th><th>began</th><th>time</th></tr>",
         counts.sentence()
     );
@@ -304,9 +347,9 @@ fn specs(out: &mut String, run: &Timeline) {
 }
 
 /// What all runs share is said once; what differs, for each.
-fn environment(out: &mut String, runs: &[Timeline]) {
+fn environment(out: &mut String, charts: &[Chart<'_>]) {
     let mut rows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for run in runs.iter().filter_map(|run| run.run.as_ref()) {
+    for run in charts.iter().filter_map(|chart| chart.run.run.as_ref()) {
         for (key, value) in &run.environment {
             rows.entry(key).or_default().insert(value);
         }

@@ -121,7 +121,7 @@ fn seconds(us: u64) -> String {
 }
 
 /// Text for XML. Characters that XML 1.0 cannot hold at all, such as terminal escapes, become question marks.
-pub(super) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

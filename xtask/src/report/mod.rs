@@ -38,7 +38,7 @@ pub fn reporters(folder: &RunFolder) -> Vec<Box<dyn Reporter>> {
 /// One of them cannot be written.
 pub fn write(folder: &RunFolder, timeline: &Timeline) -> anyhow::Result<()> {
     for (path, text) in [
-        (folder.html(), html::page(std::slice::from_ref(timeline))),
+        (folder.html(), html::page(timeline)),
         (folder.trace(), trace::trace(timeline)),
         (folder.junit(), junit::junit(timeline)),
     ] {

@@ -53,7 +53,7 @@ impl Running<'_> {
     pub(super) fn dependencies(&self) -> Result<()> {
         let stage = self.site.suite.build.as_ref().and_then(|build| build.dependencies.as_ref());
         let stage = stage.context("the suite names no stage of dependencies")?;
-        let reference = format!("localhost/{}-dependencies:latest", self.site.suite.name);
+        let reference = dependencies_reference(&self.site.suite.name);
         let mut build = self.build(&stage.dockerfile, Utf8Path::new("."), &reference);
         build.target = Some(stage.target.clone());
         self.site.engine.build(&self.site.paths.root, &build, self.log, self.cancel)
@@ -103,6 +103,11 @@ impl Running<'_> {
         self.progress(format!("{} bytes moved, {} were there", loaded.moved_bytes, loaded.kept_bytes));
         Ok(())
     }
+}
+
+/// What the stage with the compiled dependencies of a suite is called.
+pub fn dependencies_reference(suite: &str) -> String {
+    format!("localhost/{suite}-dependencies:latest")
 }
 
 impl super::Site {

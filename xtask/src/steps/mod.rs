@@ -28,6 +28,8 @@ use crate::plan::{BuildMode, Step, StepKind};
 use crate::setup::make::Workshop;
 use crate::suite::Suite;
 
+pub use build::dependencies_reference;
+
 /// Everything that steps work with; made before the first one starts.
 #[derive(Clone, Debug)]
 pub struct Site {

@@ -1,0 +1,355 @@
+//! Runs everyone in turn.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail, ensure};
+use camino::Utf8PathBuf;
+use e2e_support::engine::Engine;
+use e2e_support::{Cancel, signals};
+use sha2::{Digest, Sha256};
+
+use super::contender::{Contender, Order, subject};
+use super::copy::{Copy, shown};
+use super::measure::{INPUTS, Planned, Run};
+use super::scenario::Scenario;
+use super::state::{Settings, State};
+use super::{prepare, random, shown};
+use crate::build_mode::Choice;
+use crate::cluster;
+use crate::drive::{Afterwards, drive_with};
+use crate::events::{self, RunFolder, RunResult, StepContext, Timeline};
+use crate::paths::Paths;
+use crate::plan::{Extent, History, Plan, Step, StepKind};
+use crate::report::text::duration;
+use crate::setup::piece::hex;
+use crate::site::{self, Options};
+use crate::steps::{Site, Way};
+use crate::suite::{Edit, Suite};
+
+/// How long one run may take.
+const RUN: Duration = Duration::from_secs(30 * 60);
+/// What a run takes besides its own steps, before any has been timed: opening, calming down, deleting.
+const AROUND_S: f64 = 20.0;
+/// Nobody's contender: what makes the cluster that the scenario `reuse` begins with.
+const GROUND: &str = "(cluster to reuse)";
+
+/// A comparison that is carried out.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    /// The user's workspace.
+    pub paths: &'a Paths,
+    /// What is compiled and edited.
+    pub copy: Copy,
+    pub suite: Suite,
+    pub engine: Engine,
+    pub settings: Settings,
+    /// How sites are opened.
+    pub options: Options,
+    /// How many rounds there are.
+    pub rounds: u32,
+    /// The folder of the bench.
+    pub out: Utf8PathBuf,
+    pub cancel: &'a Cancel,
+}
+
+impl Bench<'_> {
+    /// Runs what `state` does not have yet, and adds it there.
+    ///
+    /// # Errors
+    /// When someone stops it, the warm-up fails, or a run cannot begin. A run that fails is a result.
+    pub fn run(&self, state: &mut State) -> Result<()> {
+        let before = prepare::unnamed(&self.engine)?;
+        let result = self.all(state);
+        // Each edit has left layers; they are kept until here, so that every run finds the same.
+        prepare::remove_new(&self.engine, &before)?;
+        result
+    }
+
+    fn all(&self, state: &mut State) -> Result<()> {
+        let contenders = &self.settings.contenders;
+        let subject = subject(contenders).context("nobody takes part")?;
+        let script = contenders.iter().find(|contender| contender.order == Order::Script);
+        for contender in std::iter::once(subject).chain(script.filter(|script| script.name != subject.name)) {
+            if !state.has(0, &contender.name) {
+                self.warm_up(contender, state)?;
+            }
+        }
+        let history = self.history(state);
+        let mut clock = Clock::default();
+        for (round, place, contender) in self.turns() {
+            if state.has(round, &contender.name) {
+                continue;
+            }
+            let left: Vec<&Contender> =
+                self.turns().filter(|(round, _, other)| !state.has(*round, &other.name)).map(|turn| turn.2).collect();
+            let total = contenders.len() * self.rounds as usize;
+            eprint!("[{}/{total}] round {round} of {}: {contender:<12} ", total - left.len() + 1, self.rounds);
+            let began = Instant::now();
+            let run = self.one(contender, round, place, &history, state)?;
+            clock.note(&contender.name, began.elapsed().as_secs_f64());
+            let left_s: f64 = left.iter().skip(1).map(|other| clock.expected_s(&other.name, &state.runs)).sum();
+            eprintln!("{}; {} to go, about {}", told(&run), left.len() - 1, duration((left_s * 1e6) as u64));
+            state.add(run)?;
+        }
+        if self.settings.scenario == Scenario::Reuse {
+            self.delete_cluster()?;
+        }
+        Ok(())
+    }
+
+    /// Everyone's turns, in the order in which they come.
+    fn turns(&self) -> impl Iterator<Item = (u32, usize, &Contender)> {
+        let contenders = &self.settings.contenders;
+        (1..=self.rounds).flat_map(move |round| {
+            let order = random::order(self.settings.seed, round, contenders.len());
+            order.into_iter().enumerate().map(move |(place, at)| (round, place + 1, &contenders[at]))
+        })
+    }
+
+    /// Runs once without counting it: caches are filled, and the times tell what to expect.
+    fn warm_up(&self, contender: &Contender, state: &mut State) -> Result<()> {
+        eprint!("warm-up: {contender} ");
+        let run = self.one(contender, 0, state.runs.len() + 1, &History::default(), state)?;
+        eprintln!("{}", told(&run));
+        ensure!(
+            run.passed(),
+            "the warm-up {}: {}; everything is in {}",
+            run.result.name(),
+            run.reason,
+            self.out.join(&run.folder)
+        );
+        state.add(run)
+    }
+
+    /// The times of the subject's warm-up: the same for every run, so that nobody profits from what ran before.
+    fn history(&self, state: &State) -> History {
+        let mut history = History::default();
+        let warm = state.runs.iter().filter(|run| run.round == 0 && run.contender != Order::Script.name());
+        for run in warm.take(1) {
+            for step in &run.steps {
+                history.add(step.id.clone(), step.seconds());
+            }
+        }
+        history
+    }
+
+    fn one(
+        &self,
+        contender: &Contender,
+        round: u32,
+        place: usize,
+        history: &History,
+        state: &mut State,
+    ) -> Result<Run> {
+        let scenario = self.settings.scenario;
+        // The warm-up of `cold` is there for tools and base images: it may find what it likes.
+        if scenario == Scenario::Cold && round > 0 {
+            prepare::forget_builds(&self.copy.paths, &self.suite, &self.engine)?;
+        }
+        if scenario == Scenario::Reuse && round > 0 {
+            self.see_to_a_cluster(history, state)?;
+        }
+        let edit = self.edit()?.map(|edit| (edit, new_text(round, place)));
+        if let Some((edit, text)) = &edit {
+            self.copy.edit(&self.paths.root, edit, text)?;
+        }
+        let planned = Planned {
+            round,
+            place,
+            contender: contender.name.clone(),
+            folder: format!("runs/{round:02}-{place}-{}", contender.file_stem()),
+            edit: edit.as_ref().map(|(_, text)| text.clone()),
+            busy_cores_before: None,
+        };
+        self.carry_out(contender, planned, edit, history)
+    }
+
+    fn carry_out(
+        &self,
+        contender: &Contender,
+        mut planned: Planned,
+        edit: Option<(&Edit, String)>,
+        history: &History,
+    ) -> Result<Run> {
+        let folder = self.folder(&planned.folder)?;
+        let reuse = self.settings.scenario == Scenario::Reuse;
+        let script = contender.order == Order::Script;
+        let options = Options {
+            build: if script { Choice::Container } else { self.options.build },
+            reuse,
+            ..self.options.clone()
+        };
+        let mut said = String::new();
+        let mut say = |line: &str| said.push_str(&format!("{line}\n"));
+        let path = folder.path().to_owned();
+        let mut site = site::open(&self.copy.paths, self.suite.clone(), &options, path, self.cancel, &mut say)?;
+        crate::steps::write(&folder.path().join("opening.log"), said)?;
+        if script {
+            site.way = Way::Script;
+        }
+        let plan = Plan::load(&self.copy.paths.root, &self.suite, site.build)?;
+        let plan = plan.up_to(Extent::Specs).with_history(history);
+        let plan = match contender.order.schedule() {
+            Some(schedule) => plan.with_schedule(schedule),
+            None => plan.as_script(),
+        };
+        if let Some(slow) = &contender.slowed {
+            ensure!(plan.step(&slow.step).is_some(), "no step of the name {}: see `cargo xtask plan`", slow.step);
+        }
+        let after = if reuse { Afterwards::Keep } else { Afterwards::Delete };
+        planned.busy_cores_before = prepare::calm(self.cancel);
+        let cancel = self.cancel.child();
+        limit(&cancel);
+        let work = |step: &Step, context: &StepContext<'_>| self.work(&site, contender, edit.as_ref(), step, context);
+        let driven = drive_with(&site, &plan, &folder, after, &cancel, Vec::new(), work);
+        cancel.cancel("the run is over");
+        let driven = driven?;
+        if signals::was_signalled() || self.cancel.is_cancelled() {
+            bail!("stopped: {}", driven.outcome.reason);
+        }
+        let mut run = Run::of(planned, &driven.timeline);
+        if run.result == RunResult::Interrupted {
+            run.reason = format!("it took longer than {} min", RUN.as_secs() / 60);
+        }
+        Ok(run)
+    }
+
+    /// One step: what it is done with is noted, and what is to be seen is looked at.
+    fn work(
+        &self,
+        site: &Site,
+        contender: &Contender,
+        edit: Option<&(&Edit, String)>,
+        step: &Step,
+        context: &StepContext<'_>,
+    ) -> Result<()> {
+        context.fact(INPUTS, self.inputs(site, step));
+        if let Some(slow) = contender.slowed.as_ref().filter(|slow| slow.step == step.id) {
+            context.fact("slowed on purpose by", format!("{} s", slow.seconds));
+            context.cancel().sleep(Duration::from_secs_f64(slow.seconds));
+        }
+        if let (StepKind::Specs, Some((edit, text))) = (&step.kind, edit) {
+            let port = site.config.ports.get(&edit.shown.node_port);
+            let port =
+                *port.with_context(|| format!("no port of this machine is NodePort {}", edit.shown.node_port))?;
+            shown::must_show(port, &edit.shown.path, &shown(edit, text), context.cancel())?;
+            context.fact("shows the edit", text.as_str());
+        }
+        site.execute(step, context)
+    }
+
+    /// A hash of all that a step may read: for the cluster, its node and configuration; else the sources without the
+    /// edit, which is another text in every run.
+    fn inputs(&self, site: &Site, step: &Step) -> String {
+        let of_cluster = matches!(step.kind, StepKind::Cluster | StepKind::Node | StepKind::Api | StepKind::Dns);
+        let what = if of_cluster { &site.made_from } else { &self.copy.hash };
+        let build = site.build.name();
+        hex(&Sha256::digest(format!("{what}\0{build}\0{}\0{:?}", step.id, step.kind)))[..16].to_owned()
+    }
+
+    fn edit(&self) -> Result<Option<&Edit>> {
+        if !self.settings.scenario.edits() {
+            return Ok(None);
+        }
+        let edit = self.suite.bench.as_ref().and_then(|bench| bench.edit.as_ref());
+        let why = "the scenario changes one line: say which one in the suite's `bench.edit`";
+        Ok(Some(edit.context(why)?))
+    }
+
+    /// The folder of a run, empty: what a call that was killed has left there is worth nothing.
+    fn folder(&self, name: &str) -> Result<RunFolder> {
+        let path = self.out.join(name);
+        if path.exists() {
+            std::fs::remove_dir_all(&path).with_context(|| format!("removing {path}"))?;
+        }
+        let folder = RunFolder::at(path);
+        std::fs::create_dir_all(folder.steps()).with_context(|| format!("making the folder {}", folder.steps()))?;
+        Ok(folder)
+    }
+
+    /// Makes the cluster that is reused, where none fits or the last run may have broken it.
+    fn see_to_a_cluster(&self, history: &History, state: &mut State) -> Result<()> {
+        let sound = state.runs.last().is_none_or(Run::passed);
+        if !sound {
+            self.delete_cluster()?;
+        }
+        let nodes = self.engine.containers(e2e_support::kind::CLUSTER_LABEL, Some(&self.suite.cluster.name))?;
+        if nodes.iter().any(|node| node.state == "running") && sound {
+            return Ok(());
+        }
+        let ground = Contender { name: GROUND.to_owned(), order: Order::Dag, slowed: None, copy_of: None };
+        let planned = Planned {
+            round: 0,
+            place: state.runs.len() + 1,
+            contender: ground.name.clone(),
+            folder: format!("runs/00-{}-cluster", state.runs.len() + 1),
+            edit: None,
+            busy_cores_before: None,
+        };
+        let run = self.carry_out(&ground, planned, None, history)?;
+        ensure!(run.passed(), "making the cluster to reuse: {}: {}", run.result.name(), run.reason);
+        state.add(run)
+    }
+
+    fn delete_cluster(&self) -> Result<()> {
+        // Deleting needs no kind program: the nodes are the engine's containers.
+        let kind = e2e_support::kind::Kind::new("kind", self.engine.clone());
+        cluster::delete(&self.engine, &kind, &self.suite.cluster.name, None)?;
+        cluster::Files::new(&self.copy.paths.runs(), &self.suite.name).remove()
+    }
+}
+
+/// A text that no run has edited in before.
+fn new_text(round: u32, place: usize) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("bench-{round}-{place}-{}", now.as_secs())
+}
+
+/// Cancels a run whose time is over. The thread ends with the run.
+fn limit(cancel: &Cancel) {
+    let cancel = cancel.clone();
+    std::thread::spawn(move || {
+        if !cancel.sleep(RUN) {
+            cancel.cancel(format!("the run took longer than {} min", RUN.as_secs() / 60));
+        }
+    });
+}
+
+/// What came of a run, in half a line.
+fn told(run: &Run) -> String {
+    let time = |seconds: f64| duration((seconds * 1e6) as u64);
+    let set_up = run.set_up_s.map(|seconds| format!(" (ready after {})", time(seconds))).unwrap_or_default();
+    let reason = if run.passed() { String::new() } else { format!(": {}", run.reason) };
+    format!("{} in {}{set_up}{reason}", run.result.name(), time(run.total_s))
+}
+
+/// How long runs take, all around them included.
+#[derive(Debug, Default)]
+struct Clock(BTreeMap<String, Vec<f64>>);
+
+impl Clock {
+    fn note(&mut self, contender: &str, seconds: f64) {
+        self.0.entry(contender.to_owned()).or_default().push(seconds);
+    }
+
+    fn expected_s(&self, contender: &str, runs: &[Run]) -> f64 {
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        if let Some(values) = self.0.get(contender) {
+            return mean(values);
+        }
+        let own = runs.iter().filter(|run| run.contender == contender).map(|run| run.total_s + AROUND_S);
+        let own: Vec<f64> = own.collect();
+        if !own.is_empty() {
+            return mean(&own);
+        }
+        let all: Vec<f64> = self.0.values().flatten().copied().collect();
+        if all.is_empty() { AROUND_S } else { mean(&all) }
+    }
+}
+
+/// The events of a run; none where they cannot be read any more.
+pub(super) fn timeline(out: &camino::Utf8Path, run: &str) -> Option<Timeline> {
+    let events = events::read(&RunFolder::at(out.join(run)).events()).ok()?;
+    Some(Timeline::of(&events))
+}

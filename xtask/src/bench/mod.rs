@@ -18,6 +18,8 @@ mod shown;
 pub mod state;
 pub mod stats;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod void;
 
 pub use compare::{Comparison, compare};

@@ -57,7 +57,8 @@ pub(super) fn lead(document: &Document) -> Vec<String> {
     }
     let failed = document.runs.iter().filter(|run| !run.passed()).count();
     if failed > 0 {
-        lead.push(format!("**{failed} runs failed**: they are listed below and count for no median."));
+        let runs = if failed == 1 { "run" } else { "runs" };
+        lead.push(format!("**{failed} {runs} failed**: listed below, and in no median."));
     }
     let saved = comparison.savings.iter().find(|pair| pair.of == comparison.subject);
     if let Some(pair) = saved {

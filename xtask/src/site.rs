@@ -1,7 +1,6 @@
 //! From a suite's name to everything that its steps work with.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
@@ -15,7 +14,7 @@ use crate::cluster::{self, Effective, Existing, Files};
 use crate::commands::setup::{consent, wanted};
 use crate::paths::Paths;
 use crate::plan::{BuildMode, Plan, StepKind};
-use crate::setup::make::{Workshop, lock as lock_file};
+use crate::setup::make::Workshop;
 use crate::setup::piece::hex;
 use crate::setup::run::ensure;
 use crate::steps::{Site, SpecOptions, Way};
@@ -45,9 +44,7 @@ pub fn open(
     cancel: &Cancel,
     say: &mut dyn FnMut(&str),
 ) -> Result<Site> {
-    let lock = paths.cache.join("locks").join(format!("cluster-{}", suite.cluster.name));
-    let lock = lock_file(&lock, Duration::ZERO, cancel)
-        .with_context(|| format!("the cluster {} is in use by another checkout", suite.cluster.name))?;
+    let lock = cluster::lock(&paths.cache, &suite.cluster.name, cancel)?;
     let (workshop, build) = set_up(paths, &suite, options, cancel)?;
     let engine = workshop.engine.clone().context("the set-up found no engine")?;
     modules_folder(&engine)?;

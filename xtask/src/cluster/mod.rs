@@ -4,6 +4,7 @@ mod config;
 mod node_image;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::engine::{Container, Engine};
 use e2e_support::kind::Kind;
 use e2e_support::kubectl::Kubectl;
-use e2e_support::{Job, kind};
+use e2e_support::{Cancel, Job, kind};
 use serde::{Deserialize, Serialize};
 use xshell::Shell;
 
@@ -115,6 +116,15 @@ pub enum Existing {
     Fits(Box<RunFile>),
     /// It is ours, and has to go; with the reason.
     Unfit(String),
+}
+
+/// Takes the right to the cluster `name` on this machine, whichever checkout asks; given back when the file is closed.
+///
+/// # Errors
+/// When another process has it.
+pub fn lock(cache: &Utf8Path, name: &str, cancel: &Cancel) -> Result<File> {
+    crate::setup::make::lock(&cache.join("locks").join(format!("cluster-{name}")), Duration::ZERO, cancel)
+        .with_context(|| format!("the cluster {name} is in use by another checkout"))
 }
 
 /// Looks for the cluster `name` of the suite `suite`. `made_from` is what it would be made from now.

@@ -1,8 +1,9 @@
 //! `gc`: leftovers of runs that died.
 
 use anyhow::{Context, Result};
+use e2e_support::Cancel;
 use e2e_support::engine::{Engine, Flavor};
-use e2e_support::kind::Kind;
+use e2e_support::kind::{CLUSTER_LABEL, Kind};
 
 use crate::cluster::{self, Files, SUITE_LABEL};
 use crate::events::Runs;
@@ -34,6 +35,13 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
         let suite = container.labels.iter().find(|(key, _)| key == SUITE_LABEL).map_or("", |(_, value)| value.as_str());
         let Ok(_lock) = runs.lock(suite, "cargo xtask gc") else {
             println!("{} is in use by a run: it stays", container.name);
+            continue;
+        };
+        // A run of another checkout, or of `bench-setup` in its copy, holds the cluster itself.
+        let cluster = container.labels.iter().find(|(key, _)| key == CLUSTER_LABEL).map(|(_, value)| value.as_str());
+        let lock = cluster.map(|cluster| cluster::lock(&paths.cache, cluster, &Cancel::new()));
+        let Ok(_cluster_lock) = lock.transpose() else {
+            println!("{} is in use by a run of another checkout: it stays", container.name);
             continue;
         };
         let files = Files::new(&paths.runs(), suite);

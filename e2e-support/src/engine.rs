@@ -479,6 +479,7 @@ impl Engine {
         if images.is_empty() {
             return Ok(());
         }
+        self.forget_images();
         let sh = Shell::new()?;
         Job::new(self.cmd(&sh).arg("rmi").args(images)).deadline(deadline).output().map(drop)
     }

@@ -3,6 +3,7 @@
 //!
 //! [`Bench`] runs; a [`Comparison`] follows from the runs alone, and the reports from both.
 
+mod clock;
 pub mod compare;
 pub mod contender;
 mod copy;

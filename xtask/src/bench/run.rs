@@ -1,6 +1,5 @@
 //! Runs everyone in turn.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -9,6 +8,7 @@ use e2e_support::engine::Engine;
 use e2e_support::{Cancel, signals};
 use sha2::{Digest, Sha256};
 
+use super::clock::{Clock, told};
 use super::contender::{Contender, Order, subject};
 use super::copy::{Copy, shown};
 use super::measure::{INPUTS, Planned, Run};
@@ -29,8 +29,6 @@ use crate::suite::{Edit, Suite};
 
 /// How long one run may take.
 const RUN: Duration = Duration::from_secs(30 * 60);
-/// What a run takes besides its own steps, before any has been timed: opening, calming down, deleting.
-const AROUND_S: f64 = 20.0;
 /// Nobody's contender: what makes the cluster that the scenario `reuse` begins with.
 const GROUND: &str = "(cluster to reuse)";
 
@@ -314,38 +312,6 @@ fn limit(cancel: &Cancel) {
             cancel.cancel(format!("the run took longer than {} min", RUN.as_secs() / 60));
         }
     });
-}
-
-/// What came of a run, in half a line.
-fn told(run: &Run) -> String {
-    let time = |seconds: f64| duration((seconds * 1e6) as u64);
-    let set_up = run.set_up_s.map(|seconds| format!(" (ready after {})", time(seconds))).unwrap_or_default();
-    let reason = if run.passed() { String::new() } else { format!(": {}", run.reason) };
-    format!("{} in {}{set_up}{reason}", run.result.name(), time(run.total_s))
-}
-
-/// How long runs take, all around them included.
-#[derive(Debug, Default)]
-struct Clock(BTreeMap<String, Vec<f64>>);
-
-impl Clock {
-    fn note(&mut self, contender: &str, seconds: f64) {
-        self.0.entry(contender.to_owned()).or_default().push(seconds);
-    }
-
-    fn expected_s(&self, contender: &str, runs: &[Run]) -> f64 {
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        if let Some(values) = self.0.get(contender) {
-            return mean(values);
-        }
-        let own = runs.iter().filter(|run| run.contender == contender).map(|run| run.total_s + AROUND_S);
-        let own: Vec<f64> = own.collect();
-        if !own.is_empty() {
-            return mean(&own);
-        }
-        let all: Vec<f64> = self.0.values().flatten().copied().collect();
-        if all.is_empty() { AROUND_S } else { mean(&all) }
-    }
 }
 
 /// The events of a run; none where they cannot be read any more.

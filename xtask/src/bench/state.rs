@@ -98,7 +98,7 @@ impl State {
         let mut runs = Vec::new();
         if let Some((before, kept)) = look(out)? {
             let differences = before.differences(settings);
-            if !differences.is_empty() {
+            if !differences.is_empty() && !kept.is_empty() {
                 bail!(
                     "{out} has runs that cannot be set beside new ones:\n  {}\nto begin anew, name another folder with --out, or remove {out}",
                     differences.join("\n  ")

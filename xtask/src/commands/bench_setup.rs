@@ -108,7 +108,10 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         println!("{}", reports.text);
         println!("{}\n{}\n{}", reports.markdown, reports.json, reports.html);
     }
-    ran.with_context(|| format!("{} runs are kept in {out}; the same command goes on there", state.runs.len()))
+    match state.runs.len() {
+        0 => ran,
+        kept => ran.with_context(|| format!("{kept} runs are kept in {out}; the same command goes on there")),
+    }
 }
 
 /// Who takes part.

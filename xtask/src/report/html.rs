@@ -2,13 +2,13 @@
 //!
 //! It has no script: what is shown on hover lies in the page and is also reached by keyboard.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::analysis::{self, PathStep};
+use super::html_tables::{environment, phases, specs};
 use super::junit::escape;
-use super::text::{SpecCounts, bytes, duration, usage};
-use crate::events::{RunResult, SpecState, SpecStatus, StepState, StepStatus, Timeline};
+use super::text::{bytes, duration, usage};
+use crate::events::{RunResult, StepState, StepStatus, Timeline};
 use crate::plan::{On, Origin};
 
 const STYLE: &str = include_str!("page.css");
@@ -271,96 +271,4 @@ fn tip(out: &mut String, state: &StepState) {
         let _ = write!(out, "<dt>{}</dt><dd><code>{}</code></dd>", escape(key), escape(value));
     }
     out.push_str("</dl></div>");
-}
-
-fn phases(out: &mut String, charts: &[Chart<'_>]) {
-    let times: Vec<Vec<analysis::PhaseTime>> = charts.iter().map(|chart| analysis::phases(chart.run)).collect();
-    let Some(names) = times.iter().max_by_key(|phases| phases.len()) else { return };
-    out.push_str("<h2>Phases</h2>\n<div class=\"scroll\"><table>\n<tr><th>phase</th>");
-    for chart in charts {
-        let lead = if charts.len() > 1 { format!("{}: ", escape(chart.title)) } else { String::new() };
-        let _ = write!(out, "<th>{lead}from</th><th>to</th><th>busy</th><th>CPU</th>");
-    }
-    out.push_str("</tr>\n");
-    for name in names.iter().map(|phase| &phase.name) {
-        let _ = write!(out, "<tr><td>{}</td>", escape(name));
-        for phases in &times {
-            let phase = phases.iter().find(|phase| phase.name == *name);
-            match phase.and_then(|phase| Some((phase, phase.start_us?))) {
-                Some((phase, start_us)) => {
-                    let _ = write!(
-                        out,
-                        "<td>{}</td><td>{}</td><td>{}</td><td>{:.1} s</td>",
-                        duration(start_us),
-                        duration(phase.end_us),
-                        duration(phase.busy_us),
-                        phase.cpu_s,
-                    );
-                }
-                None => out.push_str("<td>–</td><td></td><td></td><td></td>"),
-            }
-        }
-        out.push_str("</tr>\n");
-    }
-    out.push_str(
-        "</table></div>\n<p class=\"faint\">Phases overlap. <em>busy</em>: at least one of its steps ran. A step that \
-         serves several phases counts in each; its CPU time is shared out. <em>CPU</em>: what the steps' own processes \
-         computed; containers are the engine's.</p>\n",
-    );
-}
-
-fn specs(out: &mut String, chart: &Chart<'_>, several: bool) {
-    let run = chart.run;
-    if run.specs.is_empty() {
-        return;
-    }
-    let counts = SpecCounts::of(run);
-    let open = if counts.failed > 0 { " open" } else { "" };
-    let whose = if several { format!(": {}", escape(chart.title)) } else { String::new() };
-    let _ = writeln!(
-        out,
-        "<h2>Specs{whose}</h2>\n<details{open}><summary>{}</summary>\n<div class=\"scroll\"><table class=\"words\">\n\
-         <tr><th>spec</th><th>result</th><th>began</th><th>time</th></tr>",
-        counts.sentence()
-    );
-    let mut specs: Vec<&SpecState> = run.specs.iter().collect();
-    specs.sort_by_key(|spec| (!matches!(spec.status, SpecStatus::Failed(_)), spec.started_us, &spec.name));
-    for spec in specs {
-        let (class, result) = match &spec.status {
-            SpecStatus::Passed if spec.is_flaky() => ("error", format!("flaky: passed in attempt {}", spec.attempts)),
-            SpecStatus::Passed => ("", "passed".to_owned()),
-            SpecStatus::Failed(error) => ("error", format!("failed: {error}")),
-            SpecStatus::Ignored => ("faint", "ignored".to_owned()),
-            SpecStatus::Listed => ("faint", "not run".to_owned()),
-            SpecStatus::Running => ("error", "the run ended while it ran".to_owned()),
-        };
-        let began = spec.started_us.map(duration).unwrap_or_default();
-        let time = spec.elapsed_us(run.last_us).map(duration).unwrap_or_default();
-        let _ = writeln!(
-            out,
-            "<tr><td><code>{}</code></td><td class=\"{class}\">{}</td><td>{began}</td><td>{time}</td></tr>",
-            escape(&spec.name),
-            escape(&result),
-        );
-    }
-    out.push_str("</table></div></details>\n");
-}
-
-/// What all runs share is said once; what differs, for each.
-fn environment(out: &mut String, charts: &[Chart<'_>]) {
-    let mut rows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for run in charts.iter().filter_map(|chart| chart.run.run.as_ref()) {
-        for (key, value) in &run.environment {
-            rows.entry(key).or_default().insert(value);
-        }
-    }
-    if rows.is_empty() {
-        return;
-    }
-    out.push_str("<h2>Environment</h2>\n<div class=\"scroll\"><table class=\"words\">\n");
-    for (key, values) in rows {
-        let values: Vec<String> = values.into_iter().map(escape).collect();
-        let _ = writeln!(out, "<tr><td class=\"faint\">{}</td><td>{}</td></tr>", escape(key), values.join("<br>"));
-    }
-    out.push_str("</table></div>\n");
 }

@@ -4,6 +4,7 @@ pub mod analysis;
 pub mod frame;
 pub mod github;
 pub mod html;
+mod html_tables;
 pub mod junit;
 pub mod lines;
 pub mod live;

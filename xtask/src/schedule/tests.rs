@@ -178,6 +178,17 @@ fn ends(
     on_failure: OnFailure,
     work: impl Fn(&str, &Context<Flag, String>) -> anyhow::Result<()> + Sync,
 ) -> Vec<String> {
+    ends_seen(text, slots, on_failure, &AtomicUsize::new(0), work)
+}
+
+/// As [`ends`]; `seen` counts the ends that the coordinator has dealt with.
+fn ends_seen(
+    text: &str,
+    slots: &[usize],
+    on_failure: OnFailure,
+    seen: &AtomicUsize,
+    work: impl Fn(&str, &Context<Flag, String>) -> anyhow::Result<()> + Sync,
+) -> Vec<String> {
     let options = Options { slots: slots.to_vec(), on_failure, tick: None };
     let mut ends = Vec::new();
     run(
@@ -194,6 +205,7 @@ fn ends(
                     End::Skipped(SkipCause::Cancelled(reason)) => format!("{id} skipped: {reason}"),
                     End::Cancelled(error) => format!("{id} cancelled: {error}"),
                 });
+                seen.fetch_add(1, Ordering::SeqCst);
             }
         },
     )
@@ -226,13 +238,13 @@ fn a_failure_stops_what_runs_and_skips_what_has_not_begun() {
 #[test]
 fn a_drained_step_may_still_end_well_or_fail_by_itself() {
     for (result, expected) in [(true, "long finished"), (false, "long failed: too")] {
-        let bad_ended = AtomicBool::new(false);
-        let ends = ends("bad long after<long", &[2], OnFailure::Drain, |id, context| {
+        let seen = AtomicUsize::new(0);
+        let ends = ends_seen("bad long after<long", &[2], OnFailure::Drain, &seen, |id, context| {
             if id == "bad" {
-                bad_ended.store(true, Ordering::SeqCst);
                 bail!("no");
             }
-            while !bad_ended.load(Ordering::SeqCst) {
+            // Until the failure is known, not only until it has happened: else `after` may rightly begin.
+            while seen.load(Ordering::SeqCst) == 0 {
                 std::thread::yield_now();
             }
             assert!(!context.cancel().is_cancelled());

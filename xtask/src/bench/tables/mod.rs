@@ -1,0 +1,126 @@
+//! What the reports say, before it is Markdown or HTML.
+
+mod detail;
+mod totals;
+
+use super::compare::Standing;
+use super::report::Document;
+use super::stats::{Interval, Ratio, Spread, Verdict};
+use crate::report::text::bytes;
+
+/// A part of a report.
+#[derive(Debug, Default)]
+pub(super) struct Section {
+    pub(super) title: String,
+    /// Paragraphs above the table.
+    pub(super) text: Vec<String>,
+    pub(super) head: Vec<String>,
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+impl Section {
+    fn new(title: impl Into<String>, head: &[&str]) -> Self {
+        let head = head.iter().map(|&word| word.to_owned()).collect();
+        Self { title: title.into(), head, ..Self::default() }
+    }
+
+    fn say(&mut self, text: impl Into<String>) {
+        self.text.push(text.into());
+    }
+}
+
+/// Everything, first things first.
+pub(super) fn sections(document: &Document) -> Vec<Section> {
+    let mut sections =
+        vec![totals::times(document), totals::savings(document), totals::against(document), totals::bounds(document)];
+    sections.extend(totals::plans_table(document));
+    sections.extend([
+        detail::phases(document),
+        detail::paths(document),
+        detail::differences(document),
+        detail::steps(document),
+    ]);
+    sections.extend(detail::failures(document));
+    sections.push(detail::conditions(document));
+    sections.retain(|section| !section.rows.is_empty() || !section.text.is_empty());
+    sections
+}
+
+/// What all of it comes to, in a few sentences.
+pub(super) fn lead(document: &Document) -> Vec<String> {
+    let settings = &document.settings;
+    let comparison = &document.comparison;
+    let names: Vec<&str> = settings.contenders.iter().map(|contender| contender.name.as_str()).collect();
+    let mut lead = vec![format!(
+        "Scenario `{}`: {}. {} rounds of {}, in a random order within each round (seed {}), after a warm-up.",
+        settings.scenario.name(),
+        settings.scenario.sentence(),
+        document.rounds,
+        names.join(", "),
+        settings.seed,
+    )];
+    let missing = document.rounds as usize * names.len();
+    let there = document.runs.iter().filter(|run| run.round > 0).count();
+    if there < missing {
+        lead.push(format!("**Not finished**: {there} of {missing} runs are there."));
+    }
+    let failed = document.runs.iter().filter(|run| !run.passed()).count();
+    if failed > 0 {
+        let runs = if failed == 1 { "run" } else { "runs" };
+        lead.push(format!("**{failed} {runs} failed**: listed below, and in no median."));
+    }
+    let saved = comparison.savings.iter().find(|pair| pair.of == comparison.subject);
+    if let Some(pair) = saved {
+        lead.push(format!(
+            "{} takes {} of the time of {}: {}.",
+            pair.of,
+            percent(pair.time.value),
+            pair.against,
+            verdict(&pair.time)
+        ));
+    }
+    lead
+}
+
+pub(super) fn seconds(value: f64) -> String {
+    format!("{value:.1} s")
+}
+
+fn percent(part: f64) -> String {
+    format!("{:.0} %", part * 100.0)
+}
+
+fn spread(spread: Option<&Spread>, show: impl Fn(f64) -> String) -> String {
+    match spread {
+        None => "–".to_owned(),
+        Some(spread) if spread.runs == 1 => show(spread.median),
+        Some(spread) => format!("{} ({} – {})", show(spread.median), show(spread.min), show(spread.max)),
+    }
+}
+
+fn size(value: f64) -> String {
+    bytes(value as u64)
+}
+
+fn times_as_fast(value: f64) -> String {
+    format!("{value:.2} ×")
+}
+
+fn optional(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
+    value.map_or_else(|| "–".to_owned(), show)
+}
+
+fn interval(interval: Option<Interval>, show: impl Fn(f64) -> String) -> String {
+    interval.map_or_else(|| "–".to_owned(), |interval| format!("{} … {}", show(interval.low), show(interval.high)))
+}
+
+fn verdict(ratio: &Ratio) -> String {
+    match ratio.verdict {
+        Verdict::TooFewRuns => ratio.verdict.name().to_owned(),
+        other => format!("**{}**", other.name()),
+    }
+}
+
+fn standing<'d>(document: &'d Document, name: &str) -> Option<&'d Standing> {
+    document.comparison.contenders.iter().find(|standing| standing.name == name)
+}

@@ -11,7 +11,7 @@ rights=()
 if "$E2E_ENGINE" --version | grep -qi podman; then rights=(--cap-add CAP_SYS_ADMIN); fi
 
 engine_build images/node ${rights[@]+"${rights[@]}"} \
-  --build-arg "BASE=$E2E_NEED_BASE" \
+  --build-arg "PACKAGES=$E2E_NEED_NODE_PACKAGES" \
   --build-context "kubernetes=$E2E_NEED_KUBERNETES/bin" \
   --build-context "etcd=$E2E_NEED_ETCD/bin" \
   --build-context "coredns=$E2E_NEED_COREDNS/bin" \

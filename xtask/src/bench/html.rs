@@ -3,20 +3,25 @@
 use std::fmt::Write as _;
 
 use super::report::Document;
-use super::tables::{lead, sections};
+use super::tables::{Section, lead, sections};
 use crate::events::Timeline;
 use crate::report::html::{Chart, page_of};
 use crate::report::junit::escape;
+
+/// What stands above the charts.
+const CHARTS: &str = "<h2>The median run of each</h2>\n<p class=\"faint\">All on one time axis. More on a step: hover it, \
+                      or reach it with the Tab key.</p>\n";
 
 /// The page. `medians`: the median run of each contender, in their order.
 pub(super) fn page(document: &Document, medians: &[(&str, &Timeline)]) -> String {
     let title =
         format!("{}: schedules compared, scenario {}", document.settings.suite, document.settings.scenario.name());
     let charts: Vec<Chart<'_>> = medians.iter().map(|(title, run)| Chart { title, run }).collect();
-    page_of(&title, &tables(document), &charts)
+    let (first, rest): (Vec<Section>, Vec<Section>) = sections(document).into_iter().partition(|section| section.first);
+    page_of(&title, &(lead_of(document) + &tables(&first) + CHARTS), &charts, &tables(&rest))
 }
 
-fn tables(document: &Document) -> String {
+fn lead_of(document: &Document) -> String {
     let mut out = String::new();
     for paragraph in lead(document) {
         let _ = writeln!(out, "<p>{}</p>", inline(&paragraph));
@@ -28,7 +33,12 @@ fn tables(document: &Document) -> String {
         }
         out.push_str("</ul></div>\n");
     }
-    for section in sections(document) {
+    out
+}
+
+fn tables(sections: &[Section]) -> String {
+    let mut out = String::new();
+    for section in sections {
         let _ = writeln!(out, "<h2>{}</h2>", escape(&section.title));
         for paragraph in &section.text {
             let _ = writeln!(out, "<p class=\"faint\">{}</p>", inline(paragraph));
@@ -53,7 +63,6 @@ fn tables(document: &Document) -> String {
         }
         out.push_str("</table></div>\n");
     }
-    out.push_str("<h2>The median run of each</h2>\n<p class=\"faint\">All on one time axis. More on a step: hover it, or reach it with the Tab key.</p>\n");
     out
 }
 

@@ -18,7 +18,7 @@ use crate::suite::Suite;
 /// How long the engine may take to remove images.
 const REMOVE: Duration = Duration::from_secs(300);
 /// The machine counts as calm when others keep fewer cores than this busy…
-const CALM_CORES: f64 = 0.3;
+pub(super) const CALM_CORES: f64 = 0.3;
 /// …over this time.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long to wait for that.

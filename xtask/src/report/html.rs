@@ -27,11 +27,12 @@ pub fn page(run: &Timeline) -> String {
     let schedule = run.run.as_ref().map_or_else(String::new, |run| format!("schedule {}", run.plan.schedule));
     let suite = run.run.as_ref().map_or("", |run| run.plan.suite.as_str());
     let title = format!("{suite}: {}", verdict(run).0);
-    page_of(&title, "", &[Chart { title: &schedule, run }])
+    page_of(&title, "", &[Chart { title: &schedule, run }], &environment(run))
 }
 
-/// A page that begins with `lead`, which is HTML, and has a chart for each of these runs on one time axis.
-pub fn page_of(title: &str, lead: &str, charts: &[Chart<'_>]) -> String {
+/// A page that begins with `lead` and ends with `tail`, which are HTML, and has a chart for each of these runs on one
+/// time axis.
+pub fn page_of(title: &str, lead: &str, charts: &[Chart<'_>], tail: &str) -> String {
     let axis = Axis::of(charts);
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -49,7 +50,7 @@ pub fn page_of(title: &str, lead: &str, charts: &[Chart<'_>]) -> String {
     for chart in charts {
         specs(&mut out, chart, charts.len() > 1);
     }
-    environment(&mut out, charts);
+    out.push_str(tail);
     out.push_str("</body>\n</html>\n");
     out
 }

@@ -1,13 +1,12 @@
 //! The tables below the charts of a page: phases, specs, environment.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::analysis;
 use super::html::Chart;
 use super::junit::escape;
 use super::text::{SpecCounts, duration};
-use crate::events::{SpecState, SpecStatus};
+use crate::events::{SpecState, SpecStatus, Timeline};
 
 pub(super) fn phases(out: &mut String, charts: &[Chart<'_>]) {
     let times: Vec<Vec<analysis::PhaseTime>> = charts.iter().map(|chart| analysis::phases(chart.run)).collect();
@@ -82,21 +81,14 @@ pub(super) fn specs(out: &mut String, chart: &Chart<'_>, several: bool) {
     out.push_str("</table></div></details>\n");
 }
 
-/// What all runs share is said once; what differs, for each.
-pub(super) fn environment(out: &mut String, charts: &[Chart<'_>]) {
-    let mut rows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for run in charts.iter().filter_map(|chart| chart.run.run.as_ref()) {
-        for (key, value) in &run.environment {
-            rows.entry(key).or_default().insert(value);
-        }
-    }
-    if rows.is_empty() {
-        return;
-    }
+/// What a run ran on.
+pub(super) fn environment(run: &Timeline) -> String {
+    let mut out = String::new();
+    let Some(started) = run.run.as_ref().filter(|run| !run.environment.is_empty()) else { return out };
     out.push_str("<h2>Environment</h2>\n<div class=\"scroll\"><table class=\"words\">\n");
-    for (key, values) in rows {
-        let values: Vec<String> = values.into_iter().map(escape).collect();
-        let _ = writeln!(out, "<tr><td class=\"faint\">{}</td><td>{}</td></tr>", escape(key), values.join("<br>"));
+    for (key, value) in &started.environment {
+        let _ = writeln!(out, "<tr><td class=\"faint\">{}</td><td>{}</td></tr>", escape(key), escape(value));
     }
     out.push_str("</table></div>\n");
+    out
 }

@@ -4,6 +4,7 @@ mod detail;
 mod totals;
 
 use super::compare::Standing;
+use super::prepare::CALM_CORES;
 use super::report::Document;
 use super::stats::{Interval, Ratio, Spread, Verdict};
 use crate::report::text::bytes;
@@ -12,6 +13,8 @@ use crate::report::text::bytes;
 #[derive(Debug, Default)]
 pub(super) struct Section {
     pub(super) title: String,
+    /// Whether a page has it above its charts.
+    pub(super) first: bool,
     /// Paragraphs above the table.
     pub(super) text: Vec<String>,
     pub(super) head: Vec<String>,
@@ -33,6 +36,7 @@ impl Section {
 pub(super) fn sections(document: &Document) -> Vec<Section> {
     let mut sections =
         vec![totals::times(document), totals::savings(document), totals::against(document), totals::bounds(document)];
+    sections.iter_mut().for_each(|section| section.first = true);
     sections.extend(totals::plans_table(document));
     sections.extend([
         detail::phases(document),
@@ -51,11 +55,11 @@ pub(super) fn lead(document: &Document) -> Vec<String> {
     let settings = &document.settings;
     let comparison = &document.comparison;
     let names: Vec<&str> = settings.contenders.iter().map(|contender| contender.name.as_str()).collect();
+    let rounds = if document.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds", document.rounds) };
     let mut lead = vec![format!(
-        "Scenario `{}`: {}. {} rounds of {}, in a random order within each round (seed {}), after a warm-up.",
+        "Scenario `{}`: {}. {rounds} of {}, in a random order within each round (seed {}), after a warm-up.",
         settings.scenario.name(),
         settings.scenario.sentence(),
-        document.rounds,
         names.join(", "),
         settings.seed,
     )];
@@ -68,6 +72,15 @@ pub(super) fn lead(document: &Document) -> Vec<String> {
     if failed > 0 {
         let runs = if failed == 1 { "run" } else { "runs" };
         lead.push(format!("**{failed} {runs} failed**: listed below, and in no median."));
+    }
+    let busy =
+        document.runs.iter().filter(|run| run.busy_cores_before.is_some_and(|cores| cores >= CALM_CORES)).count();
+    if busy > 0 {
+        lead.push(format!(
+            "**Not calm**: others kept {CALM_CORES} cores or more busy right before {busy} of {} runs. Their CPU time is \
+             counted in, and all times are longer for it.",
+            document.runs.len()
+        ));
     }
     let saved = comparison.savings.iter().find(|pair| pair.of == comparison.subject);
     if let Some(pair) = saved {

@@ -60,6 +60,10 @@ impl Entry {
 /// # Errors
 /// When the journal cannot be read, or the engine fails.
 pub(crate) fn clean(engine: &Engine, journal: &Utf8Path) -> Result<usize> {
+    clean_unless(engine, journal, something_builds)
+}
+
+fn clean_unless(engine: &Engine, journal: &Utf8Path, builds: impl Fn() -> Result<bool>) -> Result<usize> {
     let Ok(entries) = journal.read_dir_utf8() else { return Ok(0) };
     let mut dead = Vec::new();
     for entry in entries {
@@ -82,7 +86,7 @@ pub(crate) fn clean(engine: &Engine, journal: &Utf8Path) -> Result<usize> {
         };
         dead.push((path, start, end));
     }
-    if dead.is_empty() || something_builds()? {
+    if dead.is_empty() || builds()? {
         return Ok(0);
     }
     let sh = Shell::new()?;
@@ -139,5 +143,36 @@ mod tests {
         ]"#;
         assert_eq!(left_behind(text, &[(100, 110)]).unwrap(), ["a", "e"]);
         assert_eq!(left_behind("null", &[(100, 110)]).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_stopped_build_left_goes_once_nobody_builds() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(dir.path()).unwrap();
+        let (program, journal) = (folder.join("podman"), folder.join("builds"));
+        let now = since_epoch(SystemTime::now()).as_secs();
+        let list = format!(
+            r#"[{{"Id":"ours","State":"storage","Names":["x-working-container"],"Created":{now}}},
+                {{"Id":"older","State":"storage","Names":["y-working-container"],"Created":{}}}]"#,
+            now - 60
+        );
+        std::fs::write(folder.join("list"), list).unwrap();
+        let script = format!(
+            "#!/bin/sh\ncd {folder}\necho \"$*\" >>calls\ncase $* in version*) echo 4.3.1 ;; 'ps --all'*) cat list ;; esac\n"
+        );
+        // Written by another process: a program that this one holds open for writing, if only in a child that was
+        // forked just now, cannot be started.
+        let sh = Shell::new().unwrap();
+        let write = "cat > \"$0\" && chmod 755 \"$0\"";
+        Job::new(cmd!(sh, "sh -c {write} {program}")).stdin(script).run().unwrap();
+        let engine = Engine::at(crate::engine::Flavor::Podman, &program, &[]).unwrap();
+        let (running, stopped) = (begin(&journal).unwrap(), begin(&journal).unwrap());
+        stopped.stopped().unwrap();
+        assert_eq!(clean_unless(&engine, &journal, || Ok(true)).unwrap(), 0);
+        assert_eq!(clean_unless(&engine, &journal, || Ok(false)).unwrap(), 1);
+        let calls = std::fs::read_to_string(folder.join("calls")).unwrap();
+        assert!(calls.ends_with("rm --force ours\n"), "{calls}");
+        running.end().unwrap();
+        assert_eq!(clean_unless(&engine, &journal, || Ok(false)).unwrap(), 0, "nothing is noted any more");
     }
 }

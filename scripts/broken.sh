@@ -18,7 +18,7 @@ in_spec() { # TEXT: the first statement of one spec
   change e2e/src/specs/events.rs "/^async fn s10_/a $1"
 }
 
-rust-error() { change gateway/src/main.rs '/^use /,$ { 0,/^use /s/^use /use no_such_crate::Thing;\nuse / }'; }
+rust-error() { change gateway/src/main.rs '$a const BROKEN: u32 = "text";'; }
 wrong-copy() { change Dockerfile.gateway 's#^COPY gateway/src/ .*#COPY gateway/sources/ gateway/src/#'; }
 no-api() { change Dockerfile.gateway '/^COPY api\/src/d'; }
 wrong-policy() { change Dockerfile.gateway 's#/config.app/gateway/policies/remediation_path.rego$#/config.app/gateway/policies/priority.rego#'; }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::{Cancel, Job};
 use xshell::{Shell, cmd};
 
@@ -36,12 +36,27 @@ pub fn missing(wanted: &[String]) -> Result<Vec<String>> {
     Ok(wanted.iter().filter(|name| !installed.contains(&name.as_str())).cloned().collect())
 }
 
-/// Installs packages; as root, else with sudo, which may ask for a password.
+/// There while packages are installed: where it stays, that was stopped half-way.
+fn marker(cache: &Utf8Path) -> Utf8PathBuf {
+    cache.join("apt-unfinished")
+}
+
+/// Whether an installation of ours was stopped half-way. dpkg refuses further work until it is finished.
+pub fn unfinished(cache: &Utf8Path) -> bool {
+    marker(cache).exists()
+}
+
+/// Installs packages, and finishes what was stopped before; as root, else with sudo, which may ask for a password.
 ///
 /// # Errors
 /// When apt fails, with its last lines.
-pub fn install(names: &[String], root: bool, log: &Utf8Path, cancel: &Cancel) -> Result<()> {
+pub fn install(names: &[String], root: bool, cache: &Utf8Path, cancel: &Cancel) -> Result<()> {
     let doing = || format!("installing the Debian packages {}", names.join(", "));
+    let log = cache.join("logs/apt.log");
+    let marker = marker(cache);
+    std::fs::create_dir_all(cache)
+        .and_then(|()| std::fs::write(&marker, ""))
+        .with_context(|| format!("writing {marker}"))?;
     let sh = Shell::new()?;
     if !root {
         Job::new(cmd!(sh, "sudo --validate")).foreground().run().with_context(doing)?;
@@ -53,6 +68,7 @@ pub fn install(names: &[String], root: bool, log: &Utf8Path, cancel: &Cancel) ->
         &["apt-get", "update", "--quiet"],
         &["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"],
     ];
+    let steps = if names.is_empty() { &steps[..1] } else { &steps[..] };
     for (nth, step) in steps.iter().enumerate() {
         let env = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"];
         let mut words: Vec<&str> = if root { Vec::new() } else { vec!["sudo", "--non-interactive"] };
@@ -62,8 +78,8 @@ pub fn install(names: &[String], root: bool, log: &Utf8Path, cancel: &Cancel) ->
             words.extend(names.iter().map(String::as_str));
         }
         let (program, args) = words.split_first().context("an empty command")?;
-        let job = Job::new(cmd!(sh, "{program} {args...}")).deadline(DEADLINE).log(log).cancel(cancel);
+        let job = Job::new(cmd!(sh, "{program} {args...}")).deadline(DEADLINE).log(&log).cancel(cancel);
         job.run().with_context(doing)?;
     }
-    Ok(())
+    std::fs::remove_file(&marker).with_context(|| format!("removing {marker}"))
 }

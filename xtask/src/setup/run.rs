@@ -54,7 +54,7 @@ pub fn ensure(paths: &Paths, wanted: &Wanted, consent: Consent, cancel: &Cancel)
             agree(consent)?;
             asked = true;
         }
-        if !survey.packages.is_empty() {
+        if !survey.packages.is_empty() || survey.packages_unfinished {
             install(paths, &survey, cancel)?;
         }
         if survey.engine_missing.is_some() {
@@ -86,7 +86,7 @@ fn install(paths: &Paths, survey: &Survey, cancel: &Cancel) -> Result<()> {
     let names: Vec<String> = survey.packages.keys().cloned().collect();
     eprintln!("set-up: installing {} Debian packages", names.len());
     let started = Instant::now();
-    packages::install(&names, survey.workshop.host.root, &paths.cache.join("logs/apt.log"), cancel)?;
+    packages::install(&names, survey.workshop.host.root, &paths.cache, cancel)?;
     eprintln!("set-up: packages installed in {:.1} s", started.elapsed().as_secs_f64());
     Ok(())
 }

@@ -50,6 +50,8 @@ pub struct Survey {
     pub engine_missing: Option<String>,
     /// Debian packages to install, each with what it is for.
     pub packages: BTreeMap<String, String>,
+    /// Whether an earlier installation of packages was stopped half-way.
+    pub packages_unfinished: bool,
     /// Pieces to put in place, needs before what needs them.
     pub tasks: Vec<Task>,
     /// What keeps this machine from being set up, each with what to do about it.
@@ -76,9 +78,14 @@ impl Survey {
             },
             engine_missing: None,
             packages: BTreeMap::new(),
+            packages_unfinished: packages::unfinished(&paths.cache),
             tasks: Vec::new(),
             blockers: Vec::new(),
         };
+        if survey.packages_unfinished && !survey.workshop.host.can_install() {
+            let command = "dpkg --configure -a";
+            survey.blockers.push(format!("an installation of packages was stopped half-way; as root: `{command}`"));
+        }
         if wanted.any_engine {
             survey.look_for_engine(wanted.engine)?;
         }
@@ -95,7 +102,11 @@ impl Survey {
 
     /// Whether everything is there.
     pub fn is_complete(&self) -> bool {
-        self.engine_missing.is_none() && self.packages.is_empty() && self.tasks.is_empty() && self.blockers.is_empty()
+        self.engine_missing.is_none()
+            && self.packages.is_empty()
+            && !self.packages_unfinished
+            && self.tasks.is_empty()
+            && self.blockers.is_empty()
     }
 
     /// One question about all the images in place of one each.
@@ -202,6 +213,9 @@ impl Survey {
         let mut out = String::new();
         if let Some(why) = &self.engine_missing {
             let _ = writeln!(out, "  container engine: {}\n      install podman", why.replace('\n', "\n    "));
+        }
+        if self.packages_unfinished {
+            let _ = writeln!(out, "  Debian packages: an installation was stopped half-way\n      dpkg --configure -a");
         }
         let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (name, why) in &self.packages {

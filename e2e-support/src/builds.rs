@@ -158,7 +158,7 @@ mod tests {
         );
         std::fs::write(folder.join("list"), list).unwrap();
         let script = format!(
-            "#!/bin/sh\ncd {folder}\necho \"$*\" >>calls\ncase $* in version*) echo 4.3.1 ;; 'ps --all'*) cat list ;; esac\n"
+            "#!/bin/sh\ncd {folder}\necho \"$*\" >>calls\ncase $* in --version) echo podman version 4.3.1 ;; 'ps --all'*) cat list ;; esac\n"
         );
         // Written by another process: a program that this one holds open for writing, if only in a child that was
         // forked just now, cannot be started.

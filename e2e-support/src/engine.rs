@@ -164,7 +164,8 @@ impl Engine {
             // `podman info` takes eight times as long: it asks the package manager about its helpers.
             Flavor::Podman => {
                 self.ask(&sh, &["ps", "--quiet"]).read()?;
-                self.ask(&sh, &["version", "--format", "{{.Server.Version}}"]).read()
+                let words = self.ask(&sh, &["--version"]).read()?;
+                Ok(words.rsplit(' ').next().unwrap_or_default().to_owned())
             }
             Flavor::Docker => self.ask(&sh, &["info", "--format", "{{.ServerVersion}}"]).read(),
         }
@@ -428,6 +429,25 @@ impl Engine {
             Some(log) => remove.log(log).run(),
             None => remove.run(),
         }
+    }
+
+    /// Removes the volumes that carry the label `key`: with podman, kind makes a named volume for each node
+    /// and labels it with the node's name.
+    ///
+    /// # Errors
+    /// When the engine does not answer, or a container still uses one.
+    pub fn remove_volumes(&self, key: &str) -> Result<()> {
+        if self.flavor != Flavor::Podman {
+            return Ok(());
+        }
+        let sh = Shell::new()?;
+        let list = self.ask(&sh, &["volume", "ls", "--quiet", "--filter", &format!("label={key}")]).read()?;
+        let names: Vec<&str> = list.split_whitespace().collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let words: Vec<&str> = ["volume", "rm", "--force"].iter().chain(&names).copied().collect();
+        self.ask(&sh, &words).deadline(Duration::from_secs(60)).run()
     }
 
     /// Whether images and containers live in a virtual machine (a Mac), where paths of this machine

@@ -106,7 +106,15 @@ impl Kind {
     pub fn delete(&self, name: &str, log: Option<&Utf8Path>) -> Result<()> {
         let nodes = self.nodes(name)?;
         let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
-        self.engine.remove_containers(&names, log).with_context(|| format!("deleting the cluster {name}"))
+        let doing = || format!("deleting the cluster {name}");
+        self.engine.remove_containers(&names, log).with_context(doing)?;
+        // Also those of a node that is gone already.
+        let first = Kind::node(name);
+        let others = names.iter().copied().filter(|node| *node != first);
+        for node in others.chain([first.as_str()]) {
+            self.engine.remove_volumes(node).with_context(doing)?;
+        }
+        Ok(())
     }
 
     /// Writes the credentials of a running cluster to `kubeconfig`.

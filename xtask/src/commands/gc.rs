@@ -52,6 +52,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
             continue;
         }
         engine.remove_containers(&[&container.name], None)?;
+        engine.remove_volumes(&container.name)?;
         files.remove()?;
         println!("removed the container {} ({})", container.name, container.state);
         removed += 1;

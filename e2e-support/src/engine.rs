@@ -420,10 +420,12 @@ impl Engine {
             return Ok(());
         }
         let sh = Shell::new()?;
-        // A node's systemd does not stop on a signal within the engine's grace: kill it first.
-        let kill = self.ask(&sh, &["kill"].iter().chain(names).copied().collect::<Vec<_>>());
-        let _ = kill.output()?;
-        let words: Vec<&str> = ["rm", "--force", "--volumes"].iter().chain(names).copied().collect();
+        // A node's systemd does not stop on a signal within the engine's grace. (docker's `rm --force` gives none.)
+        let force: &[&str] = match self.flavor {
+            Flavor::Podman => &["rm", "--force", "--time", "0", "--volumes"],
+            Flavor::Docker => &["rm", "--force", "--volumes"],
+        };
+        let words: Vec<&str> = force.iter().chain(names).copied().collect();
         let remove = self.ask(&sh, &words).deadline(Duration::from_secs(60));
         match log {
             Some(log) => remove.log(log).run(),

@@ -110,7 +110,6 @@ fn a_cluster_is_deleted_by_its_label_dead_nodes_included() -> Result<()> {
         [
             "ps --all --quiet --no-trunc --filter label=io.x-k8s.kind.cluster=one",
             "container inspect 0123",
-            "kill one-control-plane",
             "rm --force --volumes one-control-plane",
         ]
     );

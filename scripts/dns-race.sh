@@ -16,7 +16,12 @@ kind=$(newest kind) kubectl=$(newest kubectl)
 export KIND_EXPERIMENTAL_PROVIDER=${E2E_ENGINE:-podman}
 engine=$KIND_EXPERIMENTAL_PROVIDER
 work=$(mktemp -d)
-trap '"$engine" rm -f -v -t 0 plain-control-plane >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
+remove_plain() {
+  "$engine" rm -f -v -t 0 plain-control-plane >/dev/null 2>&1 || true
+  # With podman, kind makes a named volume for the node.
+  "$engine" volume ls -q --filter label=plain-control-plane | xargs -r "$engine" volume rm -f >/dev/null
+}
+trap 'remove_plain; rm -rf "$work"' EXIT
 
 # A pod of an image that the node has, which asks until it gets an answer.
 pod() {
@@ -55,13 +60,12 @@ ours() {
   "$xtask" down $suite >/dev/null
 }
 plain() {
-  "$engine" rm -f -v -t 0 plain-control-plane >/dev/null 2>&1 || true
+  remove_plain
   local start; start=$(now)
   "$kind" create cluster --name plain --image "$node" --kubeconfig "$work/plain" >/dev/null 2>&1
   answered "$work/plain" "$image"
   awk "BEGIN { print $(now) - $start }"
-  "$engine" kill plain-control-plane >/dev/null
-  "$engine" rm -f -v -t 0 plain-control-plane >/dev/null
+  remove_plain
 }
 median() { sort -n | awk '{ a[NR] = $1 } END { print (NR % 2) ? a[(NR + 1) / 2] : (a[NR / 2] + a[NR / 2 + 1]) / 2 }'; }
 printf '%-6s %8s %8s\n' round ours plain

@@ -182,12 +182,9 @@ impl Engine {
         Ok(self)
     }
 
-    /// Removes what image builds left that were killed; returns how many containers went.
-    ///
-    /// # Errors
-    /// When the journal cannot be read, or the engine fails.
-    pub fn clean_builds(&self) -> Result<usize> {
-        self.journal.as_ref().map_or(Ok(0), |journal| builds::clean(self, journal))
+    /// Removes what image builds left that were killed.
+    fn clean_builds(&self) -> Result<()> {
+        self.journal.as_ref().map_or(Ok(()), |journal| builds::clean(self, journal).map(drop))
     }
 
     pub fn flavor(&self) -> Flavor {

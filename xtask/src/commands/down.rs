@@ -1,14 +1,13 @@
 //! `down`: removes what `up` made.
 
 use anyhow::{Context, Result, bail};
-use e2e_support::engine::{Engine, Flavor};
+use e2e_support::engine::Flavor;
 use e2e_support::kind::{self, Kind};
 
 use crate::cluster::{self, Files};
 use crate::events::Runs;
 use crate::paths::Paths;
 use crate::setup::engine;
-use crate::setup::host::Host;
 use crate::suite::Suite;
 
 /// Delete the suite's cluster
@@ -28,8 +27,7 @@ pub struct Args {
 pub fn run(paths: &Paths, args: &Args) -> Result<()> {
     let suite = Suite::load(&paths.root, &args.suite)?;
     let _lock = Runs::of(&paths.root).lock(&suite.name, &format!("cargo xtask down {}", suite.name))?;
-    let engine = Engine::find(args.engine, &engine::settings(&Host::look(), &paths.cache)?)?;
-    let engine = engine.with_journal(&paths.cache.join("builds"))?;
+    let engine = engine::open(args.engine, &paths.cache)?;
     let name = &suite.cluster.name;
     let nodes = engine.containers(kind::CLUSTER_LABEL, Some(name))?;
     if let Some(foreign) = nodes.iter().find(|node| !cluster::is_of(node, &suite.name)) {

@@ -2,14 +2,13 @@
 
 use anyhow::{Context, Result};
 use e2e_support::Cancel;
-use e2e_support::engine::{Engine, Flavor};
+use e2e_support::engine::Flavor;
 use e2e_support::kind::{CLUSTER_LABEL, Kind};
 
 use crate::cluster::{self, Files, SUITE_LABEL};
 use crate::events::Runs;
 use crate::paths::Paths;
 use crate::setup::engine;
-use crate::setup::host::Host;
 
 /// Remove what dead runs left: clusters, containers, half-made pieces
 #[derive(Debug, clap::Args)]
@@ -27,8 +26,7 @@ pub struct Args {
 /// # Errors
 /// When the engine does not answer, or does not remove something.
 pub fn run(paths: &Paths, args: &Args) -> Result<()> {
-    let engine = Engine::find(args.engine, &engine::settings(&Host::look(), &paths.cache)?)?;
-    let engine = engine.with_journal(&paths.cache.join("builds"))?;
+    let engine = engine::open(args.engine, &paths.cache)?;
     let runs = Runs::of(&paths.root);
     let mut removed = 0;
     for container in engine.containers(SUITE_LABEL, None)? {

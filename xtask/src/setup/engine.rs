@@ -1,13 +1,27 @@
 //! What a container engine needs to be told on this machine, and where to get one.
 
 use anyhow::{Context, Result};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::engine::{Engine, Flavor};
 
 use super::host::Host;
 
 /// What podman itself sets for containers: open files, processes.
 const PODMAN_OPEN_FILES: u64 = 1_048_576;
 const PODMAN_PROCESSES: u64 = 4_194_304;
+
+/// The engine that works here, with its settings, for commands that need no more of the set-up than that.
+///
+/// # Errors
+/// When none works, or what killed builds left cannot be removed.
+pub fn open(choice: Option<Flavor>, cache: &Utf8Path) -> Result<Engine> {
+    Engine::find(choice, &settings(&Host::look(), cache)?)?.with_journal(&journal(cache))
+}
+
+/// Where image builds are written down.
+pub fn journal(cache: &Utf8Path) -> Utf8PathBuf {
+    cache.join("builds")
+}
 
 /// Environment variables that every call of the engine gets here. Where the machine wants settings,
 /// they are in a file of the cache; the system's own are left alone.

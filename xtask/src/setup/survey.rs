@@ -123,7 +123,7 @@ impl Survey {
         let host = &self.workshop.host;
         let env = engine::settings(host, &self.workshop.cache)?;
         match Engine::find(choice, &env) {
-            Ok(engine) => self.workshop.engine = Some(engine.with_journal(&self.workshop.cache.join("builds"))?),
+            Ok(engine) => self.workshop.engine = Some(engine.with_journal(&engine::journal(&self.workshop.cache))?),
             Err(error) if choice != Some(Flavor::Docker) && host.can_install() => {
                 self.engine_missing = Some(format!("{error:#}"));
                 let names = self.workshop.catalog.engine_packages.clone();

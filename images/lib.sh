@@ -12,11 +12,28 @@ if [ -n "${E2E_CACHE:-}" ] && [ -z "${GOCACHE:-}${GOPATH:-}${GOMODCACHE:-}" ]; t
   export GOCACHE="$E2E_CACHE/go-build" GOMODCACHE="$E2E_CACHE/go-mod"
 fi
 
-# go_linux ARGS: go, whose builds are for the node and the containers (Linux), static, and equal wherever they are made.
-# Its compiler spends a fifth less time with a collector that waits for four times the heap, up to a limit; recipes whose linker drops debug data
-# anyway (-s -w) save another tenth by not making any (-dwarf=false).
+# go_linux ARGS: go, whose builds are for the node and the containers (Linux, or else go_os), static, and equal wherever
+# they are made.
 go_linux() {
-  env GOGC="${GOGC:-400}" GOMEMLIMIT="${GOMEMLIMIT:-2GiB}" CGO_ENABLED=0 GOOS=linux GOARCH="$E2E_ARCH" GOWORK=off go "$@"
+  env CGO_ENABLED=0 GOOS="${go_os:-linux}" GOARCH="$E2E_ARCH" GOWORK=off go "$@"
+}
+
+# go_programs OUT LDFLAGS PACKAGE…: compiles the programs of the module in the current folder.
+# One recipe compiles at a time, with all cores: two at once make what they share twice. What is missing is fetched
+# before that. A compiler on one core each, that does not collect garbage until it has 1 GiB of it, takes seven eighths
+# of the processor time of one that uses all cores and collects as usual; without debug data, which the linker would
+# drop anyway, another tenth less.
+go_programs() {
+  local out=$1 flags=$2
+  shift 2
+  go_linux list -mod=mod -deps "$@" >/dev/null
+  mkdir -p "$(go env GOCACHE)" "$out"
+  exec 9>"$(go env GOCACHE)/turn"
+  # Without it (as on macOS) all compile at once.
+  ! command -v flock >/dev/null || flock 9
+  GOGC=${GOGC:-off} GOMEMLIMIT=${GOMEMLIMIT:-1GiB} GOMAXPROCS=1 go_linux build -p "$(getconf _NPROCESSORS_ONLN)" \
+    -mod=mod -trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags "-s -w $flags" -o "$out/" "$@"
+  exec 9>&-
 }
 
 # go_module NAME MODULE@VERSION: makes the current folder a throw-away module with the version selection of

@@ -18,6 +18,7 @@ use jiff::civil::Date;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use failure::Failure;
@@ -30,6 +31,7 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const TRY_EVERY: Duration = Duration::from_millis(300);
 /// Requests do not wait for it, and a machine that is short of time must get through it once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A migration of a large table takes its time; another replica may be at it.
 const MIGRATE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -137,12 +139,24 @@ impl Postgres {
         self.months.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// While one attempt is without an answer another one starts: packets of the first may go to a pod that is gone
+    /// for as long as the node keeps track of that connection, and those of the second go to its successor.
     async fn connect(&self) -> Result<PgConnection> {
         let options = options(&self.config)?;
         // A password that has changed is also that of the connections to come.
         self.pool.set_connect_options(options.clone());
         let place = format!("{} as {}", self.config.address, self.config.user);
-        timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options))
+        let mut attempts = JoinSet::new();
+        let first_answer = async {
+            loop {
+                let options = options.clone();
+                attempts.spawn(async move { PgConnection::connect_with(&options).await });
+                if let Ok(Some(answer)) = timeout(CONNECT_AGAIN_AFTER, attempts.join_next()).await {
+                    return answer.context("the attempt broke off")?.map_err(anyhow::Error::from);
+                }
+            }
+        };
+        timeout(CONNECT_TIMEOUT, first_answer)
             .await
             .with_context(|| format!("connecting to {place}: no answer within {CONNECT_TIMEOUT:?}"))?
             .with_context(|| format!("connecting to {place}"))

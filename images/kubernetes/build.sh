@@ -13,7 +13,7 @@ while read -r module; do
   go_linux mod edit -replace="$module=$module@v0.$minor.$patch"
 done <local-modules.txt
 
-flags='-s -w'
+flags=
 for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
   flags+=" -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor"
   flags+=" -X $package.gitTreeState=clean"
@@ -21,6 +21,4 @@ done
 
 # One go build for all seven: they share nearly everything.
 commands=(kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubeadm kubectl)
-mkdir -p "$E2E_OUT/bin"
-go_linux build -mod=mod -trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags "$flags" -o "$E2E_OUT/bin/" \
-  "${commands[@]/#/k8s.io/kubernetes/cmd/}"
+go_programs "$E2E_OUT/bin" "$flags" "${commands[@]/#/k8s.io/kubernetes/cmd/}"

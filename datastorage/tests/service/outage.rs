@@ -8,9 +8,10 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::json;
 use testbed::postgres::Postgres;
 use testbed::redis::Redis;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::stand::{BATCH, Client, EVENTS, Servers, event, event_with, unique};
 
@@ -107,6 +108,31 @@ async fn a_postgresql_that_hangs_costs_two_seconds_once() {
     stalled.send_replace(false);
     client.wait_until_up("postgres").await;
     servers.wait_for_rows(&name, 12).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_without_an_answer_does_not_hold_up_the_next() {
+    let servers = Servers::start();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = servers.config();
+    config.postgres.address = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let target = servers.postgres.address();
+    let first_is_open = tokio::spawn(async move {
+        let (mut first, _) = listener.accept().await.unwrap();
+        let (mut second, _) = listener.accept().await.unwrap();
+        let mut rest = Vec::new();
+        let open = timeout(Duration::from_millis(200), first.read_to_end(&mut rest)).await.is_err();
+        tokio::spawn(async move {
+            let mut server = TcpStream::connect(target).await.unwrap();
+            let _ = copy_bidirectional(&mut second, &mut server).await;
+            drop(first);
+        });
+        open
+    });
+    let service = Service::start(config).await.unwrap();
+    Client::of(&service).wait_until_up("postgres").await;
+    assert!(first_is_open.await.unwrap(), "the second attempt began when the first was given up");
     service.stop().await;
 }
 

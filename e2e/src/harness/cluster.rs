@@ -34,7 +34,7 @@ const ALLOWED_ORIGIN: &str = "https://console.kubernaut.example";
 /// Longer than any run of the specs.
 const TOKEN_SECONDS: i64 = 2 * 60 * 60;
 /// For pods to come and go: above the longest of their grace periods, the gateway's 45 s.
-const SCALE_DEADLINE: Duration = Duration::from_secs(60);
+const SCALE_DEADLINE: Duration = Duration::from_secs(90);
 /// For a service to answer whose pods are ready.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 /// While the node's routes still lead to a pod that is gone, some connections reach the other one. That many in a row

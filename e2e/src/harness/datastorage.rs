@@ -6,8 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use super::context::SOON;
 use super::http::{Answer, Request};
 use super::wait::eventually;
 
@@ -16,6 +18,9 @@ const BATCH: &str = "/api/v1/audit/events/batch";
 
 /// For an event to be on record that is sent in batches, or again after an outage.
 pub(crate) const ON_RECORD: Duration = Duration::from_secs(30);
+
+/// What answers 503 is given this long until the next try.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// datastorage at one address.
 pub(crate) struct DataStorage {
@@ -33,7 +38,7 @@ impl DataStorage {
     /// # Errors
     /// Where no answer comes.
     pub(crate) async fn write(&self, event: &Value) -> Result<Answer> {
-        Request::new(&self.http, Method::POST, &self.base, EVENTS).json(event).send().await
+        self.post(EVENTS, event).await
     }
 
     /// Sends `body` as a batch.
@@ -41,7 +46,45 @@ impl DataStorage {
     /// # Errors
     /// Where no answer comes.
     pub(crate) async fn write_batch(&self, body: &Value) -> Result<Answer> {
-        Request::new(&self.http, Method::POST, &self.base, BATCH).json(body).send().await
+        self.post(BATCH, body).await
+    }
+
+    /// Writes one event until it is stored, not just queued, and returns that answer.
+    ///
+    /// # Errors
+    /// Where it is not stored within [`SOON`].
+    pub(crate) async fn store(&self, event: &Value, what: &str) -> Result<Answer> {
+        self.post_until_stored(EVENTS, event, what).await
+    }
+
+    /// Sends a batch until it is stored, not just queued, and returns that answer.
+    ///
+    /// # Errors
+    /// Where it is not stored within [`SOON`].
+    pub(crate) async fn store_batch(&self, body: &Value, what: &str) -> Result<Answer> {
+        self.post_until_stored(BATCH, body, what).await
+    }
+
+    async fn post_until_stored(&self, path: &str, body: &Value, what: &str) -> Result<Answer> {
+        eventually(SOON, &format!("{what} to be stored"), async || {
+            let answer = self.post(path, body).await?;
+            answer.expect(201, what)?;
+            Ok(answer)
+        })
+        .await
+    }
+
+    /// Posts as the gateway does: again where the answer is 503, which says that neither PostgreSQL nor Redis could
+    /// take it in time, as on a machine whose disk stands still for a moment. Within [`SOON`] that has to be over.
+    async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        let end = Instant::now() + SOON;
+        loop {
+            let answer = Request::new(&self.http, Method::POST, &self.base, path).json(body).send().await?;
+            if answer.status != 503 || Instant::now() + TRY_AGAIN_AFTER >= end {
+                return Ok(answer);
+            }
+            sleep(TRY_AGAIN_AFTER).await;
+        }
     }
 
     /// Reads events; `query` is what follows the question mark.

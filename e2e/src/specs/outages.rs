@@ -4,12 +4,11 @@ use anyhow::{Result, ensure};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 
-use crate::harness::context::{Context, SOON};
+use crate::harness::context::Context;
 use crate::harness::datastorage::{audit_event, types};
 use crate::harness::signals::Alert;
 use crate::harness::spec::specs;
 use crate::harness::surroundings::Part;
-use crate::harness::wait::eventually;
 
 specs!("outages":
     #alone s34_deduplication_holds_when_the_gateway_is_replaced,
@@ -47,7 +46,7 @@ async fn s41_audit_events_outlive_an_outage_of_postgresql(cx: Context) -> Result
     let correlation = cx.unique_name();
     let datastorage = cx.datastorage();
     let before = audit_event(&correlation);
-    datastorage.write(&before).await?.expect(201, "an event while PostgreSQL is there")?;
+    datastorage.store(&before, "an event while PostgreSQL is there").await?;
 
     cx.surroundings().take_away(Part::PostgreSql).await?;
     let (single, first, second) = (audit_event(&correlation), audit_event(&correlation), audit_event(&correlation));
@@ -63,11 +62,7 @@ async fn s41_audit_events_outlive_an_outage_of_postgresql(cx: Context) -> Result
     cx.surroundings().bring_back(Part::PostgreSql).await?;
     datastorage.await_correlated(&correlation, 4).await?;
     let after = audit_event(&cx.unique_name());
-    eventually(SOON, "events to be stored at once again", async || {
-        datastorage.write(&after).await?.expect(201, "an event after PostgreSQL is back")?;
-        Ok(())
-    })
-    .await?;
+    datastorage.store(&after, "an event after PostgreSQL is back").await?;
     let repeats = [&before, &single, &first, &second].map(|event| datastorage.write(event));
     for answer in try_join_all(repeats).await? {
         // Queued is accepted, too: a write that takes its time is not waited for.

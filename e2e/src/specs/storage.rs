@@ -34,8 +34,7 @@ async fn s40_a_batch_is_an_array_of_valid_events_or_nothing(cx: Context) -> Resu
     ensure!(stored.is_empty(), "expected a refused batch to leave nothing, found {} events", stored.len());
 
     let good = [event(), event()];
-    let answer = datastorage.write_batch(&json!(good)).await?;
-    answer.expect(201, "a batch of two valid events")?;
+    let answer = datastorage.store_batch(&json!(good), "a batch of two valid events").await?;
     answer.expect_at("/event_ids", json!([good[0]["event_id"], good[1]["event_id"]]))?;
     let stored = datastorage.correlated(&correlation).await?;
     ensure!(stored.len() == 2, "expected the 2 events of the batch, found {}", stored.len());
@@ -65,7 +64,7 @@ async fn s43_pages_do_not_overlap(cx: Context) -> Result<()> {
     let ages_s = [10, 20, 20, 30, 40];
     let mut events = ages_s.map(|age| audit_event_at(&correlation, SignedDuration::from_secs(-age)));
     events[2]["event_timestamp"] = events[1]["event_timestamp"].clone();
-    datastorage.write_batch(&json!(events)).await?.expect(201, "a batch of five")?;
+    datastorage.store_batch(&json!(events), "a batch of five").await?;
 
     let mut seen = Vec::new();
     for (offset, count, more) in [(0, 2, true), (2, 2, true), (4, 1, false), (6, 0, false)] {
@@ -103,8 +102,8 @@ async fn s44_an_event_is_at_most_seven_days_old(cx: Context) -> Result<()> {
         ("an event 4 minutes ahead", SignedDuration::from_mins(4)),
     ] {
         let event = audit_event_at(&correlation, from_now);
-        let answer = datastorage.write(&event).await?;
-        answer.expect(201, what)?.expect_at("/event_id", event["event_id"].clone())?;
+        let answer = datastorage.store(&event, what).await?;
+        answer.expect_at("/event_id", event["event_id"].clone())?;
         answer.text_at("/event_timestamp")?;
     }
     let stored = datastorage.correlated(&correlation).await?;

@@ -64,9 +64,6 @@ pub struct Piece {
     /// Disk that making it takes, in MB.
     #[serde(default)]
     pub disk_mb: u64,
-    /// Whether its recipe keeps all cores busy by itself: such recipes run one at a time.
-    #[serde(default)]
-    pub busy: bool,
     /// How long its recipe takes on two cores, in seconds.
     #[serde(default)]
     pub seconds: u64,

@@ -17,9 +17,9 @@ use crate::schedule::{self, Change, End, Graph, Need, Node, On, OnFailure, Optio
 
 /// Where there is no terminal to draw on, this often a line says what is still being done.
 const STILL: Duration = Duration::from_secs(15);
-/// How many pieces are made at a time: of those that mostly wait for a network or a disk, and of those that keep all
-/// cores busy. Two compilers at once take longer than one after the other: they make what they share twice.
-const SLOTS: [usize; 2] = [2, 1];
+/// How many pieces are made at a time. Most of a recipe waits for a network or a disk; compilers take turns by
+/// themselves.
+const SLOTS: usize = 6;
 
 /// Whether the machine may be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ fn carry_out(survey: &Survey, cancel: &Cancel) -> Result<BTreeSet<String>> {
     let nodes = tasks.values().map(|task| Node {
         id: task.piece.name.clone(),
         weight: task.piece.seconds,
-        resource: usize::from(task.way == Way::Make && task.piece.busy),
+        resource: 0,
         needs: match task.way {
             Way::Fetch => Vec::new(),
             Way::Make => {
@@ -109,8 +109,7 @@ fn carry_out(survey: &Survey, cancel: &Cancel) -> Result<BTreeSet<String>> {
         },
     });
     let graph = Graph::new(nodes.collect()).context("ordering the pieces")?;
-    let options =
-        Options { slots: SLOTS.to_vec(), on_failure: OnFailure::Stop, tick: Some(Duration::from_millis(250)) };
+    let options = Options { slots: vec![SLOTS], on_failure: OnFailure::Stop, tick: Some(Duration::from_millis(250)) };
     let unfetched = Mutex::new(BTreeSet::new());
     let workshop = &survey.workshop;
     let own = cancel.child();
@@ -237,10 +236,7 @@ impl Display<'_> {
                 .filter(|need| self.task(need).is_some() && !self.done.contains(*need))
                 .map(String::as_str)
                 .collect();
-            Some(match missing[..] {
-                [] => format!("{name} waits for its turn"),
-                _ => format!("{name} waits for {}", missing.join(" and ")),
-            })
+            (!missing.is_empty()).then(|| format!("{name} waits for {}", missing.join(" and ")))
         });
         running.chain(waiting).collect::<Vec<_>>().join(" · ")
     }

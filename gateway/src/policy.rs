@@ -131,7 +131,9 @@ mod tests {
         ];
         for (priority, row) in table {
             for (environment, wanted) in ["production", "staging", "development", "unknown"].into_iter().zip(row) {
-                assert_eq!(policy.path(priority, environment), wanted, "{priority} in {environment}");
+                let path = policy.path(priority, environment);
+                println!("{priority} in {environment}: {path}");
+                assert_eq!(path, wanted, "{priority} in {environment}");
             }
         }
         assert_eq!(policy.path("P0", "canary"), "manual", "an environment that the policy does not know");
@@ -140,12 +142,14 @@ mod tests {
     #[test]
     fn a_missing_policy_names_the_file() {
         let error = format!("{:#}", Policy::load(Path::new("/nonexistent/path.rego")).err().unwrap());
+        println!("{error}");
         assert!(error.contains("/nonexistent/path.rego") && error.contains("policy.path"), "{error}");
     }
 
     #[test]
     fn a_broken_policy_names_file_and_line() {
         let (file, error) = refused("package kubernaut.gateway.remediation\n\nimport rego.v1\n\npath := \"a\" {\n");
+        println!("{error}");
         assert!(error.starts_with(&format!("{file}:5:")), "{error}");
     }
 

@@ -58,3 +58,49 @@ async fn discard(body: Body) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::stream;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// A body of `chunks` KiB that counts what is read of it, and tells when it is dropped.
+    fn body(chunks: usize) -> (Body, Arc<AtomicUsize>, mpsc::Receiver<()>) {
+        let read = Arc::new(AtomicUsize::new(0));
+        let (count, (alive, dropped)) = (read.clone(), mpsc::channel(1));
+        let data = stream::iter(0..chunks).map(move |_| {
+            let _held = &alive;
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 1024]))
+        });
+        (Body::from_stream(data), read, dropped)
+    }
+
+    #[tokio::test]
+    async fn what_nobody_read_is_read_after_the_answer() {
+        let (rest, read, mut dropped) = body(300);
+        drop(linger(Request::new(rest)));
+        assert_eq!(dropped.recv().await, None);
+        assert_eq!(read.load(Ordering::SeqCst), 300);
+    }
+
+    #[tokio::test]
+    async fn a_body_without_end_is_given_up() {
+        let (rest, read, mut dropped) = body(usize::MAX);
+        drop(linger(Request::new(rest)));
+        assert_eq!(dropped.recv().await, None);
+        assert_eq!(read.load(Ordering::SeqCst) * 1024, LEFT_BYTES_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_read_arrives_whole() {
+        let (whole, read, _dropped) = body(3);
+        let bytes = axum::body::to_bytes(linger(Request::new(whole)).into_body(), usize::MAX).await.unwrap();
+        assert_eq!((bytes.len(), read.load(Ordering::SeqCst)), (3072, 3));
+    }
+}

@@ -85,7 +85,10 @@ fn agree(consent: Consent) -> Result<()> {
 
 fn install(paths: &Paths, survey: &Survey, cancel: &Cancel) -> Result<()> {
     let names: Vec<String> = survey.packages.keys().cloned().collect();
-    eprintln!("set-up: installing {} Debian packages", names.len());
+    match names.len() {
+        0 => eprintln!("set-up: finishing an installation of Debian packages that was stopped"),
+        count => eprintln!("set-up: installing {count} Debian packages"),
+    }
     let started = Instant::now();
     packages::install(&names, survey.workshop.host.root, &paths.cache, cancel)?;
     eprintln!("set-up: packages installed in {:.1} s", started.elapsed().as_secs_f64());
@@ -192,7 +195,7 @@ impl Display<'_> {
         let Some(task) = self.task(name) else { return };
         let how = match task.way {
             Way::Fetch => "fetching".to_owned(),
-            Way::Make => format!("building, about {} s", task.piece.seconds),
+            Way::Make => format!("building, by itself about {} s", task.piece.seconds),
         };
         self.say(&format!("set-up: {name}: {how}"));
     }
@@ -222,7 +225,7 @@ impl Display<'_> {
     fn line(&self) -> String {
         let running = self.running.iter().map(|(name, since)| {
             let expected = self.task(name).map_or(0, |task| task.piece.seconds);
-            format!("{name} {} of about {expected} s", since.elapsed().as_secs())
+            format!("{name} since {} s (by itself about {expected} s)", since.elapsed().as_secs())
         });
         let waiting = self.tasks.iter().filter_map(|task| {
             let name = &task.piece.name;

@@ -96,6 +96,7 @@ impl Survey {
         for name in &wanted.pieces {
             survey.want(name, &mut fetchable)?;
         }
+        survey.check_tools();
         survey.check_disk()?;
         Ok(survey)
     }
@@ -180,19 +181,24 @@ impl Survey {
         for need in &piece.needs {
             self.want(need, fetchable)?;
         }
-        for tool in &piece.tools {
-            // A package of the same name brings it.
-            if which::which(tool).is_err() && !piece.packages.contains(tool) {
-                self.blockers.push(format!(
-                    "{tool} is not on PATH, and {} cannot be made without it: {}",
-                    piece.name,
-                    how_to_get_tool(tool)
-                ));
-            }
-        }
         self.want_packages(&piece.packages, |_| format!("making {}", piece.name))?;
         self.tasks.push(Task { piece, way: Way::Make });
         Ok(())
+    }
+
+    fn check_tools(&mut self) {
+        let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for Task { piece, way } in &self.tasks {
+            // A package of the same name brings it.
+            let without = |tool: &&String| which::which(tool).is_err() && !piece.packages.contains(tool);
+            for tool in piece.tools.iter().filter(without).filter(|_| *way == Way::Make) {
+                missing.entry(tool).or_default().push(&piece.name);
+            }
+        }
+        self.blockers.extend(missing.into_iter().map(|(tool, pieces)| {
+            let (pieces, get) = (pieces.join(", "), how_to_get_tool(tool));
+            format!("{tool} is not on PATH, and cannot be made without it: {pieces}; {get}")
+        }));
     }
 
     fn check_disk(&mut self) -> Result<()> {

@@ -16,6 +16,8 @@ use testbed::redis::Redis;
 use tokio::runtime::Runtime;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
+/// As of Kubernetes' liveness probe: who asks again and again does not wait long for one answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const EVENTS: &str = "/api/v1/audit/events";
 pub(crate) const BATCH: &str = "/api/v1/audit/events/batch";
 
@@ -154,7 +156,8 @@ impl Client {
     }
 
     pub(crate) async fn alive(&self) -> bool {
-        answer(self.http.get(format!("{}/healthz", self.health))).await.is_ok_and(|answer| answer.status == 200)
+        let probe = self.http.get(format!("{}/healthz", self.health)).timeout(PROBE_TIMEOUT);
+        answer(probe).await.is_ok_and(|answer| answer.status == 200)
     }
 
     pub(crate) async fn wait_until_up(&self, server: &str) {

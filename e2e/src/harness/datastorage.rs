@@ -67,7 +67,7 @@ impl DataStorage {
 
     async fn post_until_stored(&self, path: &str, body: &Value, what: &str) -> Result<Answer> {
         eventually(SOON, &format!("{what} to be stored"), async || {
-            let answer = self.post(path, body).await?;
+            let answer = self.post_once(path, body).await?;
             answer.expect(201, what)?;
             Ok(answer)
         })
@@ -79,12 +79,16 @@ impl DataStorage {
     async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
         let end = Instant::now() + SOON;
         loop {
-            let answer = Request::new(&self.http, Method::POST, &self.base, path).json(body).send().await?;
+            let answer = self.post_once(path, body).await?;
             if answer.status != 503 || Instant::now() + TRY_AGAIN_AFTER >= end {
                 return Ok(answer);
             }
             sleep(TRY_AGAIN_AFTER).await;
         }
+    }
+
+    async fn post_once(&self, path: &str, body: &Value) -> Result<Answer> {
+        Request::new(&self.http, Method::POST, &self.base, path).json(body).send().await
     }
 
     /// Reads events; `query` is what follows the question mark.

@@ -9,12 +9,14 @@ use crate::build_mode::Choice;
 use crate::drive::{Afterwards, drive};
 use crate::events::{RunResult, Runs, history};
 use crate::paths::Paths;
+use crate::plan::object::{self, Object};
 use crate::plan::{Extent, Plan, Schedule};
 use crate::report::summary::summary;
 use crate::setup::piece::{hash_path, hex};
 use crate::site;
 use crate::steps::Site;
 use crate::suite::Suite;
+use crate::suite::yaml::Source;
 
 /// Create the suite's cluster, deploy everything on it, and leave it running
 #[derive(Debug, clap::Args)]
@@ -81,8 +83,14 @@ pub fn print_access(site: &Site) {
     let kubeconfig = site.files.kubeconfig();
     println!("cluster {} stays; remove it: cargo xtask down {}", site.suite.cluster.name, site.suite.name);
     println!("  export KUBECONFIG={kubeconfig}");
+    // What cannot be read has no name here: whether it can be applied is not asked.
+    let files = site.suite.manifests.iter().flat_map(|group| &group.files);
+    let sources = files.filter_map(|file| Source::read(&site.paths.root, file).ok());
+    let objects: Vec<Object> = sources.filter_map(|source| object::parse(&source).ok()).flatten().collect();
+    let names = object::node_ports(&objects);
     for (node_port, port) in &site.config.ports {
-        println!("  http://127.0.0.1:{port}  NodePort {node_port}");
+        let name = names.get(node_port).map_or("nobody's", String::as_str);
+        println!("  http://127.0.0.1:{port}  {name} (NodePort {node_port})");
     }
     if let Some(text) = &site.suite.access {
         let kubectl = format!("{} --kubeconfig {kubeconfig}", site.kubectl);

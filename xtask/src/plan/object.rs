@@ -1,5 +1,6 @@
 //! The Kubernetes objects of a manifest, as far as a plan needs to know them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use camino::Utf8PathBuf;
@@ -78,6 +79,24 @@ pub(crate) fn pod_spec_at(object: &Object) -> Option<(&'static [&'static str], &
         _ => return None,
     };
     Some((path, get(&object.value, path)?))
+}
+
+/// Who answers at each NodePort: the Service, with the name of its port where it has one.
+pub fn node_ports(objects: &[Object]) -> BTreeMap<u16, String> {
+    let mut names = BTreeMap::new();
+    for service in objects.iter().filter(|object| object.reference.kind == "Service") {
+        for port in list(&service.value, &["spec", "ports"]) {
+            let number = port.get("nodePort").and_then(Value::as_u64).and_then(|number| u16::try_from(number).ok());
+            let Some(number) = number else { continue };
+            let service = &service.reference.name;
+            let name = match port.get("name").and_then(Value::as_str) {
+                Some(port) => format!("{service}, port {port}"),
+                None => service.clone(),
+            };
+            names.insert(number, name);
+        }
+    }
+    names
 }
 
 /// All objects of one manifest, `List`s taken apart.
@@ -183,6 +202,23 @@ items:
         assert_eq!(names, ["Namespace one", "Secret one/s", "Deployment default/d"]);
         assert_eq!((objects[2].api_group(), objects[0].api_group()), ("apps", ""));
         assert_eq!((objects[0].document, objects[1].document), (0, 1));
+    }
+
+    #[test]
+    fn a_node_port_has_the_name_of_its_service() {
+        let text = "\
+apiVersion: v1
+kind: Service
+metadata: {name: shop}
+spec: {ports: [{name: http, port: 80, nodePort: 30001}, {port: 81}, {port: 82, nodePort: 30003}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec: {ports: [{nodePort: 30004}]}
+";
+        let names = node_ports(&parse(&Source::new("m.yaml", text)).unwrap());
+        assert_eq!(names, BTreeMap::from([(30001, "shop, port http".to_owned()), (30003, "shop".to_owned())]));
     }
 
     #[test]

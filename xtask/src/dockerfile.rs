@@ -104,6 +104,12 @@ impl Dockerfile {
         chain
     }
 
+    /// The image whose layers the last stage ends up on; none where it stands on nothing.
+    fn runtime_base(&self) -> Option<String> {
+        let first = *self.chain(self.stages.last()?).first()?;
+        Some(first.from.clone()).filter(|base| base != "scratch")
+    }
+
     /// The images that the last stage needs, directly or through other stages; the stage `replaced`
     /// is not built.
     fn needed(&self, replaced: Option<&str>) -> Vec<String> {
@@ -134,10 +140,22 @@ impl Dockerfile {
 /// # Errors
 /// When its Dockerfile cannot be read.
 pub fn bases(root: &Utf8Path, image: &Image, build: BuildMode) -> Result<Vec<String>> {
+    let replaced = (build == BuildMode::Host && image.package.is_some()).then_some(BUILD_STAGE);
+    Ok(read(root, image)?.needed(replaced))
+}
+
+/// The image whose layers `image` ends up on; none where it stands on nothing.
+///
+/// # Errors
+/// When its Dockerfile cannot be read.
+pub fn runtime_base(root: &Utf8Path, image: &Image) -> Result<Option<String>> {
+    Ok(read(root, image)?.runtime_base())
+}
+
+fn read(root: &Utf8Path, image: &Image) -> Result<Dockerfile> {
     let path = root.join(&image.dockerfile);
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", image.dockerfile))?;
-    let replaced = (build == BuildMode::Host && image.package.is_some()).then_some(BUILD_STAGE);
-    Ok(Dockerfile::parse(&text).needed(replaced))
+    Ok(Dockerfile::parse(&text))
 }
 
 fn instructions(text: &str) -> Vec<Instruction> {
@@ -217,6 +235,18 @@ ENTRYPOINT ["/a", "--flag"]
         let all = ["docker.io/library/debian:12", "docker.io/library/rust:1", "unused:1"];
         assert_eq!(file.needed(None), all);
         assert_eq!(file.needed(Some("build")), ["docker.io/library/debian:12"]);
+    }
+
+    #[test]
+    fn an_image_ends_up_on_the_layers_of_its_last_stages_base() {
+        for (text, expected) in [
+            (FILE, Some("docker.io/library/debian:12")),
+            ("FROM a:1 AS one\nFROM one AS two\nFROM two\n", Some("a:1")),
+            ("FROM a:1 AS build\nFROM scratch\nCOPY --from=build /x /x\n", None),
+            ("", None),
+        ] {
+            assert_eq!(Dockerfile::parse(text).runtime_base().as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From a suite's name to everything that its steps work with.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::build_mode;
 use crate::cluster::{self, Effective, Existing, Files};
 use crate::commands::setup::{consent, wanted};
+use crate::dockerfile::runtime_base;
 use crate::paths::Paths;
 use crate::plan::{BuildMode, Plan, StepKind};
 use crate::setup::make::Workshop;
@@ -54,9 +56,17 @@ pub fn open(
         let piece = workshop.catalog.piece(name)?;
         piece.replaces.clone().with_context(|| format!("the piece {name} is not an image"))
     };
-    let preload = suite.cluster.preload.iter().map(image_of).collect::<Result<Vec<_>>>()?;
+    // What is built stands on these: with them in the node, only its own layers are ever moved and unpacked.
+    let mut preload = BTreeSet::new();
+    for image in &suite.images {
+        let base = runtime_base(&paths.root, image)?;
+        preload.extend(base.filter(|base| workshop.catalog.stand_in_for(base).is_some()));
+    }
+    for name in &suite.cluster.preload {
+        preload.insert(image_of(name)?);
+    }
     let node = image_of(&suite.cluster.node)?;
-    let node_image = cluster::ensure_node_image(&engine, &suite.name, &node, &preload, &paths.cache, cancel, say)?;
+    let node_image = cluster::ensure_node_image(&engine, &suite.name, &node, preload, &paths.cache, cancel, say)?;
     let made_from = made_from(paths, &suite, &node_image)?;
     let files = Files::new(&paths.runs(), &suite.name);
     let name = suite.cluster.name.clone();

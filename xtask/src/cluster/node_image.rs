@@ -1,6 +1,7 @@
 //! The node image of a suite: kind's node with the images that the suite never builds inside, made
 //! once and named by its content. Its label marks every node container as the suite's.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -17,20 +18,72 @@ use crate::setup::piece::hex;
 pub const SUITE_LABEL: &str = "gateway-e2e.suite";
 
 /// Raised when what this file does to a node changes.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 6;
+
+/// A volume while a node image is made, as it is in each node that kind creates: the container's own root is an overlay,
+/// which takes neither another overlay's layers nor what deletions look like in one.
+const VOLUME: &str = "/var";
+
+/// Unpacks images, which each new cluster would do at their first use: several at once take longer there than all else
+/// that their pods do. Each becomes one folder in place of one for each layer, since what a layer deletes of those below
+/// could not be written down. It is a snapshot without a parent under the name that the image's last layer has.
+const UNPACK: &str = r#"
+set -e
+ctr() { command ctr --namespace k8s.io "$@"; }
+names() { ctr snapshots ls | awk 'NR > 1 { print $1 }' | sort; }
+mkdir -p /kind/store/snapshots /tmp/whole
+for reference in "$@"; do
+  before=$(names)
+  ctr snapshots unpack "$(ctr images ls "name==$reference" | awk 'NR == 2 { print $3 }')"
+  # Of the new ones that on which no other stands.
+  top=$(comm -13 <(echo "$before") <(names) | grep -vxFf <(ctr snapshots ls | awk 'NR > 1 { print $2 }') || true)
+  [ -n "$top" ] || continue
+  # To read from, and to write to. (A view would go with the next collection of garbage.)
+  ctr snapshots prepare whole "$top"
+  ctr snapshots prepare flat
+  ctr snapshots mounts /tmp/whole whole | bash -e
+  flat=$(ctr snapshots mounts /tmp/flat flat | awk '{ print $4 }')
+  kept=/kind/store/snapshots/$(basename "$(dirname "$flat")")
+  cp -a /tmp/whole "$kept"
+  umount /tmp/whole
+  rm -rf "$flat"
+  ln -s "$kept" "$flat"
+  ctr snapshots rm whole
+  ctr snapshots rm "$top"
+  ctr snapshots commit "$top" flat
+done
+rmdir /tmp/whole
+# What nothing refers to any more goes only when someone asks for that.
+ctr leases create --id sweep
+ctr leases rm --sync sweep
+"#;
 
 /// The engine copies an image's /var into a new volume for every node that it creates. So the bulk
 /// of containerd's store moves out of it, and links stay.
 const OUT_OF_VAR: &str = r#"
 set -e
 mkdir -p /kind/store/blobs
-cd /var/lib/containerd/io.containerd.content.v1.content/blobs/sha256
+cd /var/lib/containerd/io.containerd.content.v1.content
+rm -rf ingest/*
+cd blobs/sha256
 find . -maxdepth 1 -type f | while read -r blob; do
   mv "$blob" "/kind/store/blobs/${blob#./}"
   ln -s "/kind/store/blobs/${blob#./}" "$blob"
 done
-rm -rf ../../ingest/*
+# The image's own /var, which lies below the volume.
+mount --bind / /mnt
+rm -rf /mnt/var/lib/containerd
+cp -a /var/lib/containerd /mnt/var/lib/
+umount /mnt
 "#;
+
+/// How preloaded images lie in the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Unpacked,
+    /// As blobs alone, which each new cluster unpacks.
+    Packed,
+}
 
 /// The reference of the suite's node image, which is made if it is not there.
 ///
@@ -40,7 +93,7 @@ pub fn ensure(
     engine: &Engine,
     suite: &str,
     node: &str,
-    preload: &[String],
+    preload: BTreeSet<String>,
     cache: &Utf8Path,
     cancel: &Cancel,
     say: &mut dyn FnMut(&str),
@@ -53,46 +106,102 @@ pub fn ensure(
     }
     let reference = format!("localhost/{suite}-node:{}", &hex(&hash.finalize())[..16]);
     if engine.image_id(&reference)?.is_none() {
-        say(&format!("node image {reference}: {node} with {} inside", preload.join(", ")));
-        make(engine, suite, node, preload, &reference, cache, cancel)
-            .with_context(|| format!("making the node image {reference}"))?;
+        let inside: Vec<&str> = preload.iter().map(String::as_str).collect();
+        say(&format!("node image {reference}: {node} with {} inside", inside.join(", ")));
+        let log = cache.join("logs/node-image.log");
+        let recipe = Recipe { engine, suite, node, preload: &preload, cache, log: &log, cancel };
+        let making = || format!("making the node image {reference}");
+        if !recipe.make(&reference, Form::Unpacked).with_context(making)? {
+            say(&format!("images cannot lie in it unpacked here, so each new cluster unpacks them: see {log}"));
+            recipe.make(&reference, Form::Packed).with_context(making)?;
+        }
         remove_others(engine, suite, &reference)?;
     }
     Ok(reference)
 }
 
-fn make(
-    engine: &Engine,
-    suite: &str,
-    node: &str,
-    preload: &[String],
-    reference: &str,
-    cache: &Utf8Path,
-    cancel: &Cancel,
-) -> Result<()> {
-    let log = cache.join("logs/node-image.log");
-    let container = format!("{suite}-node-image");
-    // What a killed run left.
-    engine.remove_containers(&[&container], Some(&log))?;
-    let sh = Shell::new()?;
-    let label = format!("{SUITE_LABEL}={suite}");
-    let run = engine.cmd(&sh).args(["run", "--detach", "--privileged", "--name", &container, "--label", &label]);
-    Job::new(run.args(["--entrypoint", "sleep"]).args([node, "infinity"])).log(&log).cancel(cancel).run()?;
-    let result = fill(engine, &container, preload, cache, &log, cancel).and_then(|()| {
-        // The commit would keep the entry point of this container.
-        let image = engine.image(node)?.context("the node image is gone")?;
+/// What a node image is made of and with.
+struct Recipe<'a> {
+    engine: &'a Engine,
+    suite: &'a str,
+    node: &'a str,
+    preload: &'a BTreeSet<String>,
+    cache: &'a Utf8Path,
+    log: &'a Utf8Path,
+    cancel: &'a Cancel,
+}
+
+impl Recipe<'_> {
+    /// Makes it as `reference`; false where the images cannot lie in it in this form.
+    fn make(&self, reference: &str, form: Form) -> Result<bool> {
+        let engine = self.engine;
+        let container = format!("{}-node-image", self.suite);
+        // What a killed run left.
+        engine.remove_containers(&[&container], Some(self.log))?;
+        let sh = Shell::new()?;
+        let label = format!("{SUITE_LABEL}={}", self.suite);
+        let run = engine.cmd(&sh).args(["run", "--detach", "--privileged", "--name", &container, "--label", &label]);
+        let run = run.args(["--volume", VOLUME, "--entrypoint", "sleep"]).args([self.node, "infinity"]);
+        Job::new(run).log(self.log).cancel(self.cancel).run()?;
+        let result = self.fill(&container, form).and_then(|filled| {
+            if filled {
+                self.commit(&container, reference, &label)?;
+            }
+            Ok(filled)
+        });
+        engine.remove_containers(&[&container], Some(self.log)).and(result)
+    }
+
+    fn commit(&self, container: &str, reference: &str, label: &str) -> Result<()> {
+        // It would keep the entry point of this container.
+        let image = self.engine.image(self.node)?.context("the node image is gone")?;
         let words = |key: &str| serde_json::to_string(image["Config"].get(key).unwrap_or(&Value::Null));
         let entrypoint = format!("ENTRYPOINT {}", words("Entrypoint")?.replace("null", "[]"));
         let cmd = format!("CMD {}", words("Cmd")?.replace("null", "[]"));
         let signal = image["Config"]["StopSignal"].as_str().unwrap_or("SIGRTMIN+3");
         let signal = format!("STOPSIGNAL {signal}");
         let label = format!("LABEL {label}");
-        let commit = engine.cmd(&sh).args(["commit", "--change", &entrypoint, "--change", &cmd]);
-        let commit = commit.args(["--change", &signal, "--change", &label, &container, reference]);
-        Job::new(commit).log(&log).cancel(cancel).run()
-    });
-    let removed = engine.remove_containers(&[&container], Some(&log));
-    result.and(removed)
+        let sh = Shell::new()?;
+        let commit = self.engine.cmd(&sh).args(["commit", "--change", &entrypoint, "--change", &cmd]);
+        let commit = commit.args(["--change", &signal, "--change", &label, container, reference]);
+        Job::new(commit).log(self.log).cancel(self.cancel).run()
+    }
+
+    /// Imports the images with the node's own containerd, and stops it; false where they cannot be unpacked for good.
+    fn fill(&self, container: &str, form: Form) -> Result<bool> {
+        let Self { engine, log, cancel, .. } = *self;
+        let sh = Shell::new()?;
+        let run = |words: &[&str]| Job::new(engine.exec(&sh, container, false, words)).log(log).cancel(cancel).run();
+        let ask = |words: &[&str]| {
+            Job::new(engine.exec(&sh, container, false, words)).deadline(Duration::from_secs(5)).output()
+        };
+        let mut containerd = Job::new(engine.exec(&sh, container, false, &["containerd"])).log(log).daemon()?;
+        let answers = || ask(&["ctr", "version"]).is_ok_and(|out| out.success());
+        containerd.wait_until("the node's containerd", Duration::from_secs(60), answers)?;
+        for reference in self.preload {
+            let spool = self.cache.join("oci").join(reference.replace(['/', ':'], "_"));
+            load::load(engine, container, reference, &spool, log, cancel)?;
+            std::fs::remove_dir_all(&spool).with_context(|| format!("removing {spool}"))?;
+        }
+        if form == Form::Unpacked {
+            let script = ["bash", "-c", UNPACK, "unpack"];
+            let words: Vec<&str> = script.into_iter().chain(self.preload.iter().map(String::as_str)).collect();
+            if let Err(error) = run(&words) {
+                // What the commands said is in the log.
+                return if cancel.is_cancelled() { Err(error) } else { Ok(false) };
+            }
+        }
+        // Killing the exec on this side does not reach the program inside.
+        run(&["pkill", "-TERM", "-x", "containerd"])?;
+        let gone = || ask(&["pgrep", "-x", "containerd"]).is_ok_and(|out| !out.success());
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        while !gone() {
+            ensure!(std::time::Instant::now() < end, "the node's containerd does not stop within 30 s");
+            ensure!(!cancel.sleep(Duration::from_millis(100)), "interrupted");
+        }
+        run(&["bash", "-c", OUT_OF_VAR])?;
+        Ok(true)
+    }
 }
 
 /// Removes the suite's earlier node images. One that a container still uses stays.
@@ -106,40 +215,4 @@ fn remove_others(engine: &Engine, suite: &str, reference: &str) -> Result<()> {
         Job::new(engine.cmd(&sh).args(["rmi", other])).deadline(Duration::from_secs(60)).output()?;
     }
     Ok(())
-}
-
-/// Imports the images with the node's own containerd, and stops it.
-fn fill(
-    engine: &Engine,
-    container: &str,
-    preload: &[String],
-    cache: &Utf8Path,
-    log: &Utf8Path,
-    cancel: &Cancel,
-) -> Result<()> {
-    let sh = Shell::new()?;
-    let mut containerd = Job::new(engine.exec(&sh, container, false, &["containerd"])).log(log).daemon()?;
-    let answers = || {
-        let ask = engine.exec(&sh, container, false, &["ctr", "version"]);
-        Job::new(ask).deadline(Duration::from_secs(5)).output().is_ok_and(|out| out.success())
-    };
-    containerd.wait_until("the node's containerd", Duration::from_secs(60), answers)?;
-    for reference in preload {
-        let spool = cache.join("oci").join(reference.replace(['/', ':'], "_"));
-        load::load(engine, container, reference, &spool, log, cancel)?;
-        std::fs::remove_dir_all(&spool).with_context(|| format!("removing {spool}"))?;
-    }
-    // Killing the exec on this side does not reach the program inside.
-    let stop = engine.exec(&sh, container, false, &["pkill", "-TERM", "-x", "containerd"]);
-    Job::new(stop).log(log).run()?;
-    let gone = || {
-        let ask = engine.exec(&sh, container, false, &["pgrep", "-x", "containerd"]);
-        Job::new(ask).deadline(Duration::from_secs(5)).output().is_ok_and(|out| !out.success())
-    };
-    let end = std::time::Instant::now() + Duration::from_secs(30);
-    while !gone() {
-        ensure!(std::time::Instant::now() < end, "the node's containerd does not stop within 30 s");
-        ensure!(!cancel.sleep(Duration::from_millis(100)), "interrupted");
-    }
-    Job::new(engine.exec(&sh, container, false, &["bash", "-c", OUT_OF_VAR])).log(log).cancel(cancel).run()
 }

@@ -6,6 +6,7 @@ use e2e_support::{Cancel, signals};
 use crate::environment::environment;
 use crate::events::{Outcome, Recorder, Reporter, RunFolder, RunInfo, RunResult, StepContext, Timeline, What, execute};
 use crate::evidence;
+use crate::paths::Paths;
 use crate::plan::{Plan, Slots, Step};
 use crate::report;
 use crate::steps::Site;
@@ -54,7 +55,9 @@ pub fn drive_with(
 ) -> Result<Driven> {
     let slots = Slots::for_cores(std::thread::available_parallelism().map_or(1, usize::from));
     let environment = environment(&site.paths.root, &site.workshop);
-    let info = RunInfo { command: std::env::args().skip(1).collect(), environment };
+    let Paths { root, target, cache } = site.paths.clone();
+    let folders = vec![(target, "{target}"), (root, "{root}"), (cache, "{cache}")];
+    let info = RunInfo { command: std::env::args().skip(1).collect(), environment, folders };
     let mut recorder = Recorder::start(folder.clone(), plan, slots, info, reporters)?;
     let outcome = execute(plan, slots, cancel, &mut recorder, work)?;
     let failed = outcome.result != RunResult::Passed;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use e2e_support::meter::Used;
 use e2e_support::{Cancel, Meter};
 
@@ -121,12 +121,15 @@ impl StepContext<'_> {
     }
 
     /// Counts in what the step's children used.
-    fn add_children(&self, used: &Used, run: &Utf8Path) {
+    fn add_children(&self, used: &Used, folders: &[(Utf8PathBuf, &str)]) {
         self.add_cpu(used.cpu);
         self.note_peak_rss(used.peak_rss_bytes);
         if !used.commands.is_empty() {
-            // The run's own folder is the one thing that is new in every run.
-            let commands = used.commands.iter().map(|command| command.replace(run.as_str(), "{run}"));
+            // The run's own folder is new in every run, and others are elsewhere on every machine.
+            let told = |command: &String| {
+                folders.iter().fold(command.clone(), |text, (folder, name)| text.replace(folder.as_str(), name))
+            };
+            let commands = used.commands.iter().map(told);
             self.fact(COMMANDS, commands.collect::<Vec<_>>().join("\n"));
         }
     }
@@ -170,6 +173,7 @@ where
     let own = cancel.child();
     let mut machine = Machine::start(recorder);
     let folder = recorder.folder().clone();
+    let folders = recorder.folders().to_vec();
     let usages: Mutex<HashMap<StepId, Usage>> = Mutex::default();
     let mut failed = None;
     schedule::run(
@@ -181,7 +185,7 @@ where
             let context = StepContext { inner, step, log: folder.step_log(id), usage: Mutex::default() };
             let meter = Meter::new();
             let result = meter.run(|| work(step, &context));
-            context.add_children(&meter.used(), folder.path());
+            context.add_children(&meter.used(), &folders);
             let usage = *context.usage();
             usages.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), usage);
             result

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
+use camino::Utf8PathBuf;
 
 use super::folder::RunFolder;
 use super::{Event, RunStarted, SCHEMA, Timeline, What};
@@ -35,6 +36,7 @@ pub struct Recorder {
     timeline: Timeline,
     reporters: Vec<Box<dyn Reporter>>,
     broken: Option<std::io::Error>,
+    folders: Vec<(Utf8PathBuf, &'static str)>,
 }
 
 /// What of a run is not known from its plan.
@@ -44,6 +46,9 @@ pub struct RunInfo {
     pub command: Vec<String>,
     /// Versions, hardware, stand-ins.
     pub environment: BTreeMap<String, String>,
+    /// Folders of this machine, and what stands for them where a command is told: reports are there to be handed on.
+    /// One that lies in another comes before it.
+    pub folders: Vec<(Utf8PathBuf, &'static str)>,
 }
 
 impl Recorder {
@@ -73,8 +78,17 @@ impl Recorder {
             pid: std::process::id(),
             environment: info.environment,
         };
-        let mut recorder =
-            Self { folder, file, begun: Instant::now(), timeline: Timeline::default(), reporters, broken: None };
+        // The run's own folder lies in others.
+        let own = (folder.path().to_owned(), "{run}");
+        let mut recorder = Self {
+            folders: std::iter::once(own).chain(info.folders).collect(),
+            folder,
+            file,
+            begun: Instant::now(),
+            timeline: Timeline::default(),
+            reporters,
+            broken: None,
+        };
         recorder.record(What::RunStarted(Box::new(started)));
         Ok(recorder)
     }
@@ -82,6 +96,11 @@ impl Recorder {
     /// Where the run is kept.
     pub fn folder(&self) -> &RunFolder {
         &self.folder
+    }
+
+    /// Folders of this machine, with what stands for them in what is told.
+    pub(super) fn folders(&self) -> &[(Utf8PathBuf, &'static str)] {
+        &self.folders
     }
 
     /// All that has happened so far.

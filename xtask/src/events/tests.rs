@@ -52,7 +52,8 @@ fn go(
     let plan = plan();
     let folder = runs.create("s").unwrap();
     let slots = Slots::for_cores(2);
-    let mut recorder = Recorder::start(folder.clone(), &plan, slots, RunInfo::default(), Vec::new()).unwrap();
+    let info = RunInfo { folders: vec![("/some/where".into(), "{there}")], ..RunInfo::default() };
+    let mut recorder = Recorder::start(folder.clone(), &plan, slots, info, Vec::new()).unwrap();
     let outcome = execute(&plan, slots, cancel, &mut recorder, |step, context| work(&step.kind, context)).unwrap();
     recorder.record(What::RunFinished { result: outcome.result, reason: outcome.reason.clone() });
     let timeline = recorder.close().unwrap();
@@ -174,7 +175,7 @@ fn a_step_is_told_what_its_children_used_and_the_run_what_the_machine_did() {
             let log = context.log();
             let loops = "i=0; while [ $i -lt 60000 ]; do i=$((i + 1)); done";
             for _ in 0..2 {
-                e2e_support::Job::new(xshell::cmd!(sh, "sh -c {loops} {log}")).run()?;
+                e2e_support::Job::new(xshell::cmd!(sh, "sh -c {loops} /some/where/else {log}")).run()?;
             }
         }
         Ok(())
@@ -184,7 +185,10 @@ fn a_step_is_told_what_its_children_used_and_the_run_what_the_machine_did() {
     assert_eq!(cluster.facts["asks for peace"], "every 250 ms");
     let commands = &cluster.facts[COMMANDS];
     assert_eq!(commands.lines().count(), 1, "each command stands there once: {commands}");
-    assert!(commands.ends_with("{run}/steps/cluster.log") && !commands.contains(folder.path().as_str()), "{commands}");
+    assert!(
+        commands.ends_with("{there}/else {run}/steps/cluster.log") && !commands.contains(folder.path().as_str()),
+        "{commands}"
+    );
     assert!(!timeline.step(&"node".into()).unwrap().facts.contains_key(COMMANDS));
     if cfg!(target_os = "linux") {
         let (first, last) = (timeline.machine.first().unwrap(), timeline.machine.last().unwrap());

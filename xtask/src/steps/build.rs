@@ -20,7 +20,8 @@ impl Running<'_> {
         for package in packages {
             cmd = cmd.args(["--package", package]);
         }
-        Job::new(cmd).deadline(self.left()).log(self.log).cancel(self.cancel).run()?;
+        let compiled = Job::new(cmd).deadline(self.left()).log(self.log).cancel(self.cancel).run();
+        compiled.map_err(|error| self.with_compilers_word(error))?;
         if self.site.build == BuildMode::Host {
             for image in &self.site.suite.images {
                 if let Some(package) = &image.package {
@@ -56,7 +57,8 @@ impl Running<'_> {
         let reference = dependencies_reference(&self.site.suite.name);
         let mut build = self.build(&stage.dockerfile, Utf8Path::new("."), &reference);
         build.target = Some(stage.target.clone());
-        self.site.engine.build(&self.site.paths.root, &build, self.log, self.cancel)
+        let built = self.site.engine.build(&self.site.paths.root, &build, self.log, self.cancel);
+        built.map_err(|error| self.with_compilers_word(error))
     }
 
     /// Builds one image.
@@ -69,7 +71,17 @@ impl Running<'_> {
         self.site
             .engine
             .build(&self.site.paths.root, &build, self.log, self.cancel)
+            .map_err(|error| self.with_compilers_word(error))
             .with_context(|| format!("building the image {} from {}", image.reference, image.dockerfile))
+    }
+
+    /// Puts what a compiler found first before the command that failed for it.
+    fn with_compilers_word(&self, error: anyhow::Error) -> anyhow::Error {
+        let output = std::fs::read_to_string(self.log).unwrap_or_default();
+        match first_error(&output) {
+            Some(found) => error.context(found),
+            None => error,
+        }
     }
 
     fn build(&self, dockerfile: &Utf8Path, context: &Utf8Path, reference: &str) -> Build {
@@ -105,6 +117,14 @@ impl Running<'_> {
     }
 }
 
+/// The first error that cargo or rustc tells in `output`, with its place where it has one.
+fn first_error(output: &str) -> Option<String> {
+    let mut lines = output.lines().skip_while(|line| !line.starts_with("error: ") && !line.starts_with("error["));
+    let error = lines.next()?;
+    let place = lines.next().and_then(|line| line.trim_start().strip_prefix("--> "));
+    Some(place.map_or_else(|| error.to_owned(), |place| format!("{place}: {error}")))
+}
+
 /// What the stage with the compiled dependencies of a suite is called.
 pub fn dependencies_reference(suite: &str) -> String {
     format!("localhost/{suite}-dependencies:latest")
@@ -119,5 +139,24 @@ impl super::Site {
     /// The folder that replaces the stage `build` of a package's image.
     fn staged(&self, package: &str) -> Utf8PathBuf {
         self.run_dir.join("stage").join(package)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_is_told_with_its_place() {
+        let rustc = "   Compiling a v0.1.0\nerrors are told below\nerror[E0308]: mismatched types\n  --> a/src/main.rs:67:21\n\
+                     error: could not compile `a`\n";
+        let cargo = "error: no matching package named `b` found\nlocation searched: crates.io index\n";
+        for (output, expected) in [
+            (rustc, Some("a/src/main.rs:67:21: error[E0308]: mismatched types")),
+            (cargo, Some("error: no matching package named `b` found")),
+            ("   Compiling a v0.1.0\n", None),
+        ] {
+            assert_eq!(first_error(output).as_deref(), expected);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use e2e_support::{Cancel, Job, Meter};
@@ -19,6 +19,9 @@ use crate::suite::yaml::{Problems, Segment, Source, locate};
 const IMAGES: &str = "gateway-e2e/images";
 /// Between two tries of an apply that a young cluster refused.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// Between two questions about a pod whose containers are not made.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 impl Running<'_> {
     /// Applies the files of a group. What only a cluster that is still starting answers is tried
@@ -115,6 +118,7 @@ impl Running<'_> {
 
     fn judge(&self, workload: &ObjectRef, events: &mpsc::Receiver<(Watched, Value)>) -> Result<()> {
         let mut pods = Pods::default();
+        let mut asked = Instant::now();
         let mut last = String::from("nothing was heard of it");
         loop {
             match events.recv_timeout(Duration::from_millis(100)) {
@@ -133,6 +137,12 @@ impl Running<'_> {
             if let Verdict::Hopeless(why) = pods.verdict() {
                 return Err(anyhow!("{why}; {last}"));
             }
+            if let Some((pod, uid)) = pods.slow().filter(|_| asked.elapsed() >= ASK_AGAIN) {
+                asked = Instant::now();
+                if let Some(why) = self.refusal(&workload.namespace, uid) {
+                    bail!("pod {pod}: {why}; {last}");
+                }
+            }
             if let Some(reason) = self.cancel.reason() {
                 bail!("stopped ({reason}); {last}{}", pods.waiting());
             }
@@ -140,6 +150,15 @@ impl Running<'_> {
                 bail!("not ready after {:.0} s; {last}{}", self.step.deadline_s, pods.waiting());
             }
         }
+    }
+
+    /// Why the kubelet does not make the containers of a pod, where it has told so again and again. That is in no pod's
+    /// status, but in the pod's events.
+    fn refusal(&self, namespace: &str, uid: &str) -> Option<String> {
+        let of_pod = format!("type=Warning,involvedObject.uid={uid}");
+        let words = ["--namespace", namespace, "get", "events", "--field-selector", &of_pod, "--output", "json"];
+        let events = self.site.kubectl().read(&words).ok()?;
+        rollout::refusal(&serde_json::from_str(&events).ok()?)
     }
 }
 

@@ -10,6 +10,15 @@ use crate::plan::ObjectRef;
 
 /// An unschedulable pod is given this long: a node that has just registered still has its taints.
 const UNSCHEDULABLE: Duration = Duration::from_secs(30);
+/// A registry that does not hand an image out is given this long, which is three tries of the kubelet: at once, and
+/// twice with its pause, which begins at 10 s and doubles.
+/// <https://kubernetes.io/docs/concepts/containers/images/#imagepullbackoff>
+const UNPULLED: Duration = Duration::from_secs(35);
+/// A pod whose containers are not made for so long is asked about…
+const SLOW: Duration = Duration::from_secs(20);
+/// …and is given up where the kubelet has told that often that it cannot make them. Its pause between two tries begins
+/// at half a second and doubles, so that this is a quarter of a minute.
+const REFUSALS: u64 = 5;
 /// A container may restart this often while what it needs comes up.
 const RESTARTS: u64 = 3;
 
@@ -84,6 +93,11 @@ struct Pod {
     waiting: Option<String>,
     hopeless: Option<String>,
     unschedulable_since: Option<Instant>,
+    /// Since when an image of it cannot be pulled.
+    unpulled_since: Option<Instant>,
+    /// Since when its containers are being made.
+    creating_since: Option<Instant>,
+    uid: String,
 }
 
 /// Whether waiting on makes sense.
@@ -106,8 +120,8 @@ impl Pods {
             self.0.remove(name);
             return;
         }
-        let before = self.0.get(name).and_then(|pod| pod.unschedulable_since);
-        self.0.insert(name.to_owned(), Pod::read(pod, before));
+        let pod = Pod::read(pod, self.0.get(name));
+        self.0.insert(name.to_owned(), pod);
     }
 
     pub(super) fn verdict(&self) -> Verdict {
@@ -115,12 +129,23 @@ impl Pods {
             if let Some(why) = &pod.hopeless {
                 return Verdict::Hopeless(format!("pod {name}: {why}"));
             }
-            if pod.unschedulable_since.is_some_and(|since| since.elapsed() >= UNSCHEDULABLE) {
+            let too_long = |since: Option<Instant>, limit| since.is_some_and(|since| since.elapsed() >= limit);
+            if too_long(pod.unschedulable_since, UNSCHEDULABLE) {
                 let why = pod.waiting.as_deref().unwrap_or("no node takes it");
                 return Verdict::Hopeless(format!("pod {name} is unschedulable: {why}"));
             }
+            if too_long(pod.unpulled_since, UNPULLED) {
+                let why = pod.waiting.as_deref().unwrap_or("an image cannot be pulled");
+                return Verdict::Hopeless(format!("pod {name}: {why}"));
+            }
         }
         Verdict::Open
+    }
+
+    /// Name and UID of a pod whose containers are not made for long.
+    pub(super) fn slow(&self) -> Option<(&str, &str)> {
+        let slow = |pod: &Pod| pod.creating_since.is_some_and(|since| since.elapsed() >= SLOW);
+        self.0.iter().find(|(_, pod)| slow(pod)).map(|(name, pod)| (name.as_str(), pod.uid.as_str()))
     }
 
     /// What the pods wait for, for the end of a sentence.
@@ -128,6 +153,19 @@ impl Pods {
         let list = self.0.iter().filter_map(|(name, pod)| Some(format!("; pod {name}: {}", pod.waiting.as_ref()?)));
         list.collect()
     }
+}
+
+/// Why the kubelet does not make the containers of a pod, by a list of the pod's events: a volume of a Secret that there
+/// is not, for example.
+pub(super) fn refusal(events: &Value) -> Option<String> {
+    let refuses = ["FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox"];
+    let events = events["items"].as_array().into_iter().flatten();
+    let mut often = events.filter(|event| {
+        let reason = event["reason"].as_str().unwrap_or_default();
+        refuses.contains(&reason) && event["count"].as_u64().unwrap_or(1) >= REFUSALS
+    });
+    let event = often.next()?;
+    Some(format!("{} {}", event["reason"].as_str()?, event["message"].as_str()?))
 }
 
 /// By the pod's owner: a ReplicaSet is called after its Deployment, with a hash behind it.
@@ -140,13 +178,22 @@ fn belongs(pod: &Value, workload: &str) -> bool {
 }
 
 impl Pod {
-    fn read(pod: &Value, unschedulable_since: Option<Instant>) -> Pod {
+    /// `before` is what was known of it.
+    fn read(pod: &Value, before: Option<&Pod>) -> Pod {
         let status = &pod["status"];
         let list = |key: &str| status[key].as_array().cloned().unwrap_or_default();
-        let mut out = Pod { waiting: None, hopeless: None, unschedulable_since: None };
+        let since = |begun: fn(&Pod) -> Option<Instant>| Some(before.and_then(begun).unwrap_or_else(Instant::now));
+        let mut out = Pod {
+            waiting: None,
+            hopeless: None,
+            unschedulable_since: None,
+            unpulled_since: None,
+            creating_since: None,
+            uid: pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
+        };
         for condition in list("conditions") {
             if condition["type"] == "PodScheduled" && condition["reason"] == "Unschedulable" {
-                out.unschedulable_since = unschedulable_since.or_else(|| Some(Instant::now()));
+                out.unschedulable_since = since(|pod| pod.unschedulable_since);
                 out.waiting = condition["message"].as_str().map(str::to_owned);
             }
         }
@@ -165,6 +212,12 @@ impl Pod {
             let never = ["ErrImageNeverPull", "CreateContainerConfigError", "InvalidImageName", "RunContainerError"];
             if never.contains(&reason) || (reason == "CrashLoopBackOff" && restarts >= RESTARTS) {
                 out.hopeless = Some(text.clone());
+            }
+            if ["ErrImagePull", "ImagePullBackOff"].contains(&reason) {
+                out.unpulled_since = since(|pod| pod.unpulled_since);
+            }
+            if ["ContainerCreating", "PodInitializing"].contains(&reason) {
+                out.creating_since = since(|pod| pod.creating_since);
             }
             out.waiting = Some(text);
         }
@@ -247,6 +300,40 @@ mod tests {
         gone["type"] = "DELETED".into();
         pods.take("web", &gone);
         assert_eq!(pods.verdict(), Verdict::Open);
+    }
+
+    #[test]
+    fn a_registry_is_given_time_for_an_image_and_no_more() {
+        let mut pods = Pods::default();
+        for (reason, ago, hopeless) in
+            [("ErrImagePull", 0, false), ("ImagePullBackOff", 20, false), ("ErrImagePull", 20, true)]
+        {
+            if let Some(since) = pods.0.get_mut("web-5d8-x").and_then(|pod| pod.unpulled_since.as_mut()) {
+                *since = since.checked_sub(Duration::from_secs(ago)).unwrap();
+            }
+            pods.take("web", &waiting(reason, 0));
+            assert_eq!(pods.verdict() != Verdict::Open, hopeless, "{reason}");
+        }
+        pods.take("web", &waiting("ContainerCreating", 0));
+        assert_eq!(pods.verdict(), Verdict::Open);
+    }
+
+    #[test]
+    fn a_pod_whose_volumes_cannot_be_had_is_not_waited_for() {
+        let mut pods = Pods::default();
+        pods.take("web", &waiting("ContainerCreating", 0));
+        assert_eq!(pods.slow(), None);
+        let since = pods.0.get_mut("web-5d8-x").and_then(|pod| pod.creating_since.as_mut()).unwrap();
+        *since = since.checked_sub(SLOW).unwrap();
+        pods.take("web", &waiting("ContainerCreating", 0));
+        assert_eq!(pods.slow(), Some(("web-5d8-x", "")));
+
+        let told = |reason: &str, count: u64| {
+            refusal(&json!({"items": [{"reason": reason, "message": "secret \"s\" not found", "count": count}]}))
+        };
+        assert_eq!(told("FailedMount", 5).as_deref(), Some("FailedMount secret \"s\" not found"));
+        assert_eq!(told("FailedMount", 4), None, "it may still come");
+        assert_eq!(told("Unhealthy", 9), None);
     }
 
     #[test]

@@ -88,6 +88,10 @@ pub struct ProcessError {
 impl fmt::Display for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`: {}", self.command, self.ended)?;
+        // On the first line, too, since often no other is read: mostly the last word says why.
+        if let Some(last) = self.tail.lines().rfind(|line| !line.trim().is_empty()) {
+            write!(f, ": {}", last.trim())?;
+        }
         for line in self.tail.lines() {
             write!(f, "\n    {line}")?;
         }

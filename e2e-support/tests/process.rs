@@ -39,7 +39,7 @@ fn an_error_shows_command_code_and_last_lines_of_both_streams() -> Result<()> {
     let error = failure(Job::new(cmd!(sh, "sh -c {script}")).read().map(drop));
     assert_eq!(error.ended, Ended::Exited(3));
     let text = error.to_string();
-    for part in ["sh -c 'echo to stdout", "exit code 3", "    to stdout", "    to stderr"] {
+    for part in ["sh -c 'echo to stdout", "exit code 3: to stderr\n", "    to stdout", "    to stderr"] {
         assert!(text.contains(part), "{part:?} is missing in {text}");
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, try_join_all};
 use jiff::{SignedDuration, Timestamp};
@@ -81,9 +81,23 @@ impl Cluster {
             namespace: run.namespace.clone(),
             disturbed: Mutex::default(),
         };
-        cluster.answers(Part::Gateway, 1).await?;
-        cluster.answers(Part::DataStorage, 1).await?;
+        for part in [Part::Gateway, Part::DataStorage] {
+            if let Err(error) = cluster.answers(part, 1).await {
+                return Err(cluster.with_last_trouble(part, error).await);
+            }
+        }
         Ok(cluster)
+    }
+
+    /// Adds what a part complained of last: an answer to outsiders does not tell why.
+    async fn with_last_trouble(&self, part: Part, error: anyhow::Error) -> anyhow::Error {
+        let since = Timestamp::now() - ANSWER_DEADLINE;
+        let logs = self.logs(part, since).await.unwrap_or_default();
+        let trouble = logs.iter().flat_map(|log| log.text.lines()).rfind(|line| is_trouble(line));
+        match trouble {
+            Some(line) => anyhow!("{error:#}; {} logged {line}", Cluster::workload(part)),
+            None => error,
+        }
     }
 
     /// The name of a part's workload, which is also the value of its pods' label.
@@ -267,6 +281,12 @@ pub(crate) async fn token(client: &Client, namespace: &str, account: &str) -> Re
     let what = || format!("getting a token of service account {account} in {namespace}");
     let made = accounts.create_token_request(account, &PostParams::default(), &request).await.with_context(what)?;
     made.status.map(|status| status.token).context("the API server returned no token").with_context(what)
+}
+
+/// Whether a line of a service's log is a warning or an error.
+fn is_trouble(line: &str) -> bool {
+    let entry: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+    matches!(entry["level"].as_str(), Some("WARN" | "ERROR"))
 }
 
 fn is_ready(pod: &Pod) -> bool {

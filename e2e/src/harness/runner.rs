@@ -166,11 +166,13 @@ async fn attempt(spec: &Spec, context: Context, trace: Arc<Trace>) -> Result<(),
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => Err(format!("{error:#}")),
         Ok(Err(panic)) => Err(format!("the spec panicked: {}", panic_message(&*panic))),
-        Err(_) => Err(format!(
-            "the spec did not end within {:?}; it was waiting for {}",
-            spec.deadline(),
-            trace.waiting_for()
-        )),
+        Err(_) => {
+            let waiting_for = match trace.waiting_for() {
+                nothing if nothing.is_empty() => "something that it does not tell".to_owned(),
+                what => what,
+            };
+            Err(format!("the spec did not end within {:?}; it was waiting for {waiting_for}", spec.deadline()))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use e2e_support::meter::Used;
 use e2e_support::{Cancel, Meter};
 
 use super::recorder::Recorder;
-use super::{ALREADY_THERE, COMMANDS, POLLS, RunResult, SpecStatus, Usage, What};
+use super::{ALREADY_THERE, COMMANDS, POLLS, RunResult, SpecStatus, Usage, What, specs_failed};
 use crate::machine::Moment;
 use crate::plan::{Plan, Slots, Step, StepId, StepKind};
 use crate::schedule::{self, Cancellation, Change, End, OnFailure, Options, SkipCause};
@@ -265,8 +265,12 @@ fn outcome(plan: &Plan, cancel: &Cancel, recorder: &Recorder, failed: Option<(St
     };
     let red = recorder.timeline().specs.iter().filter(|spec| matches!(spec.status, SpecStatus::Failed(_)));
     let in_specs = plan.step(&id).is_some_and(|step| step.kind == StepKind::Specs);
-    let result = if in_specs && red.count() > 0 { RunResult::SpecsFailed } else { RunResult::SetupFailed };
     let text = format!("{error:#}");
+    // Where something else is wrong, as with a node that has ended, the specs are not to blame.
+    let result = match red.count() {
+        red if red > 0 && in_specs && text == specs_failed(red) => RunResult::SpecsFailed,
+        _ => RunResult::SetupFailed,
+    };
     let reason = format!("{id}: {}", text.lines().next().unwrap_or_default());
     Outcome { result, reason, failed: Some((id, error)) }
 }

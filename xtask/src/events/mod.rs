@@ -28,6 +28,11 @@ pub const SCHEMA: u32 = 2;
 const ALREADY_THERE: &str = "already there";
 /// The fact with the command lines of a step's children, sorted, each once and on a line of its own.
 pub const COMMANDS: &str = "commands";
+
+/// What the step of the specs failed with, where so many of them are all that did.
+pub fn specs_failed(count: usize) -> String {
+    format!("{count} of the specs failed")
+}
 /// How facts begin that tell how often a step asks for something.
 pub const POLLS: &str = "asks for";
 

@@ -102,11 +102,14 @@ fn what_is_read_back_is_what_happened() {
 fn the_result_tells_who_is_to_blame() {
     let root = Root::new();
     let failing_spec = |context: &StepContext<'_>| context.spec_failed("one", "got 500", 1);
-    for (fail, spec, expected, reason) in [
-        ("cluster", false, RunResult::SetupFailed, "cluster: no\n"),
-        ("specs", true, RunResult::SpecsFailed, "specs: no\n"),
-        // The specs' program died without a red spec: not the specs' fault.
-        ("specs", false, RunResult::SetupFailed, "specs: no\n"),
+    let count = specs_failed(1);
+    for (fail, spec, error, expected, reason) in [
+        ("cluster", false, "no\nat all", RunResult::SetupFailed, "cluster: no"),
+        ("specs", true, count.as_str(), RunResult::SpecsFailed, "specs: 1 of the specs failed"),
+        // Something took the cluster away: not the specs' fault, although they are red.
+        ("specs", true, "the node ended", RunResult::SetupFailed, "specs: the node ended"),
+        // The specs' program died without a red spec.
+        ("specs", false, "no", RunResult::SetupFailed, "specs: no"),
     ] {
         let (_, outcome, timeline) = go(&root.runs(), &Cancel::new(), |kind, context| {
             let is_it = match kind {
@@ -117,10 +120,10 @@ fn the_result_tells_who_is_to_blame() {
             if spec && is_it {
                 failing_spec(context);
             }
-            if is_it { bail!("no\nat all") } else { Ok(()) }
+            if is_it { bail!("{error}") } else { Ok(()) }
         });
-        assert_eq!(outcome.result, expected, "{fail}");
-        assert_eq!(format!("{}\n", outcome.reason), reason);
+        assert_eq!(outcome.result, expected, "{fail}: {error}");
+        assert_eq!(outcome.reason, reason);
         assert!(timeline.steps.iter().all(StepState::is_over));
         assert_eq!(outcome.failed.unwrap().0.as_str(), fail);
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::analysis;
 use super::text::{SpecCounts, bytes, duration, usage};
-use crate::events::{RunFolder, SpecStatus, StepStatus, Timeline};
+use crate::events::{RunFolder, SpecStatus, StepStatus, Timeline, specs_failed};
 
 /// The summary of a run that is over, for a terminal, without colours; ends with a line break.
 pub fn summary(timeline: &Timeline, folder: Option<&RunFolder>) -> String {
@@ -65,23 +65,32 @@ fn bounds(out: &mut String, timeline: &Timeline) {
 }
 
 fn failures(out: &mut String, timeline: &Timeline, folder: Option<&RunFolder>) {
+    let mut red = String::new();
+    let mut count = 0;
+    for spec in &timeline.specs {
+        if let SpecStatus::Failed(error) = &spec.status {
+            count += 1;
+            let _ = writeln!(red, "spec {} failed: {error}", spec.name);
+        }
+    }
+    let only_specs = specs_failed(count);
     for state in &timeline.steps {
         if let StepStatus::Failed(error) = &state.status {
+            // What each spec says tells more than how many they are.
+            if *error == only_specs {
+                out.push_str(&std::mem::take(&mut red));
+            }
             let _ = writeln!(out, "step {} failed: {error}", state.step.id);
             if let Some(folder) = folder {
                 let _ = writeln!(out, "    its log: {}", folder.step_log(&state.step.id));
             }
         }
     }
+    out.push_str(&red);
     let skipped = timeline.steps.iter().filter(|state| matches!(state.status, StepStatus::Skipped { .. }));
     let skipped: Vec<&str> = skipped.map(|state| state.step.id.as_str()).collect();
     if !skipped.is_empty() {
         let _ = writeln!(out, "never began: {}", skipped.join(", "));
-    }
-    for spec in &timeline.specs {
-        if let SpecStatus::Failed(error) = &spec.status {
-            let _ = writeln!(out, "spec {} failed: {error}", spec.name);
-        }
     }
     if !out.is_empty() {
         out.push('\n');

@@ -1,6 +1,6 @@
 //! Compiling, building images, loading them.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::engine::{Build, Flavor};
 use e2e_support::{Job, load};
@@ -75,11 +75,11 @@ impl Running<'_> {
             .with_context(|| format!("building the image {} from {}", image.reference, image.dockerfile))
     }
 
-    /// Puts what a compiler found first before the command that failed for it.
+    /// Puts what a compiler found first on a line before the command that failed for it.
     fn with_compilers_word(&self, error: anyhow::Error) -> anyhow::Error {
         let output = std::fs::read_to_string(self.log).unwrap_or_default();
         match first_error(&output) {
-            Some(found) => error.context(found),
+            Some(found) => anyhow!("{found}\n    {error:#}"),
             None => error,
         }
     }

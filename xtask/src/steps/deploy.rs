@@ -48,6 +48,7 @@ impl Running<'_> {
                 let files: Vec<&str> = manifests.files.iter().map(|file| file.as_str()).collect();
                 return Err(error.context(format!("applying {}", files.join(", "))));
             }
+            self.node_must_run()?;
             self.progress("the API server is not ready for it yet");
         }
     }
@@ -110,7 +111,8 @@ impl Running<'_> {
                     _ => ControlFlow::Continue(()),
                 }
             });
-            if stop.sleep(PAUSE) || self.left().is_zero() {
+            let heard = sender.send((Watched::Nothing, Value::Null));
+            if heard.is_err() || stop.sleep(PAUSE) || self.left().is_zero() {
                 return;
             }
         }
@@ -131,6 +133,7 @@ impl Running<'_> {
                     self.progress(last.clone());
                 }
                 Ok((Watched::Pods, event)) => pods.take(&workload.name, &event),
+                Ok((Watched::Nothing, _)) => self.node_must_run()?,
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => bail!("the watch ended; {last}"),
             }
@@ -188,6 +191,8 @@ fn annotate(text: &mut String, document: usize, template: &[&str], key: &str, va
 enum Watched {
     Workload,
     Pods,
+    /// A watch has ended.
+    Nothing,
 }
 
 /// Whether an error of `kubectl apply` is one that only a cluster which is starting gives.

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::Cancel;
 use e2e_support::engine::Engine;
@@ -143,6 +143,18 @@ impl Running<'_> {
 
     pub(crate) fn progress(&self, text: impl Into<String>) {
         self.context.progress(text);
+    }
+
+    /// Fails where the node has ended: nothing that is asked of the cluster will be answered any more.
+    pub(crate) fn node_must_run(&self) -> Result<()> {
+        let node = self.site.node();
+        // An engine that does not answer says nothing about the node.
+        let Ok(container) = self.site.engine.container(&node) else { return Ok(()) };
+        match container {
+            Some(container) if container.state == "running" => Ok(()),
+            Some(container) => bail!("the node {node} ended in the middle: its container is {}", container.state),
+            None => bail!("the node {node} was removed in the middle"),
+        }
     }
 
     /// What is left of the step's time.

@@ -3,13 +3,14 @@
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use camino::Utf8Path;
 use e2e_support::{Cancel, Ended, Job, ProcessError};
 use serde_json::Value;
 use xshell::{Shell, cmd};
 
 use super::Running;
+use crate::events::specs_failed;
 
 /// How often the file of the specs' events is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -28,7 +29,9 @@ impl Running<'_> {
             failed = again;
         }
         if !failed.is_empty() {
-            bail!("{} of the specs failed: {}", failed.len(), failed.join(", "));
+            let told = specs_failed(failed.len());
+            self.node_must_run().map_err(|error| anyhow!("{error:#}; {told}"))?;
+            bail!(told);
         }
         Ok(())
     }

@@ -56,7 +56,9 @@ pub fn drive_with(
     let slots = Slots::for_cores(std::thread::available_parallelism().map_or(1, usize::from));
     let environment = environment(&site.paths.root, &site.workshop);
     let Paths { root, target, cache } = site.paths.clone();
-    let folders = vec![(target, "{target}"), (root, "{root}"), (cache, "{cache}")];
+    let mut folders = vec![(target, "{target}"), (root, "{root}"), (cache, "{cache}")];
+    // `cargo xtask` names the very program that it is, a start of the task's own program none.
+    folders.extend(std::env::var("CARGO").ok().map(|cargo| (cargo.into(), "cargo")));
     let info = RunInfo { command: std::env::args().skip(1).collect(), environment, folders };
     let mut recorder = Recorder::start(folder.clone(), plan, slots, info, reporters)?;
     let outcome = execute(plan, slots, cancel, &mut recorder, work)?;

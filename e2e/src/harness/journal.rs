@@ -1,4 +1,5 @@
-//! What the specs do, told while they run: one JSON line per start and end, for whoever watches.
+//! What the specs do, told while they run: a JSON line with all that will, and one per start and end, for whoever
+//! watches.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -18,6 +19,10 @@ pub(crate) struct Journal(Option<Mutex<File>>);
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Entry<'a> {
+    /// All that are going to run.
+    SpecsListed {
+        specs: Vec<&'a str>,
+    },
     SpecStarted {
         spec: &'a str,
     },

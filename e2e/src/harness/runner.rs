@@ -64,6 +64,7 @@ pub(crate) fn run(
     specs.sort_by_key(|spec| spec.alone.then(|| spec.number()));
     let selected = |spec: &Spec| !arguments.is_filtered_out(&Trial::test(spec.name, || Ok(())));
     let sharing = specs.iter().filter(|spec| !spec.alone && selected(spec)).count();
+    let listed = specs.iter().filter(|spec| selected(spec)).map(|spec| spec.name).collect();
     let shared = Arc::new(Shared {
         runtime,
         surroundings,
@@ -73,6 +74,7 @@ pub(crate) fn run(
         turns: Turns::new(sharing),
         finished: Mutex::default(),
     });
+    shared.tell(&Entry::SpecsListed { specs: listed });
     let trials = specs.into_iter().map(|spec| {
         let shared = Arc::clone(&shared);
         Trial::test(spec.name, move || shared.run(&spec).map_err(Failed::from))

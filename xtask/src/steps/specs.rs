@@ -108,6 +108,11 @@ impl Running<'_> {
     }
 
     fn tell(&self, event: &Value, attempt: u32, last_attempt: bool) {
+        if event["event"] == "specs_listed" {
+            let names = event["specs"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            self.context.specs_listed(names.map(str::to_owned).collect());
+            return;
+        }
         let Some(spec) = event["spec"].as_str() else { return };
         let message = event["message"].as_str().unwrap_or("no message");
         match (event["event"].as_str(), event["outcome"].as_str()) {

@@ -299,5 +299,6 @@ fn what_is_void_or_unfinished_is_said_first() {
     {
         assert!(reports.text.contains(part), "{part}\n{}", reports.text);
     }
+    assert!(!reports.text.contains("of the time of"), "{}", reports.text);
     assert!(std::fs::read_to_string(&reports.html).unwrap().contains("<strong>Void.</strong>"));
 }

@@ -83,7 +83,8 @@ pub(super) fn lead(document: &Document) -> Vec<String> {
         ));
     }
     let saved = comparison.savings.iter().find(|pair| pair.of == comparison.subject);
-    if let Some(pair) = saved {
+    // What is void comes to nothing.
+    if let Some(pair) = saved.filter(|_| comparison.void.is_empty()) {
         lead.push(format!(
             "{} takes {} of the time of {}: {}.",
             pair.of,

@@ -10,13 +10,12 @@ use crate::drive::{Afterwards, drive};
 use crate::events::{RunResult, Runs, history};
 use crate::paths::Paths;
 use crate::plan::object::{self, Object};
-use crate::plan::{Extent, Plan, Schedule};
+use crate::plan::{Extent, Plan, Schedule, read_manifests};
 use crate::report::summary::summary;
 use crate::setup::piece::{hash_path, hex};
 use crate::site;
 use crate::steps::Site;
 use crate::suite::Suite;
-use crate::suite::yaml::Source;
 
 /// Create the suite's cluster, deploy everything on it, and leave it running
 #[derive(Debug, clap::Args)]
@@ -84,9 +83,8 @@ pub fn print_access(site: &Site) {
     println!("cluster {} stays; remove it: cargo xtask down {}", site.suite.cluster.name, site.suite.name);
     println!("  export KUBECONFIG={kubeconfig}");
     // What cannot be read has no name here: whether it can be applied is not asked.
-    let files = site.suite.manifests.iter().flat_map(|group| &group.files);
-    let sources = files.filter_map(|file| Source::read(&site.paths.root, file).ok());
-    let objects: Vec<Object> = sources.filter_map(|source| object::parse(&source).ok()).flatten().collect();
+    let manifests = read_manifests(&site.paths.root, &site.suite).unwrap_or_default();
+    let objects: Vec<Object> = manifests.values().filter_map(|source| object::parse(source).ok()).flatten().collect();
     let names = object::node_ports(&objects);
     for (node_port, port) in &site.config.ports {
         let name = names.get(node_port).map_or("nobody's", String::as_str);

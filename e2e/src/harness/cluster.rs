@@ -240,13 +240,10 @@ impl Surroundings for Cluster {
         .boxed_local()
     }
 
-    fn restore(&self) -> LocalBoxFuture<'_, Result<()>> {
+    fn restore(&self, part: Part) -> LocalBoxFuture<'_, Result<()>> {
         async move {
-            let disturbed = self.disturbed().clone();
-            for part in disturbed {
-                self.bring_back(part).await?;
-            }
-            Ok(())
+            let is_disturbed = self.disturbed().contains(&part);
+            if is_disturbed { self.bring_back(part).await } else { Ok(()) }
         }
         .boxed_local()
     }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::context::Context;
 use super::journal::{Entry, Journal, Outcome};
 use super::spec::Spec;
-use super::surroundings::Surroundings;
+use super::surroundings::{Part, Surroundings};
 use super::trace::Trace;
 use super::turns::Turns;
 use super::{evidence, http};
@@ -27,8 +27,8 @@ const KEEP_VARIABLE: &str = "E2E_KEEP";
 const SIDE_BY_SIDE: usize = 8;
 /// For the evidence of one spec.
 const EVIDENCE_DEADLINE: Duration = Duration::from_secs(20);
-/// For what a spec disturbed to be as it was: three parts, one after the other.
-const RESTORE_DEADLINE: Duration = Duration::from_secs(180);
+/// For what a spec disturbed to be as it was: longer than the waits for its pods and its answers.
+const RESTORE_DEADLINE: Duration = Duration::from_secs(120);
 /// For all deletions together. Nobody waits for the objects to be gone.
 const CLEAN_UP_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -61,9 +61,9 @@ pub(crate) fn run(
     arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
     // Threads take trials in this order; one that is alone would keep its thread from others while it waits. Among
     // themselves these go by number: those that count come before those that replace what is counted.
-    specs.sort_by_key(|spec| spec.alone.then(|| spec.number()));
+    specs.sort_by_key(|spec| spec.alone.map(|_| spec.number()));
     let selected = |spec: &Spec| !arguments.is_filtered_out(&Trial::test(spec.name, || Ok(())));
-    let sharing = specs.iter().filter(|spec| !spec.alone && selected(spec)).count();
+    let sharing = specs.iter().filter(|spec| spec.alone.is_none() && selected(spec)).count();
     let listed = specs.iter().filter(|spec| selected(spec)).map(|spec| spec.name).collect();
     let shared = Arc::new(Shared {
         runtime,
@@ -88,7 +88,7 @@ impl Shared {
     /// Runs one spec to its end on the calling thread.
     fn run(&self, spec: &Spec) -> Result<(), String> {
         self.runtime.block_on(async {
-            let _turn = self.turns.take(spec.alone).await;
+            let _turn = self.turns.take(spec.number(), spec.alone).await;
             self.tell(&Entry::SpecStarted { spec: spec.name });
             let begun = Instant::now();
             let context = Context::new(spec.number(), Arc::clone(&self.surroundings), self.http.clone());
@@ -99,8 +99,8 @@ impl Shared {
             if let Err(message) = &result {
                 folder = self.keep_evidence(spec, &context, &trace, message).await;
             }
-            if spec.alone
-                && let Err(error) = self.restore().await
+            if let Some(alone) = spec.alone
+                && let Err(error) = self.restore(alone.with).await
             {
                 let before = result.err().map(|message| format!("{message}\nand ")).unwrap_or_default();
                 result = Err(format!("{before}what the spec disturbed was not brought back: {error:#}"));
@@ -124,8 +124,8 @@ impl Shared {
         }
     }
 
-    async fn restore(&self) -> Result<()> {
-        let restored = timeout(RESTORE_DEADLINE, self.surroundings.restore()).await;
+    async fn restore(&self, part: Part) -> Result<()> {
+        let restored = timeout(RESTORE_DEADLINE, self.surroundings.restore(part)).await;
         restored.with_context(|| format!("it took longer than {RESTORE_DEADLINE:?}"))?
     }
 

@@ -6,6 +6,7 @@ use anyhow::Result;
 use futures::future::LocalBoxFuture;
 
 use super::context::Context;
+use super::surroundings::Part;
 
 /// A spec that takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -16,9 +17,23 @@ const ALONE_DEADLINE: Duration = Duration::from_secs(150);
 pub(crate) struct Spec {
     /// Topic, number and sentence: `dedup::s02_a_repeat_while_active_is_a_duplicate`.
     pub(crate) name: &'static str,
-    /// Runs beside no other, after all that do not.
-    pub(crate) alone: bool,
+    /// What it wants for itself: it runs after all specs that want nothing, and beside none that it meets.
+    pub(crate) alone: Option<Alone>,
     pub(crate) run: fn(Context) -> LocalBoxFuture<'static, Result<()>>,
+}
+
+/// A part of the system that a spec disturbs or counts on, and what else has to be undisturbed meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Alone {
+    pub(crate) with: Part,
+    pub(crate) uses: &'static [Part],
+}
+
+impl Alone {
+    /// Whether two specs may not run at the same time.
+    pub(crate) fn meets(self, other: Alone) -> bool {
+        self.with == other.with || self.uses.contains(&other.with) || other.uses.contains(&self.with)
+    }
 }
 
 impl Spec {
@@ -33,18 +48,19 @@ impl Spec {
     }
 
     pub(crate) fn deadline(&self) -> Duration {
-        if self.alone { ALONE_DEADLINE } else { DEADLINE }
+        if self.alone.is_some() { ALONE_DEADLINE } else { DEADLINE }
     }
 }
 
-/// Lists the specs of a file, so that a spec's name and its function's cannot differ.
+/// Lists the specs of a file, so that a spec's name and its function's cannot differ. `#alone(A; B, C)` before one says
+/// that it wants the part A for itself, and B and C undisturbed.
 macro_rules! specs {
-    ($topic:literal: $($(#$alone:ident)? $name:ident),+ $(,)?) => {
+    ($topic:literal: $($(#alone($($alone:tt)+))? $name:ident),+ $(,)?) => {
         /// The specs of this topic.
         pub(crate) fn specs() -> Vec<$crate::harness::spec::Spec> {
             vec![$($crate::harness::spec::Spec {
                 name: concat!($topic, "::", stringify!($name)),
-                alone: $crate::harness::spec::is_alone!($($alone)?),
+                alone: $crate::harness::spec::alone!($($($alone)+)?),
                 run: |context| Box::pin($name(context)),
             }),+]
         }
@@ -52,12 +68,15 @@ macro_rules! specs {
 }
 pub(crate) use specs;
 
-macro_rules! is_alone {
+macro_rules! alone {
     () => {
-        false
+        None
     };
-    (alone) => {
-        true
+    ($with:ident $(; $($used:ident),+)?) => {
+        Some($crate::harness::spec::Alone {
+            with: $crate::harness::surroundings::Part::$with,
+            uses: &[$($($crate::harness::surroundings::Part::$used),+)?],
+        })
     };
 }
-pub(crate) use is_alone;
+pub(crate) use alone;

@@ -38,7 +38,7 @@ pub(crate) struct Log {
 
 /// The place in which the specs run. Today that is a cluster; processes beside an API server would be another.
 ///
-/// What changes the number of running instances is for specs that run alone. Its waits have deadlines of their own.
+/// What changes the number of a part's running instances is for specs that are alone with that part. Its waits have deadlines of their own.
 pub(crate) trait Surroundings: Send + Sync {
     fn addresses(&self) -> &Addresses;
 
@@ -66,8 +66,9 @@ pub(crate) trait Surroundings: Send + Sync {
     /// Starts it again; returns once it answers.
     fn bring_back(&self, part: Part) -> LocalBoxFuture<'_, Result<()>>;
 
-    /// Undoes whatever was taken away or multiplied and not undone yet, as after a spec that failed in between.
-    fn restore(&self) -> LocalBoxFuture<'_, Result<()>>;
+    /// Brings a part back that was taken away or multiplied and not brought back yet, as after a spec that failed in
+    /// between.
+    fn restore(&self, part: Part) -> LocalBoxFuture<'_, Result<()>>;
 
     /// What each running instance of a part has logged since then.
     fn logs(&self, part: Part, since: Timestamp) -> LocalBoxFuture<'_, Result<Vec<Log>>>;

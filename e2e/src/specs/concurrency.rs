@@ -12,7 +12,7 @@ use crate::harness::spec::specs;
 specs!("concurrency":
     s31_a_burst_of_fifty_problems_creates_fifty_requests,
     s32_twenty_problems_at_once_create_twenty_requests,
-    #alone s33_twenty_identical_signals_at_once_create_one_request_also_with_two_replicas,
+    #alone(Gateway; DataStorage) s33_twenty_identical_signals_at_once_create_one_request_also_with_two_replicas,
 );
 
 /// Two replicas race each other so often: a fault that shows in one race in two goes unseen in one run of 32.

@@ -16,8 +16,8 @@ use crate::harness::wait::eventually;
 
 specs!("observability":
     s28_the_gateway_is_healthy_and_ready,
-    #alone s29_counters_rise_by_exactly_what_was_sent,
-    #alone s30_the_latency_histogram_counts_every_request,
+    #alone(Gateway; DataStorage) s29_counters_rise_by_exactly_what_was_sent,
+    #alone(Gateway; DataStorage) s30_the_latency_histogram_counts_every_request,
     s47_logs_are_json_lines_with_request_ids_and_without_tokens,
 );
 

@@ -11,9 +11,9 @@ use crate::harness::spec::specs;
 use crate::harness::surroundings::Part;
 
 specs!("outages":
-    #alone s34_deduplication_holds_when_the_gateway_is_replaced,
-    #alone s35_signals_are_accepted_while_datastorage_is_away_and_audited_when_it_is_back,
-    #alone s41_audit_events_outlive_an_outage_of_postgresql,
+    #alone(Gateway; DataStorage, PostgreSql) s34_deduplication_holds_when_the_gateway_is_replaced,
+    #alone(DataStorage; Gateway, PostgreSql) s35_signals_are_accepted_while_datastorage_is_away_and_audited_when_it_is_back,
+    #alone(PostgreSql; DataStorage) s41_audit_events_outlive_an_outage_of_postgresql,
 );
 
 async fn s34_deduplication_holds_when_the_gateway_is_replaced(cx: Context) -> Result<()> {

@@ -15,10 +15,14 @@ use crate::cluster::RunFile;
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long the node may take over one question.
 const ANSWER: Duration = Duration::from_secs(10);
-/// kubeadm's credentials of the group system:masters, valid before any role binding is there;
-/// before Kubernetes 1.29 they were in admin.conf.
+/// Prints kubeadm's credentials of the group system:masters, which are valid before any role binding is there: those in
+/// super-admin.conf, before Kubernetes 1.29 in admin.conf. kubeadm writes admin.conf first and scheduler.conf last; only
+/// then does a missing super-admin.conf say that there will be none.
 /// <https://kubernetes.io/docs/reference/setup-tools/kubeadm/implementation-details/>
-const CREDENTIALS: [&str; 2] = ["/etc/kubernetes/super-admin.conf", "/etc/kubernetes/admin.conf"];
+const CREDENTIALS: &str =
+    "cd \"$1\" && [ -s scheduler.conf ] && { cat super-admin.conf 2>/dev/null || cat admin.conf; }";
+/// Where kubeadm keeps them.
+const CREDENTIALS_FOLDER: &str = "/etc/kubernetes";
 /// Where kubeadm's API server listens inside the node.
 const API_PORT: u16 = 6443;
 
@@ -93,7 +97,7 @@ impl Running<'_> {
             let deadline = ANSWER.min(self.left());
             Job::new(site.engine.exec(&sh, &node, false, words)).deadline(deadline).cancel(self.cancel).read()
         };
-        let inside = ask(&["sh", "-c", &format!("cat {} 2>/dev/null || cat {}", CREDENTIALS[0], CREDENTIALS[1])])?;
+        let inside = ask(&["sh", "-c", CREDENTIALS, "sh", CREDENTIALS_FOLDER])?;
         let port =
             Job::new(site.engine.cmd(&sh).args(["port", &node, &format!("{API_PORT}/tcp")])).deadline(ANSWER).read()?;
         let address = port.lines().next().context("the engine names no port of the API server")?.trim();
@@ -155,6 +159,25 @@ fn outside(inside: &str, address: &str, name: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_credentials_are_those_that_need_no_role_binding() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().to_str().unwrap();
+        let sh = Shell::new().unwrap();
+        let read = || Job::new(xshell::cmd!(sh, "sh -c {CREDENTIALS} sh {folder}")).read().ok();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        // In the order in which kubeadm writes them.
+        write("admin.conf", "admin");
+        assert_eq!(read(), None, "bound by a role that is not there yet, where others follow");
+        write("super-admin.conf", "super-admin");
+        write("scheduler.conf", "");
+        assert_eq!(read(), None, "not all are written");
+        write("scheduler.conf", "scheduler");
+        assert_eq!(read().as_deref(), Some("super-admin"));
+        std::fs::remove_file(dir.path().join("super-admin.conf")).unwrap();
+        assert_eq!(read().as_deref(), Some("admin"), "as before Kubernetes 1.29");
+    }
 
     #[test]
     fn the_kubeconfig_gets_the_outer_address_and_one_name() {

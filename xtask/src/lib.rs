@@ -5,6 +5,7 @@ pub mod build_mode;
 pub mod check;
 pub mod cluster;
 pub mod commands;
+pub mod compiled;
 pub mod dockerfile;
 pub mod drive;
 pub mod environment;

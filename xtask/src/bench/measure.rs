@@ -70,7 +70,7 @@ pub struct PathPart {
     pub step: StepId,
     /// For how long it held the next one up, in seconds.
     pub seconds: f64,
-    /// How long it could have run but had no slot, in seconds.
+    /// How long it could have run but had no slot or was better begun later, in seconds.
     pub waited_s: f64,
 }
 
@@ -88,7 +88,7 @@ pub struct Step {
     pub id: StepId,
     pub begin_s: f64,
     pub end_s: f64,
-    /// How long it could have run but had no slot.
+    /// How long it could have run but had no slot or was better begun later.
     pub waited_s: f64,
     /// CPU time of its children.
     pub cpu_s: f64,

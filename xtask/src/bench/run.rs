@@ -17,6 +17,7 @@ use super::state::{Settings, State};
 use super::{prepare, random, shown};
 use crate::build_mode::Choice;
 use crate::cluster;
+use crate::compiled;
 use crate::drive::{Afterwards, drive_with};
 use crate::events::{self, RunFolder, RunResult, StepContext, Timeline};
 use crate::paths::Paths;
@@ -187,7 +188,8 @@ impl Bench<'_> {
             site.way = Way::Script;
         }
         let plan = Plan::load(&self.copy.paths.root, &self.suite, site.build)?;
-        let plan = plan.up_to(Extent::Specs).with_history(history);
+        let compilation = compiled::expected(&self.copy.paths, &self.suite);
+        let plan = plan.up_to(Extent::Specs).with_history(history).with_compilation(compilation);
         let plan = match contender.order.schedule() {
             Some(schedule) => plan.with_schedule(schedule),
             None => plan.as_script(),

@@ -9,6 +9,7 @@ use e2e_support::Cancel;
 use e2e_support::engine::Flavor;
 
 use crate::build_mode::Choice;
+use crate::compiled;
 use crate::drive::{Afterwards, drive};
 use crate::events::{Runs, history};
 use crate::exit;
@@ -79,6 +80,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
     let plan = Plan::load(&paths.root, &site.suite, site.build)?
         .up_to(Extent::Specs)
         .with_history(&history::load(&runs, &name, site.build, args.schedule))
+        .with_compilation(compiled::expected(paths, &site.suite))
         .with_schedule(args.schedule);
     let after = match (args.reuse, args.keep) {
         (true, _) => Afterwards::Keep,

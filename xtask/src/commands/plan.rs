@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use camino::Utf8Path;
-
+use crate::compiled;
 use crate::events::{Runs, history};
+use crate::paths::Paths;
 use crate::plan::{BuildMode, Format, Plan, Schedule};
 use crate::suite::Suite;
 
@@ -24,14 +24,18 @@ pub struct Args {
     pub build: BuildMode,
 }
 
-/// Prints the plan of a suite of the workspace in `root`.
+/// Prints the plan of a suite of the workspace.
 ///
 /// # Errors
 /// The suite or one of its manifests is wrong: every problem with file and line.
-pub fn run(root: &Utf8Path, args: &Args) -> anyhow::Result<()> {
+pub fn run(paths: &Paths, args: &Args) -> anyhow::Result<()> {
+    let root = &paths.root;
     let suite = Suite::load(root, &args.suite)?;
     let history = history::load(&Runs::of(root), &suite.name, args.build, args.schedule);
-    let plan = Plan::load(root, &suite, args.build)?.with_history(&history).with_schedule(args.schedule);
+    let plan = Plan::load(root, &suite, args.build)?
+        .with_history(&history)
+        .with_compilation(compiled::expected(paths, &suite))
+        .with_schedule(args.schedule);
     std::io::stdout().lock().write_all(plan.print(args.format).as_bytes())?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use e2e_support::engine::Flavor;
 use sha2::{Digest, Sha256};
 
 use crate::build_mode::Choice;
+use crate::compiled;
 use crate::drive::{Afterwards, drive};
 use crate::events::{RunResult, Runs, history};
 use crate::paths::Paths;
@@ -51,6 +52,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let plan = Plan::load(&paths.root, &site.suite, site.build)?
         .up_to(extent)
         .with_history(&history::load(&runs, &site.suite.name, site.build, Schedule::Dag))
+        .with_compilation(compiled::expected(paths, &site.suite))
         .with_schedule(Schedule::Dag);
     let ground = ground(paths, &site)?;
     if args.cluster_only && site.cluster_is_there && site.files.ground().as_deref() == Some(&ground) {

@@ -10,7 +10,7 @@ use e2e_support::meter::Used;
 use e2e_support::{Cancel, Meter};
 
 use super::recorder::Recorder;
-use super::{ALREADY_THERE, COMMANDS, POLLS, RunResult, SpecStatus, Usage, What, specs_failed};
+use super::{ALREADY_THERE, COMMANDS, POLLS, RunResult, SpecStatus, UNUSUAL, Usage, What, specs_failed};
 use crate::machine::Moment;
 use crate::plan::{Plan, Slots, Step, StepId, StepKind};
 use crate::schedule::{self, Cancellation, Change, End, OnFailure, Options, SkipCause};
@@ -72,6 +72,11 @@ impl StepContext<'_> {
     /// Tells that what the step makes was there before it began: its time says nothing about the next run's.
     pub fn already_there(&self, what: impl Into<String>) {
         self.fact(ALREADY_THERE, what);
+    }
+
+    /// Tells that the step takes another time now than it usually does, so that nothing is expected of the next one.
+    pub fn unusual(&self, why: impl Into<String>) {
+        self.fact(UNUSUAL, why);
     }
 
     /// Tells how often the step asks for something until it is there.
@@ -197,6 +202,10 @@ where
             };
             match change {
                 Change::Ready(id) => recorder.record(What::StepReady { step: id.clone() }),
+                Change::Held(id) => {
+                    let note = "begins later: what runs beside it takes longer".to_owned();
+                    recorder.record(What::StepProgress { step: id.clone(), note });
+                }
                 Change::Started(id) => recorder.record(What::StepStarted { step: id.clone() }),
                 Change::Said(_, what) => recorder.record(what),
                 Change::Tick => {}

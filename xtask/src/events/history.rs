@@ -29,7 +29,9 @@ pub fn load(runs: &Runs, suite: &str, build: BuildMode, schedule: Schedule) -> H
     let mut history = History::default();
     for timeline in &counted {
         let done = |state: &&StepState| {
-            state.status == StepStatus::Finished && !state.facts.contains_key(super::ALREADY_THERE)
+            let says_nothing =
+                [super::ALREADY_THERE, super::UNUSUAL].iter().any(|fact| state.facts.contains_key(*fact));
+            state.status == StepStatus::Finished && !says_nothing
         };
         for state in timeline.steps.iter().filter(done) {
             if let Some(elapsed_us) = state.elapsed_us(timeline.last_us) {

@@ -22,10 +22,12 @@ pub use recorder::{Recorder, Reporter, RunInfo};
 pub use timeline::{MachineState, SpecState, SpecStatus, StepState, StepStatus, Timeline};
 
 /// The version of this list of events; a reader refuses newer ones.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// The fact of a step that found its work done.
 const ALREADY_THERE: &str = "already there";
+/// The fact of a step that took another time than it usually does.
+const UNUSUAL: &str = "unusual";
 /// The fact with the command lines of a step's children, sorted, each once and on a line of its own.
 pub const COMMANDS: &str = "commands";
 

@@ -159,6 +159,8 @@ impl Timeline {
             What::StepStarted { step } => self.change(step, |state| {
                 state.started_us = Some(at);
                 state.status = StepStatus::Running;
+                // It told why the step had not begun.
+                state.note.clear();
             }),
             What::StepProgress { step, note } => self.change(step, |state| state.note.clone_from(note)),
             What::StepFact { step, key, value } => self.change(step, |state| {

@@ -24,6 +24,8 @@ pub enum Source {
     Measured(u32),
     /// The suite's file says so.
     Suite,
+    /// So many packages are not compiled yet.
+    Packages(u32),
     /// What such a step takes on a small machine.
     Default,
 }
@@ -33,6 +35,8 @@ impl fmt::Display for Source {
         match self {
             Self::Measured(1) => f.write_str("measured in 1 run"),
             Self::Measured(runs) => write!(f, "measured in {runs} runs"),
+            Self::Packages(1) => f.write_str("for 1 package that is not compiled yet"),
+            Self::Packages(count) => write!(f, "for {count} packages that are not compiled yet"),
             Self::Suite => f.write_str("the suite's estimate"),
             Self::Default => f.write_str("a default"),
         }

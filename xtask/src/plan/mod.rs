@@ -23,7 +23,7 @@ use crate::suite::Suite;
 use crate::suite::yaml::{Problem, Problems, Source};
 
 pub use derive::derive;
-pub use estimate::{Expected, History};
+pub use estimate::{Expected, History, Source as ExpectedFrom};
 pub use object::{Object, ObjectRef};
 pub use print::Format;
 pub use schedule::Schedule;
@@ -309,6 +309,17 @@ impl Plan {
         self
     }
 
+    /// The same plan with this time for compiling, where it is another than in the history: see [`crate::compiled`].
+    #[must_use]
+    pub fn with_compilation(mut self, expected: Option<Expected>) -> Self {
+        if let Some(expected) = expected {
+            for step in self.steps.iter_mut().filter(|step| matches!(step.kind, StepKind::Compile { .. })) {
+                step.expected = expected;
+            }
+        }
+        self
+    }
+
     /// Without the steps that go further than `extent`. Apply it before a schedule.
     #[must_use]
     pub fn up_to(mut self, extent: Extent) -> Self {
@@ -376,6 +387,8 @@ impl Step {
             id: self.id.clone(),
             // Seconds are positive and far below what milliseconds in 64 bits can hold.
             weight: (self.expected.seconds * 1000.0) as u64,
+            // Beside its idle control plane, the builds that everything waits for take a sixth longer.
+            late: self.kind == StepKind::Cluster,
             resource: self.resource as usize,
             needs: needs.collect(),
         }

@@ -14,7 +14,7 @@ pub struct PathStep {
     pub start_us: u64,
     /// When the next step of the path could go on: its end, or where the next began beside it.
     pub end_us: u64,
-    /// How long it could have run but had no slot.
+    /// How long it could have run but had no slot or was better begun later.
     pub waited_us: u64,
 }
 

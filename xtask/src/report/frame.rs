@@ -156,7 +156,9 @@ fn bar(elapsed_us: u64, expected_us: u64) -> String {
 }
 
 fn waiting_line(timeline: &Timeline, state: &StepState, column: usize) -> String {
-    let why = if state.status == StepStatus::Ready {
+    let why = if state.status == StepStatus::Ready && !state.note.is_empty() {
+        state.note.clone()
+    } else if state.status == StepStatus::Ready {
         format!("waits for a slot ({})", state.step.resource.name())
     } else {
         let needs: Vec<&str> = timeline.unmet(state).map(crate::plan::StepId::as_str).collect();

@@ -104,7 +104,7 @@ fn legend(out: &mut String) {
         ("background:var(--cpu)", "computes"),
         ("background:var(--disk)", "moves bytes"),
         ("background:var(--waiting)", "waits"),
-        ("border-bottom:2px dotted var(--faint)", "had no slot"),
+        ("border-bottom:2px dotted var(--faint)", "waited to begin"),
         ("background:var(--critical);height:3px;vertical-align:.25em", "critical path"),
         ("background:var(--load)", "share of the cores that was busy"),
         ("background:var(--bad)", "failed"),
@@ -242,7 +242,7 @@ fn tip(out: &mut String, state: &StepState) {
         rows.push(("ran", format!("{} – {} ({})", duration(start_us), duration(end_us), duration(end_us - start_us))));
         let waited_us = start_us.saturating_sub(state.ready_us.unwrap_or(start_us));
         if waited_us >= 20_000 {
-            rows.push(("had no slot", format!("{} ({})", duration(waited_us), state.step.resource.name())));
+            rows.push(("waited to begin", duration(waited_us)));
         }
     }
     rows.push(("expected", format!("{:.1} s, {}", state.step.expected.seconds, state.step.expected.source)));

@@ -128,7 +128,7 @@ fn path(out: &mut String, timeline: &Timeline) {
     for step in &path {
         let used = timeline.step(&step.id).map(|state| usage(&state.usage)).unwrap_or_default();
         let waited = if step.waited_us >= 50_000 {
-            format!("had waited {} for a slot", duration(step.waited_us))
+            format!("had waited {} to begin", duration(step.waited_us))
         } else {
             String::new()
         };

@@ -53,6 +53,7 @@ fn events(script: &str) -> Vec<Event> {
         let what = match verb {
             "ready" => What::StepReady { step },
             "start" => What::StepStarted { step },
+            "says" => What::StepProgress { step, note: rest.join(" ") },
             "done" => What::StepFinished { step, usage },
             "fail" => What::StepFailed { step, error: "it broke <&>\n\u{1b}[31mbadly".to_owned(), usage },
             "stop" => What::StepCancelled { step, error: "told to".to_owned(), usage },
@@ -218,6 +219,19 @@ fn the_picture_fits_whatever_it_is_given_and_says_what_it_leaves_out() {
     assert!(strip_ansi_codes(&few[2]).contains("and 2 more that run"), "{few:?}");
     // The cluster's other 5 s, DNS, specs.
     assert_eq!(time_left_us(&run, 5_000_000), 12_000_000);
+}
+
+#[test]
+fn a_step_that_is_held_tells_why_until_it_begins() {
+    let held = "0 ready cluster\n0 says cluster begins later\n0 start compile\n";
+    for (script, expected) in
+        [(held.to_owned(), "cluster    begins later"), (format!("{held}3 start cluster"), "create cluster")]
+    {
+        let lines = frame(&timeline(&script), 5_000_000, Size { width: 120, height: 50 });
+        let text: Vec<String> = lines.iter().map(|line| strip_ansi_codes(line).into_owned()).collect();
+        let text = text.join("\n");
+        assert!(text.contains(expected) && text.contains("begins later") != script.contains("start cluster"), "{text}");
+    }
 }
 
 #[test]

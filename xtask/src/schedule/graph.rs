@@ -27,8 +27,11 @@ pub struct Need<I> {
 pub struct Node<I> {
     /// Its name; ties are broken by its order.
     pub id: I,
-    /// How long it is expected to take, in any unit that all nodes share.
+    /// How long it is expected to take, in milliseconds.
     pub weight: u64,
+    /// Whether it costs something all the time from its start on, so that it is better started when it is needed than
+    /// when it can be: see [`super::Queue::release_held`].
+    pub late: bool,
     /// The number of the resource that it takes a slot of.
     pub resource: usize,
     /// What it waits for.
@@ -82,6 +85,7 @@ impl<I: Debug + Display> std::error::Error for GraphError<I> {}
 pub struct Graph<I> {
     pub(super) ids: Vec<I>,
     pub(super) weights: Vec<u64>,
+    pub(super) late: Vec<bool>,
     pub(super) resources: Vec<usize>,
     /// How many needs each step has.
     pub(super) needs: Vec<u32>,
@@ -109,6 +113,7 @@ impl<I: Clone + Ord + Hash> Graph<I> {
         let mut graph = Self {
             ids: Vec::with_capacity(count),
             weights: Vec::with_capacity(count),
+            late: Vec::with_capacity(count),
             resources: Vec::with_capacity(count),
             needs: vec![0; count],
             on_start: vec![Vec::new(); count],
@@ -136,6 +141,7 @@ impl<I: Clone + Ord + Hash> Graph<I> {
             }
             graph.ids.push(node.id);
             graph.weights.push(node.weight);
+            graph.late.push(node.late);
             graph.resources.push(node.resource);
         }
         graph.sort()?;

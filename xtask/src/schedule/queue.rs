@@ -13,7 +13,8 @@ enum State {
     Ended,
 }
 
-/// The steps that may run now, ordered by the weight of the heaviest way from each to the end, ties by id.
+/// The steps that may run now, ordered by the weight of the heaviest way from each to the end, ties by id. Those that
+/// are better started late are kept apart until [`Queue::release_held`] lets go of them.
 ///
 /// Every step that [`Queue::pop`] gives out is given back once, to [`Queue::finish`] or [`Queue::abandon`].
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Queue<I> {
     states: Vec<State>,
     ready: Vec<BinaryHeap<(u64, Reverse<u32>, u32)>>,
     fresh: Vec<u32>,
+    /// Steps that could run, and are better started later.
+    held: Vec<u32>,
     free: Vec<usize>,
     running: usize,
     stopped: bool,
@@ -58,6 +61,7 @@ impl<I: Clone + Ord + Hash> Queue<I> {
             states: vec![State::Waiting; count],
             ready: vec![BinaryHeap::new(); slots.len()],
             fresh: Vec::new(),
+            held: Vec::new(),
             free: slots.to_vec(),
             running: 0,
             stopped: false,
@@ -81,6 +85,31 @@ impl<I: Clone + Ord + Hash> Queue<I> {
     /// The steps that have become ready since the last call.
     pub fn take_ready(&mut self) -> Vec<usize> {
         self.fresh.drain(..).map(|step| step as usize).collect()
+    }
+
+    /// Lets go of the steps that are better started late and whose time has come: the way behind such a step, and a
+    /// quarter more since expectations err, is no shorter than what is left of every other way. `elapsed_ms` tells how
+    /// long a running step has run.
+    pub fn release_held(&mut self, elapsed_ms: impl Fn(usize) -> u64) {
+        if self.held.is_empty() {
+            return;
+        }
+        let left = |step: usize| match self.states[step] {
+            State::Running => self.tails[step] - elapsed_ms(step).min(self.graph.weights[step]),
+            State::Waiting => self.tails[step],
+            State::Ended => 0,
+        };
+        let is_held = |step: usize| self.held.iter().any(|&held| held as usize == step);
+        let ready = (0..self.states.len()).filter(|&step| self.missing[step] == 0 && !is_held(step));
+        let others = ready.map(left).max().unwrap_or(0);
+        let (due, held) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|&step| self.tails[step as usize].saturating_mul(5) / 4 >= others);
+        self.held = held;
+        let due: Vec<u32> = due;
+        for step in due {
+            self.enqueue(step as usize);
+        }
     }
 
     /// Starts the most urgent step that has a slot, or none where nothing can start now.
@@ -129,6 +158,11 @@ impl<I: Clone + Ord + Hash> Queue<I> {
         never
     }
 
+    /// The steps that could run, and are better started later.
+    pub fn held(&self) -> impl Iterator<Item = usize> {
+        self.held.iter().map(|&step| step as usize)
+    }
+
     /// How many steps run now.
     pub fn running(&self) -> usize {
         self.running
@@ -159,8 +193,16 @@ impl<I: Clone + Ord + Hash> Queue<I> {
     }
 
     fn push(&mut self, step: usize) {
+        self.fresh.push(u32_of(step));
+        if self.graph.late[step] {
+            self.held.push(u32_of(step));
+        } else {
+            self.enqueue(step);
+        }
+    }
+
+    fn enqueue(&mut self, step: usize) {
         let entry = (self.tails[step], Reverse(self.ranks[step]), u32_of(step));
         self.ready[self.graph.resources[step]].push(entry);
-        self.fresh.push(u32_of(step));
     }
 }

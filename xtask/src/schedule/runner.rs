@@ -4,7 +4,7 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 
@@ -37,7 +37,8 @@ pub struct Options {
     pub slots: Vec<usize>,
     /// What happens to running steps after a failure.
     pub on_failure: OnFailure,
-    /// How often [`Change::Tick`] comes while nothing else does; none for never.
+    /// How often [`Change::Tick`] comes while nothing else does, and it is looked whether a step that is better started
+    /// late is due; none for never.
     pub tick: Option<Duration>,
 }
 
@@ -69,6 +70,8 @@ pub enum End<I> {
 pub enum Change<'a, I, M> {
     /// All its needs are met.
     Ready(&'a I),
+    /// It could run, and is better started later, when the rest is as far. Told once.
+    Held(&'a I),
     /// It has a slot and runs.
     Started(&'a I),
     /// It says something.
@@ -141,6 +144,8 @@ where
     let ids = &ids;
     let execute = &execute;
     let mut stopped = false;
+    let mut began: Vec<Option<Instant>> = vec![None; count];
+    let mut told_held = vec![false; count];
 
     pool.in_place_scope(|scope| {
         loop {
@@ -154,8 +159,10 @@ where
                         observe(Change::Ready(&ids[step]));
                     }
                 }
+                queue.release_held(|step| began[step].map_or(0, |began| millis(began.elapsed())));
                 let Some(step) = queue.pop() else { break };
                 observe(Change::Started(&ids[step]));
+                began[step] = Some(Instant::now());
                 let context = Context { cancel: cancel.clone(), step, sender: sender.clone() };
                 scope.spawn(move |_| {
                     let result = catch_unwind(AssertUnwindSafe(|| execute(&ids[step], &context)))
@@ -166,6 +173,11 @@ where
             }
             if queue.running() == 0 {
                 break;
+            }
+            for step in queue.held().filter(|_| !stopped) {
+                if !std::mem::replace(&mut told_held[step], true) {
+                    observe(Change::Held(&ids[step]));
+                }
             }
             let message = match options.tick {
                 Some(tick) => match receiver.recv_timeout(tick) {
@@ -218,6 +230,10 @@ fn skip_rest<I: Clone + Ord + Hash, M>(
     for step in queue.stop() {
         observe(Change::Ended(queue.id(step), End::Skipped(cause.clone())));
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

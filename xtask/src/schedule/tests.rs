@@ -12,7 +12,8 @@ use super::{
     Cancellation, Change, Context, End, Graph, GraphError, Need, Node, On, OnFailure, Options, Queue, SkipCause, run,
 };
 
-/// `a:3 b:1<a c:2~b@1`: a step, its weight, what it waits for (`<` the end, `~` the start), its resource.
+/// `a:3 b:1<a c!:2~b@1`: a step, whether it is better started late, its weight, what it waits for (`<` the end, `~` the
+/// start), its resource.
 fn nodes(text: &str) -> Vec<Node<String>> {
     text.split_whitespace().map(node).collect()
 }
@@ -29,7 +30,8 @@ fn node(text: &str) -> Node<String> {
         needs.push(Need { id: rest[1..end].to_owned(), on });
         rest = &rest[end..];
     }
-    Node { id: id.to_owned(), weight: weight.parse().unwrap(), resource: resource.parse().unwrap(), needs }
+    let (id, late) = id.strip_suffix('!').map_or((id, false), |id| (id, true));
+    Node { id: id.to_owned(), weight: weight.parse().unwrap(), late, resource: resource.parse().unwrap(), needs }
 }
 
 fn graph(text: &str) -> Graph<String> {
@@ -103,6 +105,42 @@ fn after_a_stop_nothing_starts_and_the_rest_is_given_up_once() {
     assert!(queue.is_done());
 }
 
+#[test]
+fn what_is_better_started_late_waits_while_the_rest_takes_longer() {
+    let steps = "kind!:4 build:20 up:1<kind<build";
+    let mut queue = Queue::new(graph(steps), &[4]).unwrap();
+    queue.release_held(|_| 0);
+    let (started, names) = start(&mut queue);
+    assert_eq!(names, "build");
+    assert_eq!(queue.held().map(|step| queue.id(step).as_str()).collect::<Vec<_>>(), ["kind"]);
+    queue.release_held(|_| 14);
+    assert_eq!(start(&mut queue).1, "", "7 are left, and 5 are behind the other");
+    queue.release_held(|_| 15);
+    assert_eq!(start(&mut queue).1, "kind");
+
+    // The rest ends earlier than expected.
+    let mut queue = Queue::new(graph(steps), &[4]).unwrap();
+    assert_eq!(start(&mut queue).0, started);
+    queue.finish(started[0]);
+    queue.release_held(|_| 0);
+    assert_eq!(start(&mut queue).1, "kind");
+
+    // Nothing is shorter for waiting, where nothing else runs or the rest is as short.
+    for (steps, expected) in [("kind!:4 up:1<kind", "kind"), ("kind!:4 build:5 up:1<kind<build", "build kind")] {
+        let mut queue = Queue::new(graph(steps), &[4]).unwrap();
+        queue.release_held(|_| 0);
+        assert_eq!(start(&mut queue).1, expected, "{steps}");
+    }
+
+    // A run that is given up begins it no more.
+    let mut queue = Queue::new(graph(steps), &[4]).unwrap();
+    let build = start(&mut queue).0[0];
+    assert_eq!(queue.stop().len(), 2);
+    queue.abandon(build);
+    queue.release_held(|_| 0);
+    assert!(start(&mut queue).0.is_empty() && queue.is_done());
+}
+
 /// Layers of steps, each step needing two of the layer before.
 fn wide(count: usize) -> Graph<usize> {
     let layer = 100;
@@ -112,7 +150,13 @@ fn wide(count: usize) -> Graph<usize> {
     };
     Graph::new(
         (0..count)
-            .map(|step| Node { id: step, weight: 1 + (step % 7) as u64, resource: step % 3, needs: needs(step) })
+            .map(|step| Node {
+                id: step,
+                weight: 1 + (step % 7) as u64,
+                late: false,
+                resource: step % 3,
+                needs: needs(step),
+            })
             .collect(),
     )
     .unwrap()
@@ -307,6 +351,7 @@ fn what_a_step_says_comes_between_its_start_and_its_end() {
         |change| {
             let (id, what) = match change {
                 Change::Ready(id) => (id, "ready".to_owned()),
+                Change::Held(id) => (id, "held".to_owned()),
                 Change::Started(id) => (id, "started".to_owned()),
                 Change::Said(id, text) => (id, text),
                 Change::Ended(id, _) => (id, "ended".to_owned()),
@@ -319,6 +364,30 @@ fn what_a_step_says_comes_between_its_start_and_its_end() {
     for (id, what) in log {
         assert_eq!(what, ["ready", "started", &format!("{id} one"), &format!("{id} two"), "ended"]);
     }
+}
+
+#[test]
+fn a_step_that_is_held_is_told_once_and_begins_as_soon_as_the_rest_is_over() {
+    let mut log = Vec::new();
+    run(
+        graph("kind!:4 build:20000000 up:1<kind<build"),
+        &Options { slots: vec![4], on_failure: OnFailure::Stop, tick: Some(Duration::from_millis(1)) },
+        &Flag::default(),
+        |_: &String, context: &Context<Flag, ()>| {
+            context.say(());
+            Ok(())
+        },
+        |change| match change {
+            Change::Held(id) => log.push(format!("held {id}")),
+            Change::Started(id) => log.push(format!("started {id}")),
+            Change::Ended(id, _) => log.push(format!("ended {id}")),
+            _ => {}
+        },
+    )
+    .unwrap();
+    let expected =
+        ["started build", "held kind", "ended build", "started kind", "ended kind", "started up", "ended up"];
+    assert_eq!(log, expected);
 }
 
 /// Steps with needs among those before them, some of which fail.
@@ -341,7 +410,7 @@ fn random_graph() -> impl Strategy<Value = (Vec<Node<u32>>, BTreeSet<u32>)> {
                 id: need.index(at) as u32,
                 on: if start { On::Start } else { On::Finish },
             });
-            Node { id, weight, resource, needs: needs.collect() }
+            Node { id, weight, late: luck % 3 == 1, resource, needs: needs.collect() }
         });
         let nodes = nodes.collect();
         (nodes, failing)

@@ -101,7 +101,8 @@ fn carry_out(survey: &Survey, cancel: &Cancel) -> Result<BTreeSet<String>> {
     let tasks: BTreeMap<&str, &Task> = survey.tasks.iter().map(|task| (task.piece.name.as_str(), task)).collect();
     let nodes = tasks.values().map(|task| Node {
         id: task.piece.name.clone(),
-        weight: task.piece.seconds,
+        weight: task.piece.seconds * 1000,
+        late: false,
         resource: 0,
         needs: match task.way {
             Way::Fetch => Vec::new(),
@@ -145,7 +146,7 @@ fn carry_out(survey: &Survey, cancel: &Cancel) -> Result<BTreeSet<String>> {
             }
             Change::Ended(name, _) => display.gone(name),
             Change::Tick => display.tick(),
-            Change::Ready(_) | Change::Said(..) => {}
+            Change::Ready(_) | Change::Held(_) | Change::Said(..) => {}
         },
     )?;
     display.bar.finish_and_clear();

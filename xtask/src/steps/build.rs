@@ -7,12 +7,16 @@ use e2e_support::{Job, load};
 use xshell::{Shell, cmd};
 
 use super::Running;
+use crate::compiled;
 use crate::dockerfile::BUILD_STAGE;
 use crate::plan::BuildMode;
 
 impl Running<'_> {
     /// One cargo invocation for all of the suite's Rust, so that what is shared is compiled once.
     pub(super) fn compile(&self, packages: &[String]) -> Result<()> {
+        if let Some(expected) = compiled::expected(&self.site.paths, &self.site.suite) {
+            self.context.unusual(expected.source.to_string());
+        }
         let sh = Shell::new()?;
         sh.change_dir(&self.site.paths.root);
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());

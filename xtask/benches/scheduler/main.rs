@@ -49,7 +49,7 @@ fn own_cost() -> Result<f64> {
         Node { id, weight: 1 + (id % 7) as u64, late: false, resource: id % 3, needs }
     });
     let graph = Graph::new(nodes.collect())?;
-    let options = Options { slots: vec![2, 2, 32], on_failure: OnFailure::Stop, tick: None };
+    let options = Options { slots: vec![2, 2, 32], on_failure: OnFailure::Stop, tick: None, hold_behind: None };
     let began = Instant::now();
     run(graph, &options, &Cancel::new(), |_, _: &xtask::schedule::Context<Cancel, ()>| Ok(()), |_| {})?;
     Ok(began.elapsed().as_secs_f64() * 1000.0 / STEPS as f64)

@@ -12,11 +12,14 @@ use e2e_support::{Cancel, Meter};
 use super::recorder::Recorder;
 use super::{ALREADY_THERE, COMMANDS, POLLS, RunResult, SpecStatus, UNUSUAL, Usage, What, specs_failed};
 use crate::machine::Moment;
-use crate::plan::{Plan, Slots, Step, StepId, StepKind};
+use crate::plan::{Plan, Resource, Slots, Step, StepId, StepKind};
 use crate::schedule::{self, Cancellation, Change, End, OnFailure, Options, SkipCause};
 
 /// How often a live picture is drawn anew while nothing happens.
 const TICK: Duration = Duration::from_millis(100);
+/// From so many cores on, a cluster is expected to start beside a compilation without holding it up for as long as it
+/// takes itself; on two it does (docs/benchmarks).
+const CORES_FOR_BOTH: usize = 4;
 /// How often it is noted what the machine uses.
 const SAMPLE: Duration = Duration::from_millis(500);
 
@@ -174,7 +177,12 @@ where
 {
     let graph = plan.graph().map_err(|error| anyhow!(error)).context("ordering the steps")?;
     let steps: HashMap<&StepId, &Step> = plan.steps.iter().map(|step| (&step.id, step)).collect();
-    let options = Options { slots: slots.to_vec(), on_failure: OnFailure::Stop, tick: Some(TICK) };
+    let options = Options {
+        slots: slots.to_vec(),
+        on_failure: OnFailure::Stop,
+        tick: Some(TICK),
+        hold_behind: (slots.cpu < CORES_FOR_BOTH).then_some(Resource::Cpu as usize),
+    };
     let own = cancel.child();
     let mut machine = Machine::start(recorder);
     let folder = recorder.folder().clone();

@@ -13,6 +13,14 @@ enum State {
     Ended,
 }
 
+/// A step that could run, and is better started later.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    step: u32,
+    /// Whether its time had not come when it was looked at before.
+    was_early: bool,
+}
+
 /// The steps that may run now, ordered by the weight of the heaviest way from each to the end, ties by id. Those that
 /// are better started late are kept apart until [`Queue::release_held`] lets go of them.
 ///
@@ -28,7 +36,7 @@ pub struct Queue<I> {
     ready: Vec<BinaryHeap<(u64, Reverse<u32>, u32)>>,
     fresh: Vec<u32>,
     /// Steps that could run, and are better started later.
-    held: Vec<u32>,
+    held: Vec<Held>,
     free: Vec<usize>,
     running: usize,
     stopped: bool,
@@ -88,27 +96,31 @@ impl<I: Clone + Ord + Hash> Queue<I> {
     }
 
     /// Lets go of the steps that are better started late and whose time has come: the way behind such a step, and a
-    /// quarter more since expectations err, is no shorter than what is left of every other way. `elapsed_ms` tells how
-    /// long a running step has run.
-    pub fn release_held(&mut self, elapsed_ms: impl Fn(usize) -> u64) {
+    /// quarter more since expectations err, is no shorter than what is left of every other way. One whose time has not
+    /// come when it becomes ready also waits until no step of the resource `behind` runs. `elapsed_ms` tells how long a
+    /// running step has run.
+    pub fn release_held(&mut self, behind: Option<usize>, elapsed_ms: impl Fn(usize) -> u64) {
         if self.held.is_empty() {
             return;
         }
+        let runs = |step: usize| self.states[step] == State::Running;
         let left = |step: usize| match self.states[step] {
             State::Running => self.tails[step] - elapsed_ms(step).min(self.graph.weights[step]),
             State::Waiting => self.tails[step],
             State::Ended => 0,
         };
-        let is_held = |step: usize| self.held.iter().any(|&held| held as usize == step);
-        let ready = (0..self.states.len()).filter(|&step| self.missing[step] == 0 && !is_held(step));
-        let others = ready.map(left).max().unwrap_or(0);
-        let (due, held) = std::mem::take(&mut self.held)
-            .into_iter()
-            .partition(|&step| self.tails[step as usize].saturating_mul(5) / 4 >= others);
-        self.held = held;
-        let due: Vec<u32> = due;
-        for step in due {
-            self.enqueue(step as usize);
+        let steps = || 0..self.states.len();
+        let is_held = |step: usize| self.held.iter().any(|held| held.step as usize == step);
+        let others = steps().filter(|&step| self.missing[step] == 0 && !is_held(step)).map(left).max().unwrap_or(0);
+        let blocked = steps().any(|step| runs(step) && Some(self.graph.resources[step]) == behind);
+        let is_due = |held: &Held| {
+            let way = self.tails[held.step as usize];
+            way.saturating_add(way / 4) >= others && !(held.was_early && blocked)
+        };
+        let (due, early): (Vec<Held>, Vec<Held>) = self.held.iter().partition(|held| is_due(held));
+        self.held = early.into_iter().map(|held| Held { was_early: true, ..held }).collect();
+        for held in due {
+            self.enqueue(held.step as usize);
         }
     }
 
@@ -160,7 +172,7 @@ impl<I: Clone + Ord + Hash> Queue<I> {
 
     /// The steps that could run, and are better started later.
     pub fn held(&self) -> impl Iterator<Item = usize> {
-        self.held.iter().map(|&step| step as usize)
+        self.held.iter().map(|held| held.step as usize)
     }
 
     /// How many steps run now.
@@ -195,7 +207,7 @@ impl<I: Clone + Ord + Hash> Queue<I> {
     fn push(&mut self, step: usize) {
         self.fresh.push(u32_of(step));
         if self.graph.late[step] {
-            self.held.push(u32_of(step));
+            self.held.push(Held { step: u32_of(step), was_early: false });
         } else {
             self.enqueue(step);
         }

@@ -40,6 +40,9 @@ pub struct Options {
     /// How often [`Change::Tick`] comes while nothing else does, and it is looked whether a step that is better started
     /// late is due; none for never.
     pub tick: Option<Duration>,
+    /// The resource whose running steps leave nothing of the machine to a step that is better started late; none where
+    /// there is enough for both.
+    pub hold_behind: Option<usize>,
 }
 
 /// Why a step was never started.
@@ -159,7 +162,7 @@ where
                         observe(Change::Ready(&ids[step]));
                     }
                 }
-                queue.release_held(|step| began[step].map_or(0, |began| millis(began.elapsed())));
+                queue.release_held(options.hold_behind, |step| began[step].map_or(0, |began| millis(began.elapsed())));
                 let Some(step) = queue.pop() else { break };
                 observe(Change::Started(&ids[step]));
                 began[step] = Some(Instant::now());

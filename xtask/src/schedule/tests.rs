@@ -109,26 +109,26 @@ fn after_a_stop_nothing_starts_and_the_rest_is_given_up_once() {
 fn what_is_better_started_late_waits_while_the_rest_takes_longer() {
     let steps = "kind!:4 build:20 up:1<kind<build";
     let mut queue = Queue::new(graph(steps), &[4]).unwrap();
-    queue.release_held(|_| 0);
+    queue.release_held(None, |_| 0);
     let (started, names) = start(&mut queue);
     assert_eq!(names, "build");
     assert_eq!(queue.held().map(|step| queue.id(step).as_str()).collect::<Vec<_>>(), ["kind"]);
-    queue.release_held(|_| 14);
+    queue.release_held(None, |_| 14);
     assert_eq!(start(&mut queue).1, "", "7 are left, and 5 are behind the other");
-    queue.release_held(|_| 15);
+    queue.release_held(None, |_| 15);
     assert_eq!(start(&mut queue).1, "kind");
 
     // The rest ends earlier than expected.
     let mut queue = Queue::new(graph(steps), &[4]).unwrap();
     assert_eq!(start(&mut queue).0, started);
     queue.finish(started[0]);
-    queue.release_held(|_| 0);
+    queue.release_held(None, |_| 0);
     assert_eq!(start(&mut queue).1, "kind");
 
     // Nothing is shorter for waiting, where nothing else runs or the rest is as short.
     for (steps, expected) in [("kind!:4 up:1<kind", "kind"), ("kind!:4 build:5 up:1<kind<build", "build kind")] {
         let mut queue = Queue::new(graph(steps), &[4]).unwrap();
-        queue.release_held(|_| 0);
+        queue.release_held(None, |_| 0);
         assert_eq!(start(&mut queue).1, expected, "{steps}");
     }
 
@@ -137,8 +137,29 @@ fn what_is_better_started_late_waits_while_the_rest_takes_longer() {
     let build = start(&mut queue).0[0];
     assert_eq!(queue.stop().len(), 2);
     queue.abandon(build);
-    queue.release_held(|_| 0);
+    queue.release_held(None, |_| 0);
     assert!(start(&mut queue).0.is_empty() && queue.is_done());
+}
+
+#[test]
+fn what_is_held_waits_for_the_end_of_what_leaves_it_nothing() {
+    let mut queue = Queue::new(graph("kind!:4@1 build:20 up:1<kind<build@1"), &[2, 2]).unwrap();
+    queue.release_held(Some(0), |_| 0);
+    let (build, names) = start(&mut queue);
+    assert_eq!(names, "build");
+    queue.release_held(Some(0), |_| 19);
+    assert_eq!(start(&mut queue).1, "", "it is due, but the build still runs");
+    queue.finish(build[0]);
+    queue.release_held(Some(0), |_| 0);
+    assert_eq!(start(&mut queue).1, "kind");
+
+    // What is due as soon as it is ready waits for nothing.
+    let mut queue = Queue::new(graph("first:1 kind!:4<first@1 build:5 up:1<kind<build@1"), &[2, 2]).unwrap();
+    let (steps, names) = start(&mut queue);
+    assert_eq!(names, "build first");
+    queue.finish(steps[1]);
+    queue.release_held(Some(0), |_| 1);
+    assert_eq!(start(&mut queue).1, "kind");
 }
 
 /// Layers of steps, each step needing two of the layer before.
@@ -180,7 +201,7 @@ fn the_work_grows_with_the_needs_and_not_with_their_square() {
 fn ten_thousand_steps_cost_far_less_than_a_millisecond_each() {
     let began = Instant::now();
     let ended = AtomicUsize::new(0);
-    let options = Options { slots: vec![2, 2, 32], on_failure: OnFailure::Stop, tick: None };
+    let options = Options { slots: vec![2, 2, 32], on_failure: OnFailure::Stop, tick: None, hold_behind: None };
     let mut seen = 0;
     run(
         wide(10_000),
@@ -233,7 +254,7 @@ fn ends_seen(
     seen: &AtomicUsize,
     work: impl Fn(&str, &Context<Flag, String>) -> anyhow::Result<()> + Sync,
 ) -> Vec<String> {
-    let options = Options { slots: slots.to_vec(), on_failure, tick: None };
+    let options = Options { slots: slots.to_vec(), on_failure, tick: None, hold_behind: None };
     let mut ends = Vec::new();
     run(
         graph(text),
@@ -310,7 +331,12 @@ fn a_panic_is_a_failure_and_not_the_end_of_the_run() {
 #[test]
 fn a_cancelled_run_ends_every_step_with_the_reason() {
     let flag = Flag::default();
-    let options = Options { slots: vec![1], on_failure: OnFailure::Stop, tick: Some(Duration::from_millis(1)) };
+    let options = Options {
+        slots: vec![1],
+        on_failure: OnFailure::Stop,
+        tick: Some(Duration::from_millis(1)),
+        hold_behind: None,
+    };
     let mut ends = Vec::new();
     let ticks = Mutex::new(0);
     run(
@@ -336,7 +362,7 @@ fn a_cancelled_run_ends_every_step_with_the_reason() {
 
 #[test]
 fn what_a_step_says_comes_between_its_start_and_its_end() {
-    let options = Options { slots: vec![4], on_failure: OnFailure::Stop, tick: None };
+    let options = Options { slots: vec![4], on_failure: OnFailure::Stop, tick: None, hold_behind: None };
     let mut log: BTreeMap<String, Vec<String>> = BTreeMap::new();
     run(
         graph("a b c<a"),
@@ -371,7 +397,12 @@ fn a_step_that_is_held_is_told_once_and_begins_as_soon_as_the_rest_is_over() {
     let mut log = Vec::new();
     run(
         graph("kind!:4 build:20000000 up:1<kind<build"),
-        &Options { slots: vec![4], on_failure: OnFailure::Stop, tick: Some(Duration::from_millis(1)) },
+        &Options {
+            slots: vec![4],
+            on_failure: OnFailure::Stop,
+            tick: Some(Duration::from_millis(1)),
+            hold_behind: None,
+        },
         &Flag::default(),
         |_: &String, context: &Context<Flag, ()>| {
             context.say(());
@@ -433,6 +464,7 @@ proptest! {
             slots: slots.to_vec(),
             on_failure: if drain { OnFailure::Drain } else { OnFailure::Stop },
             tick: None,
+            hold_behind: Some(1),
         };
         let too_many = AtomicBool::new(false);
         let (mut started, mut finished, mut ended) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());

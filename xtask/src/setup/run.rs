@@ -113,7 +113,12 @@ fn carry_out(survey: &Survey, cancel: &Cancel) -> Result<BTreeSet<String>> {
         },
     });
     let graph = Graph::new(nodes.collect()).context("ordering the pieces")?;
-    let options = Options { slots: vec![SLOTS], on_failure: OnFailure::Stop, tick: Some(Duration::from_millis(250)) };
+    let options = Options {
+        slots: vec![SLOTS],
+        on_failure: OnFailure::Stop,
+        tick: Some(Duration::from_millis(250)),
+        hold_behind: None,
+    };
     let unfetched = Mutex::new(BTreeSet::new());
     let workshop = &survey.workshop;
     let own = cancel.child();

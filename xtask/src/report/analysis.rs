@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use crate::events::{StepState, StepStatus, Timeline};
 use crate::plan::{On, Origin, StepId, StepKind};
 
+/// What begins so soon after something else has ended, in microseconds, begins because of it.
+const AT_ONCE_US: u64 = 50_000;
+
 /// One step of the way that decided how long the run took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathStep {
@@ -14,7 +17,7 @@ pub struct PathStep {
     pub start_us: u64,
     /// When the next step of the path could go on: its end, or where the next began beside it.
     pub end_us: u64,
-    /// How long it could have run but had no slot or was better begun later.
+    /// How long it could have run but had no slot or was better begun later, but for the time of the step before it.
     pub waited_us: u64,
 }
 
@@ -28,7 +31,8 @@ pub fn is_whole(timeline: &Timeline) -> bool {
     !timeline.steps.is_empty() && timeline.steps.iter().all(well)
 }
 
-/// The steps that decided how long the run took, first to last: each is the need that the next one waited for longest.
+/// The steps that decided how long the run took, first to last: each is the need that the next one waited for longest,
+/// or what it waited for without a need.
 /// Of a run that did not get to its end, nothing.
 pub fn critical_path(timeline: &Timeline) -> Vec<PathStep> {
     let last = timeline.steps.iter().max_by_key(|state| state.ended_us);
@@ -49,7 +53,9 @@ pub fn critical_path(timeline: &Timeline) -> Vec<PathStep> {
         });
         let last = released.max_by_key(|(at, _)| *at);
         let ready_us = state.ready_us.unwrap_or_else(|| last.map_or(0, |(at, _)| at));
-        let waited_us = start_us.saturating_sub(ready_us);
+        let let_go = (start_us.saturating_sub(ready_us) > AT_ONCE_US).then(|| let_go_by(timeline, start_us)).flatten();
+        let waited_us = start_us.saturating_sub(let_go.map_or(ready_us, |(at, _)| at));
+        let last = let_go.or(last);
         path.push(PathStep { id: state.step.id.clone(), start_us, end_us, waited_us });
         let Some((at, other)) = last else { break };
         end_us = at;
@@ -57,6 +63,14 @@ pub fn critical_path(timeline: &Timeline) -> Vec<PathStep> {
     }
     path.reverse();
     path
+}
+
+/// The step whose end let another one begin that had waited without a need: it left a slot, or was to be over first.
+fn let_go_by(timeline: &Timeline, start_us: u64) -> Option<(u64, &StepState)> {
+    let before = timeline.steps.iter().filter(|state| state.started_us.is_some_and(|begun_us| begun_us < start_us));
+    let ends = before.filter_map(|state| Some((state.ended_us?, state)));
+    let just_ended = ends.filter(|(at, _)| *at <= start_us && start_us - at <= AT_ONCE_US);
+    just_ended.max_by_key(|(at, _)| *at)
 }
 
 /// The time of one of the suite's phases, in microseconds.

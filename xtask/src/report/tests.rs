@@ -142,6 +142,14 @@ fn the_critical_path_is_what_decided_the_end() {
     let late = timeline(&late.replace("12 ready specs", "4 ready specs"));
     let last = analysis::critical_path(&late).pop().unwrap();
     assert_eq!((last.id.as_str(), last.waited_us), ("specs", 8_500_000));
+    // What let a step begin that could have run before is part of the path.
+    let held = WHOLE
+        .replace("0 start cluster", "4 start cluster")
+        .replace("0 start node\n0 start api\n3 done node", "4 start node\n4 start api\n5 done node");
+    let path = analysis::critical_path(&timeline(&held));
+    let ids: Vec<&str> = path.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(ids, ["compile", "cluster", "dns", "specs"]);
+    assert!(path.iter().all(|step| step.waited_us == 0), "{path:?}");
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(super) fn paths(document: &Document) -> Section {
     for standing in &document.comparison.contenders {
         let parts = standing.critical_path.iter().map(|part| {
             let waited = if part.waited_s >= 0.05 {
-                format!(" after {} without a slot", seconds(part.waited_s))
+                format!(" after a wait of {}", seconds(part.waited_s))
             } else {
                 String::new()
             };

@@ -387,7 +387,7 @@ impl Step {
             id: self.id.clone(),
             // Seconds are positive and far below what milliseconds in 64 bits can hold.
             weight: (self.expected.seconds * 1000.0) as u64,
-            // Beside its idle control plane, the builds that everything waits for take a sixth longer.
+            // Its idle control plane takes from the builds that everything waits for.
             late: self.kind == StepKind::Cluster,
             resource: self.resource as usize,
             needs: needs.collect(),

@@ -7,15 +7,15 @@ use e2e_support::{Job, load};
 use xshell::{Shell, cmd};
 
 use super::Running;
-use crate::compiled;
 use crate::dockerfile::BUILD_STAGE;
-use crate::plan::BuildMode;
+use crate::plan::{BuildMode, ExpectedFrom};
 
 impl Running<'_> {
     /// One cargo invocation for all of the suite's Rust, so that what is shared is compiled once.
     pub(super) fn compile(&self, packages: &[String]) -> Result<()> {
-        if let Some(expected) = compiled::expected(&self.site.paths, &self.site.suite) {
-            self.context.unusual(expected.source.to_string());
+        let source = self.step.expected.source;
+        if matches!(source, ExpectedFrom::Packages(_)) {
+            self.context.unusual(source.to_string());
         }
         let sh = Shell::new()?;
         sh.change_dir(&self.site.paths.root);

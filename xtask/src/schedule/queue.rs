@@ -98,10 +98,10 @@ impl<I: Clone + Ord + Hash> Queue<I> {
     /// Lets go of the steps that are better started late and whose time has come: the way behind such a step, and a
     /// quarter more since expectations err, is no shorter than what is left of every other way. One whose time has not
     /// come when it becomes ready also waits until no step of the resource `behind` runs. `elapsed_ms` tells how long a
-    /// running step has run.
-    pub fn release_held(&mut self, behind: Option<usize>, elapsed_ms: impl Fn(usize) -> u64) {
+    /// running step has run. Gives those whose time has not come and that it had not looked at before.
+    pub fn release_held(&mut self, behind: Option<usize>, elapsed_ms: impl Fn(usize) -> u64) -> Vec<usize> {
         if self.held.is_empty() {
-            return;
+            return Vec::new();
         }
         let runs = |step: usize| self.states[step] == State::Running;
         let left = |step: usize| match self.states[step] {
@@ -118,10 +118,12 @@ impl<I: Clone + Ord + Hash> Queue<I> {
             way.saturating_add(way / 4) >= others && !(held.was_early && blocked)
         };
         let (due, early): (Vec<Held>, Vec<Held>) = self.held.iter().partition(|held| is_due(held));
-        self.held = early.into_iter().map(|held| Held { was_early: true, ..held }).collect();
         for held in due {
             self.enqueue(held.step as usize);
         }
+        let newly = early.iter().filter(|held| !held.was_early).map(|held| held.step as usize).collect();
+        self.held = early.into_iter().map(|held| Held { was_early: true, ..held }).collect();
+        newly
     }
 
     /// Starts the most urgent step that has a slot, or none where nothing can start now.
@@ -168,11 +170,6 @@ impl<I: Clone + Ord + Hash> Queue<I> {
             }
         }
         never
-    }
-
-    /// The steps that could run, and are better started later.
-    pub fn held(&self) -> impl Iterator<Item = usize> {
-        self.held.iter().map(|held| held.step as usize)
     }
 
     /// How many steps run now.

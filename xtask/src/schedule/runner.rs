@@ -148,7 +148,6 @@ where
     let execute = &execute;
     let mut stopped = false;
     let mut began: Vec<Option<Instant>> = vec![None; count];
-    let mut told_held = vec![false; count];
 
     pool.in_place_scope(|scope| {
         loop {
@@ -162,7 +161,12 @@ where
                         observe(Change::Ready(&ids[step]));
                     }
                 }
-                queue.release_held(options.hold_behind, |step| began[step].map_or(0, |began| millis(began.elapsed())));
+                let elapsed_ms = |step: usize| began[step].map_or(0, |began| millis(began.elapsed()));
+                for step in queue.release_held(options.hold_behind, elapsed_ms) {
+                    if !stopped {
+                        observe(Change::Held(&ids[step]));
+                    }
+                }
                 let Some(step) = queue.pop() else { break };
                 observe(Change::Started(&ids[step]));
                 began[step] = Some(Instant::now());
@@ -176,11 +180,6 @@ where
             }
             if queue.running() == 0 {
                 break;
-            }
-            for step in queue.held().filter(|_| !stopped) {
-                if !std::mem::replace(&mut told_held[step], true) {
-                    observe(Change::Held(&ids[step]));
-                }
             }
             let message = match options.tick {
                 Some(tick) => match receiver.recv_timeout(tick) {

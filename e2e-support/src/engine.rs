@@ -408,7 +408,8 @@ impl Engine {
     }
 
     /// Kills and removes containers together with their anonymous volumes. Ones that are already
-    /// gone are no error.
+    /// gone are no error. A second try is made where the first one fails: podman's does when the container was left
+    /// half made, with its mounts, and puts that in order on its way.
     ///
     /// # Errors
     /// As [`Job::run`].
@@ -423,11 +424,14 @@ impl Engine {
             Flavor::Docker => &["rm", "--force", "--volumes"],
         };
         let words: Vec<&str> = force.iter().chain(names).copied().collect();
-        let remove = self.ask(&sh, &words).deadline(Duration::from_secs(60));
-        match log {
-            Some(log) => remove.log(log).run(),
-            None => remove.run(),
-        }
+        let remove = || {
+            let remove = self.ask(&sh, &words).deadline(Duration::from_secs(60)).leader_first();
+            match log {
+                Some(log) => remove.log(log).run(),
+                None => remove.run(),
+            }
+        };
+        remove().or_else(|_| remove())
     }
 
     /// Removes the volumes that carry the label `key`: with podman, kind makes a named volume for each node

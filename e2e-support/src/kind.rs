@@ -13,6 +13,9 @@ use crate::process::Job;
 /// The label that kind puts on every node container; its value is the cluster's name.
 pub const CLUSTER_LABEL: &str = "io.x-k8s.kind.cluster";
 
+/// kind's name of the network that its nodes are in.
+pub const NETWORK: &str = "kind";
+
 /// The kind program together with the engine that it shall use.
 #[derive(Clone, Debug)]
 pub struct Kind {
@@ -68,6 +71,8 @@ impl Kind {
             .deadline(*deadline)
             .log(log)
             .cancel(cancel)
+            // kind itself can stop anywhere; the engine that starts the node cannot.
+            .leader_first()
             .run()
             .with_context(|| format!("creating the cluster {name}"))
     }

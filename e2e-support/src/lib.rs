@@ -1,5 +1,5 @@
 //! What the tasks and the tests need of the outside: child processes ([`process`]), the container
-//! engine ([`engine`]), [`kind`] and [`kubectl`], each behind one small interface.
+//! engine ([`engine`], [`network`]), [`kind`] and [`kubectl`], each behind one small interface.
 
 mod builds;
 pub mod cancel;
@@ -8,6 +8,7 @@ pub mod kind;
 pub mod kubectl;
 pub mod load;
 pub mod meter;
+pub mod network;
 pub mod process;
 mod reaper;
 pub mod signals;

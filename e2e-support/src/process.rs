@@ -44,6 +44,7 @@ pub struct Job<'a> {
     user: Option<(u32, u32)>,
     foreground: bool,
     inherit_output: bool,
+    leader_first: bool,
     meter: Meter,
 }
 
@@ -137,6 +138,7 @@ impl<'a> Job<'a> {
             user: None,
             foreground: false,
             inherit_output: false,
+            leader_first: false,
             meter: Meter::here(),
         }
     }
@@ -196,6 +198,15 @@ impl<'a> Job<'a> {
     #[must_use]
     pub fn inherit_output(mut self) -> Self {
         self.inherit_output = true;
+        self
+    }
+
+    /// Where it has to be stopped, only the child itself is told so at first, and what it started has half of the
+    /// grace to come to its end: an engine that is stopped while it starts a container leaves mounts and rules of ports
+    /// behind.
+    #[must_use]
+    pub fn leader_first(mut self) -> Self {
+        self.leader_first = true;
         self
     }
 
@@ -354,9 +365,16 @@ impl<'a> Job<'a> {
             }
         })?;
         if !self.foreground {
-            reaper::watch(child.id());
+            reaper::watch(child.id(), self.leader_first);
         }
-        Ok(Group { child, own: !self.foreground, status: None, over: false, meter: self.meter.clone() })
+        Ok(Group {
+            child,
+            own: !self.foreground,
+            leader_first: self.leader_first,
+            status: None,
+            over: false,
+            meter: self.meter.clone(),
+        })
     }
 }
 
@@ -382,6 +400,8 @@ struct Group {
     child: Child,
     /// Whether the group is the child's own, so that it may be stopped as a whole.
     own: bool,
+    /// Whether the others of the group may come to their end when the child is stopped.
+    leader_first: bool,
     /// How the child ended, once it was waited for.
     status: Option<ExitStatus>,
     over: bool,
@@ -441,12 +461,21 @@ impl Group {
         if self.over {
             return;
         }
-        self.signal(Signal::TERM);
-        let end = Instant::now() + grace;
-        while Instant::now() < end {
+        let begin = Instant::now();
+        let mut told_all = !self.leader_first;
+        if told_all {
+            self.signal(Signal::TERM);
+        } else {
+            let _ = rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM);
+        }
+        while begin.elapsed() < grace {
             let child_gone = matches!(self.reap(false), Ok(Some(_)) | Err(_));
             if child_gone && (!self.own || test_kill_process_group(Pid::from_child(&self.child)).is_err()) {
                 break;
+            }
+            if !told_all && begin.elapsed() > grace / 2 {
+                self.signal(Signal::TERM);
+                told_all = true;
             }
             std::thread::sleep(NOTICE);
         }

@@ -2,7 +2,7 @@
 //!
 //! Children run in process groups of their own, so a SIGKILL of this process would leave them
 //! running. One `sh` per process therefore reads the list of live groups from a pipe; when the
-//! pipe closes, which the kernel sees to even after a SIGKILL, it kills the groups that are left
+//! pipe closes, which the kernel sees to even after a SIGKILL, it kills the groups that are left,
 //! removes the folders it was told of, and marks the builds that were going on.
 
 use std::io::Write;
@@ -12,12 +12,14 @@ use std::sync::Mutex;
 
 use camino::Utf8Path;
 
-// Groups get SIGTERM, then up to two seconds, then SIGKILL.
+// Groups get SIGTERM, then up to two seconds, then SIGKILL. Of those whose leader comes first only the leader gets
+// SIGTERM, and the others have four seconds to come to their end.
 const SCRIPT: &str = r#"
-live=' '; dirs=; notes=
+live=' '; leaders=' '; dirs=; notes=
 while IFS=' ' read -r op what; do
   case $op in
     +) live="$live$what " ;;
+    l) leaders="$leaders$what " ;;
     -) live="${live%% $what *} ${live#* $what }" ;;
     d) dirs="$dirs$what
 " ;;
@@ -26,12 +28,24 @@ while IFS=' ' read -r op what; do
   esac
 done
 [ "$live" = ' ' ] && [ -z "$dirs$notes" ] && exit 0
-for group in $live; do kill -TERM -"$group" 2>/dev/null; done
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+for group in $live; do
+  case $leaders in
+    *" $group "*) kill -TERM "$group" 2>/dev/null ;;
+    *) kill -TERM -"$group" 2>/dev/null ;;
+  esac
+done
+tenths=0
+while [ $tenths -lt 40 ]; do
   left=
-  for group in $live; do kill -0 -"$group" 2>/dev/null && left=yes; done
+  for group in $live; do kill -0 -"$group" 2>/dev/null && left="$left $group"; done
   [ -z "$left" ] && break
+  if [ $tenths -ge 20 ]; then
+    for group in $left; do
+      case $leaders in *" $group "*) ;; *) kill -KILL -"$group" 2>/dev/null ;; esac
+    done
+  fi
   sleep 0.1
+  tenths=$((tenths + 1))
 done
 for group in $live; do kill -KILL -"$group" 2>/dev/null; done
 printf '%s' "$dirs" | while IFS= read -r dir; do rm -rf -- "$dir"; done
@@ -40,9 +54,12 @@ printf '%s' "$notes" | while IFS= read -r note; do [ -f "$note" ] && echo killed
 
 static PIPE: Mutex<Option<ChildStdin>> = Mutex::new(None);
 
-/// From now on the process group `group` dies with this process.
-pub(crate) fn watch(group: u32) {
+/// From now on the process group `group` dies with this process; `leader_first` as for [`crate::Job::leader_first`].
+pub(crate) fn watch(group: u32, leader_first: bool) {
     tell(&format!("+ {group}\n"));
+    if leader_first {
+        tell(&format!("l {group}\n"));
+    }
 }
 
 /// The group has ended by itself; its number may be given to others.

@@ -136,6 +136,39 @@ fn a_daemon_stops_when_dropped_and_says_how_it_ended() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn what_a_leader_has_started_comes_to_its_end_unless_it_takes_too_long() -> Result<()> {
+    let sh = Shell::new()?;
+    let dir = tempfile::tempdir()?;
+    let done = Utf8PathBuf::try_from(dir.path().join("done"))?;
+    let stop_when = |seconds: &str| {
+        let cancel = Cancel::new();
+        let script = format!(
+            "sh -c 'echo $$ > {done}.new; mv {done}.new {done}.pid; sleep {seconds}; echo done > {done}'; true"
+        );
+        let pid_file = Utf8PathBuf::from(format!("{done}.pid"));
+        let error = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !pid_file.exists() {
+                    std::thread::yield_now();
+                }
+                cancel.cancel("enough");
+            });
+            failure(Job::new(cmd!(sh, "sh -c {script}")).cancel(&cancel).leader_first().run())
+        });
+        assert_eq!(error.ended, Ended::Cancelled);
+        let pid = std::fs::read_to_string(&pid_file)?.trim().parse()?;
+        std::fs::remove_file(&pid_file)?;
+        anyhow::Ok(pid)
+    };
+    stop_when("0.3")?;
+    assert!(done.exists(), "it was stopped on its way");
+    std::fs::remove_file(&done)?;
+    wait_gone(stop_when("600")?);
+    assert!(!done.exists());
+    Ok(())
+}
+
 /// Runs the test program itself again, which starts a daemon and is then killed with SIGKILL.
 #[test]
 fn nothing_outlives_a_killed_process() -> Result<()> {
@@ -145,6 +178,8 @@ fn nothing_outlives_a_killed_process() -> Result<()> {
         std::fs::create_dir(&dir)?;
         e2e_support::process::remove_dir_at_exit(&dir);
         let sh = Shell::new()?;
+        let orderly = format!("until [ -d {pid_file}.over ]; do sleep 0.05; done; sleep 0.3; rmdir {pid_file}.over");
+        let _orderly = Job::new(cmd!(sh, "sh -c").arg(format!("sh -c '{orderly}'; true"))).leader_first().daemon()?;
         let daemon = Job::new(cmd!(sh, "sleep 600")).daemon()?;
         std::fs::write(format!("{pid_file}.new"), daemon.pid().to_string())?;
         std::fs::rename(format!("{pid_file}.new"), pid_file)?;
@@ -165,12 +200,15 @@ fn nothing_outlives_a_killed_process() -> Result<()> {
     }
     let pid = std::fs::read_to_string(&pid_file)?.parse()?;
     assert!(is_running(pid));
+    let over = Utf8PathBuf::from(format!("{pid_file}.over"));
+    std::fs::create_dir(&over)?;
     child.kill();
     wait_gone(pid);
-    let dir = Utf8PathBuf::from(format!("{pid_file}.dir"));
-    while dir.exists() {
-        assert!(Instant::now() < end, "{dir} is still there");
-        std::thread::yield_now();
+    for dir in [&over, &Utf8PathBuf::from(format!("{pid_file}.dir"))] {
+        while dir.exists() {
+            assert!(Instant::now() < end, "{dir} is still there");
+            std::thread::yield_now();
+        }
     }
     Ok(())
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
-use e2e_support::Cancel;
 use e2e_support::engine::{Engine, Flavor};
 use e2e_support::kind::Kind;
+use e2e_support::{Cancel, network};
 use sha2::{Digest, Sha256};
 
 use crate::build_mode;
@@ -89,6 +89,7 @@ pub fn open(
         Some(config) => config,
         None => {
             files.remove()?;
+            network::clean(&engine)?.iter().for_each(|line| say(line));
             cluster::effective(&paths.root, &suite.cluster.config)?
         }
     };

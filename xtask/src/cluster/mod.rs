@@ -193,7 +193,9 @@ pub fn remove_network(engine: &Engine) -> Result<()> {
     if engine.containers(kind::CLUSTER_LABEL, None)?.is_empty() {
         let sh = Shell::new()?;
         // Refused where somebody's container still uses it; then it is not ours to remove.
-        let _ = Job::new(engine.cmd(&sh).args(["network", "rm", "kind"])).deadline(Duration::from_secs(20)).output()?;
+        let _ = Job::new(engine.cmd(&sh).args(["network", "rm", kind::NETWORK]))
+            .deadline(Duration::from_secs(20))
+            .output()?;
     }
     Ok(())
 }

@@ -142,7 +142,7 @@ impl Recipe<'_> {
         let label = format!("{SUITE_LABEL}={}", self.suite);
         let run = engine.cmd(&sh).args(["run", "--detach", "--privileged", "--name", &container, "--label", &label]);
         let run = run.args(["--volume", VOLUME, "--entrypoint", "sleep"]).args([self.node, "infinity"]);
-        Job::new(run).log(self.log).cancel(self.cancel).run()?;
+        Job::new(run).log(self.log).cancel(self.cancel).leader_first().run()?;
         let result = self.fill(&container, form).and_then(|filled| {
             if filled {
                 self.commit(&container, reference, &label)?;

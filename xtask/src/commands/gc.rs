@@ -1,9 +1,9 @@
 //! `gc`: leftovers of runs that died.
 
 use anyhow::{Context, Result};
-use e2e_support::Cancel;
 use e2e_support::engine::Flavor;
 use e2e_support::kind::{CLUSTER_LABEL, Kind};
+use e2e_support::{Cancel, network};
 
 use crate::cluster::{self, Files, SUITE_LABEL};
 use crate::events::Runs;
@@ -56,6 +56,10 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
         removed += 1;
     }
     cluster::remove_network(&engine)?;
+    for line in network::clean(&engine)? {
+        println!("{line}");
+        removed += 1;
+    }
     let work = paths.cache.join("work");
     if work.exists() {
         std::fs::remove_dir_all(&work).with_context(|| format!("removing {work}"))?;

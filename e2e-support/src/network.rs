@@ -73,10 +73,12 @@ fn remove_forwards(engine: &Engine) -> Result<Vec<String>> {
     let known = known(engine)?;
     let stale = stale(&rules, &known);
     for rule in &stale {
-        Job::new(iptables(&sh).arg("--delete").args(&words(rule)[1..]))
-            .deadline(ANSWER)
-            .run()
-            .context("removing a port forward that leads to a container that is no more")?;
+        let gone = Job::new(iptables(&sh).arg("--delete").args(&words(rule)[1..])).deadline(ANSWER).run();
+        // Another checkout may have been faster.
+        let check = || Job::new(iptables(&sh).arg("--check").args(&words(rule)[1..])).deadline(ANSWER).run();
+        if gone.is_err() && check().is_ok() {
+            gone.context("removing a port forward that leads to a container that is no more")?;
+        }
     }
     let ports: BTreeSet<u16> =
         stale.iter().filter(|rule| container(rule).is_some()).filter_map(|rule| port(rule)).collect();
@@ -94,14 +96,19 @@ fn remove_bridges(engine: &Engine) -> Result<Vec<String>> {
     }
     let list = Job::new(engine.cmd(&sh).args(["network", "ls", "--quiet"])).deadline(ANSWER).read()?;
     let inspect = engine.cmd(&sh).args(["network", "inspect"]).args(list.split_whitespace());
-    let networks = Job::new(inspect).deadline(ANSWER).read()?;
-    let networks: Vec<Value> = serde_json::from_str(&networks).context("reading the engine's list of networks")?;
+    let networks = Job::new(inspect).deadline(ANSWER).output()?;
+    if !networks.success() {
+        // One has gone in between: somebody is at work, and the next run will see what is left.
+        return Ok(Vec::new());
+    }
+    let networks: Vec<Value> =
+        serde_json::from_str(&networks.stdout).context("reading the engine's list of networks")?;
     bridges.retain(|bridge| networks.iter().all(|network| network["network_interface"] != bridge.as_str()));
     for bridge in &bridges {
-        Job::new(cmd!(sh, "ip link delete dev {bridge}"))
-            .deadline(ANSWER)
-            .run()
-            .with_context(|| format!("removing the bridge {bridge} of a network that is no more"))?;
+        let gone = Job::new(cmd!(sh, "ip link delete dev {bridge}")).deadline(ANSWER).run();
+        if gone.is_err() && Utf8Path::new("/sys/class/net").join(bridge).exists() {
+            gone.with_context(|| format!("removing the bridge {bridge} of a network that is no more"))?;
+        }
     }
     Ok(bridges)
 }
@@ -135,7 +142,7 @@ fn kinds_bridges(list: &str) -> Result<Vec<String>> {
 struct Known {
     ids: BTreeSet<String>,
     addresses: BTreeSet<String>,
-    /// Whether one is on its way, so that its address is not known yet.
+    /// Whether one comes or goes just now, so that not all addresses are known.
     unsettled: bool,
 }
 
@@ -149,8 +156,13 @@ fn known(engine: &Engine) -> Result<Known> {
     let ids: Vec<&str> = list.split_whitespace().collect();
     let mut known = Known { ids: ids.iter().map(|&id| id.to_owned()).collect(), ..Known::default() };
     if !ids.is_empty() {
-        let text = Job::new(engine.cmd(&sh).args(["container", "inspect"]).args(&ids)).deadline(ANSWER).read()?;
-        let containers: Vec<Value> = serde_json::from_str(&text).context("reading the engine's list of containers")?;
+        let inspect = Job::new(engine.cmd(&sh).args(["container", "inspect"]).args(&ids)).deadline(ANSWER).output()?;
+        if !inspect.success() {
+            // One of them has gone in between.
+            return Ok(Known { unsettled: true, ..known });
+        }
+        let containers: Vec<Value> =
+            serde_json::from_str(&inspect.stdout).context("reading the engine's list of containers")?;
         for container in &containers {
             let Some(place) = container["NetworkSettings"]["Networks"].get(NETWORK) else { continue };
             match place["IPAddress"].as_str() {

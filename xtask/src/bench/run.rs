@@ -19,7 +19,7 @@ use crate::build_mode::Choice;
 use crate::cluster;
 use crate::compiled;
 use crate::drive::{Afterwards, drive_with};
-use crate::events::{self, RunFolder, RunResult, StepContext, Timeline};
+use crate::events::{self, RunFolder, RunResult, StepContext, StepState, Timeline};
 use crate::paths::Paths;
 use crate::plan::{Extent, History, Plan, Step, StepKind};
 use crate::report::text::duration;
@@ -74,7 +74,10 @@ impl Bench<'_> {
                 self.warm_up(contender, state)?;
             }
         }
-        let history = self.history(state);
+        if self.settings.scenario != Scenario::Cold && self.was_unusual(subject, state) {
+            self.warm_up(subject, state)?;
+        }
+        let history = self.history(subject, state);
         let mut clock = Clock::default();
         for (round, place, contender) in self.turns() {
             if state.has(round, &contender.name) {
@@ -121,16 +124,19 @@ impl Bench<'_> {
         state.add(run)
     }
 
-    /// The times of the subject's warm-up: the same for every run, so that nobody profits from what ran before.
-    fn history(&self, state: &State) -> History {
+    /// The times of the subject's last warm-up: the same for every run, so that nobody profits from what ran before.
+    fn history(&self, subject: &Contender, state: &State) -> History {
         let mut history = History::default();
-        let warm = state.runs.iter().filter(|run| run.round == 0 && run.contender != Order::Script.name());
-        for run in warm.take(1) {
-            for step in &run.steps {
-                history.add(step.id.clone(), step.seconds());
-            }
+        for step in last_warm_up(subject, state).iter().flat_map(|run| &run.steps) {
+            history.add(step.id.clone(), step.seconds());
         }
         history
+    }
+
+    /// Whether the subject's warm-up compiled from nothing: it tells what no round will take.
+    fn was_unusual(&self, subject: &Contender, state: &State) -> bool {
+        let warm = last_warm_up(subject, state).and_then(|run| timeline(&self.out, &run.folder));
+        warm.is_some_and(|warm| warm.steps.iter().any(StepState::was_unusual))
     }
 
     fn one(
@@ -298,6 +304,10 @@ impl Bench<'_> {
         cluster::delete(&self.engine, &kind, &self.suite.cluster.name, None)?;
         cluster::Files::new(&self.copy.paths.runs(), &self.suite.name).remove()
     }
+}
+
+fn last_warm_up<'s>(subject: &Contender, state: &'s State) -> Option<&'s Run> {
+    state.runs.iter().rfind(|run| run.round == 0 && run.contender == subject.name)
 }
 
 /// A text that no run has edited in before.

@@ -29,8 +29,7 @@ pub fn load(runs: &Runs, suite: &str, build: BuildMode, schedule: Schedule) -> H
     let mut history = History::default();
     for timeline in &counted {
         let done = |state: &&StepState| {
-            let says_nothing =
-                [super::ALREADY_THERE, super::UNUSUAL].iter().any(|fact| state.facts.contains_key(*fact));
+            let says_nothing = state.facts.contains_key(super::ALREADY_THERE) || state.was_unusual();
             state.status == StepStatus::Finished && !says_nothing
         };
         for state in timeline.steps.iter().filter(done) {

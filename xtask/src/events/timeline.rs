@@ -60,6 +60,11 @@ impl StepState {
     pub fn is_over(&self) -> bool {
         !matches!(self.status, StepStatus::Waiting | StepStatus::Ready | StepStatus::Running)
     }
+
+    /// Whether it took another time than it usually does: see [`super::StepContext::unusual`].
+    pub fn was_unusual(&self) -> bool {
+        self.facts.contains_key(super::UNUSUAL)
+    }
 }
 
 /// Where a spec is.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::contender::{Contender, Order, reference, subject};
 use super::measure::{PathPart, Run};
-use super::stats::{Interval, Ratio, Sample, Spread, excess, ratio};
+use super::stats::{Interval, Ratio, Sample, Spread, ratio, told_apart};
 use super::void::void;
 use crate::events::Timeline;
 use crate::plan::StepId;
@@ -105,9 +105,9 @@ pub struct Pair {
     pub less_work: Option<f64>,
     /// How many times as fast it is for keeping more cores busy.
     pub overlap: Option<f64>,
-    /// Steps that take longer, beyond the interval.
+    /// Steps that take longer.
     pub slower_steps: Vec<StepDifference>,
-    /// Steps that take less long, beyond the interval.
+    /// Steps that take less long.
     pub faster_steps: Vec<StepDifference>,
 }
 
@@ -260,18 +260,17 @@ fn pair(of: &Standing, against: &Standing, runs: &[Run], seed: u64) -> Option<Pa
     })
 }
 
-/// The difference that a step makes, where it is one beyond the interval.
+/// The difference that a step makes, where it is no chance and not too small to matter.
 fn difference(id: &StepId, of: &Standing, against: &Standing, runs: &[Run], seed: u64) -> Option<StepDifference> {
     let seconds = |standing: &Standing| {
         samples(&standing.name, runs, |run| {
             run.steps.iter().find(|step| step.id == *id).map(super::measure::Step::seconds)
         })
     };
-    let (seconds, interval) = excess(&seconds(of), &seconds(against), seed)?;
+    let (seconds, interval) = told_apart(&seconds(of), &seconds(against), seed)?;
     let usual = against.steps.iter().find(|step| step.id == *id)?.seconds.median;
     let least = STEP_S.max(usual * STEP_PART);
-    let beyond = interval.low > 0.0 || interval.high < 0.0;
-    (beyond && seconds.abs() >= least).then(|| StepDifference { id: id.clone(), seconds, interval })
+    (seconds.abs() >= least).then(|| StepDifference { id: id.clone(), seconds, interval })
 }
 
 /// By the shortest median that each step has with any schedule: what contention adds is no part of the work.

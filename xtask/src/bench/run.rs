@@ -69,8 +69,10 @@ impl Bench<'_> {
         let contenders = &self.settings.contenders;
         let subject = subject(contenders).context("nobody takes part")?;
         let script = contenders.iter().find(|contender| contender.order == Order::Script);
+        let goes_on = !state.runs.is_empty() && self.turns().any(|(round, _, other)| !state.has(round, &other.name));
         for contender in std::iter::once(subject).chain(script.filter(|script| script.name != subject.name)) {
-            if !state.has(0, &contender.name) {
+            // What the script compiles is in layers of images, and those do not stay when a bench is stopped.
+            if !state.has(0, &contender.name) || (goes_on && contender.order == Order::Script) {
                 self.warm_up(contender, state)?;
             }
         }

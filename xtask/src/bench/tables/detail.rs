@@ -3,7 +3,7 @@
 use super::{Section, optional, seconds, spread};
 use crate::bench::compare::Standing;
 use crate::bench::report::Document;
-use crate::bench::stats::{FEWEST, Spread};
+use crate::bench::stats::{FEWEST_FOR_STEPS, Spread};
 
 pub(super) fn phases(document: &Document) -> Section {
     let names = document.comparison.contenders.iter().map(|standing| standing.name.as_str());
@@ -67,13 +67,13 @@ pub(super) fn differences(document: &Document) -> Section {
             }
         }
     }
-    let enough = |standing: &&Standing| standing.passed >= FEWEST;
+    let enough = |standing: &&Standing| standing.passed >= FEWEST_FOR_STEPS;
     if comparison.contenders.iter().filter(enough).count() < 2 {
         section.say("There are too few runs to say.");
     } else if section.rows.is_empty() {
-        section.say("No step takes longer with one than with another beyond the interval.");
+        section.say("No step takes longer with one than with another beyond what may be chance.");
     } else {
-        section.say("Beyond the interval, and by a quarter of a second and a tenth at least.");
+        section.say("Beyond what may be chance, and by a quarter of a second and a tenth at least.");
     }
     section
 }

@@ -138,6 +138,8 @@ fn a_daemon_stops_when_dropped_and_says_how_it_ended() -> Result<()> {
 
 #[test]
 fn what_a_leader_has_started_comes_to_its_end_unless_it_takes_too_long() -> Result<()> {
+    /// Half of the grace: before it has passed nobody but the leader is told to stop.
+    const OTHERS_ARE_SPARED: Duration = Duration::from_millis(1500);
     let sh = Shell::new()?;
     let dir = tempfile::tempdir()?;
     let done = Utf8PathBuf::try_from(dir.path().join("done"))?;
@@ -147,24 +149,28 @@ fn what_a_leader_has_started_comes_to_its_end_unless_it_takes_too_long() -> Resu
             "sh -c 'echo $$ > {done}.new; mv {done}.new {done}.pid; sleep {seconds}; echo done > {done}'; true"
         );
         let pid_file = Utf8PathBuf::from(format!("{done}.pid"));
-        let error = std::thread::scope(|scope| {
-            scope.spawn(|| {
+        let (error, took) = std::thread::scope(|scope| {
+            let stopper = scope.spawn(|| {
                 while !pid_file.exists() {
                     std::thread::yield_now();
                 }
+                let told = Instant::now();
                 cancel.cancel("enough");
+                told
             });
-            failure(Job::new(cmd!(sh, "sh -c {script}")).cancel(&cancel).leader_first().run())
+            let error = failure(Job::new(cmd!(sh, "sh -c {script}")).cancel(&cancel).leader_first().run());
+            (error, stopper.join().expect("the stopping thread").elapsed())
         });
         assert_eq!(error.ended, Ended::Cancelled);
         let pid = std::fs::read_to_string(&pid_file)?.trim().parse()?;
         std::fs::remove_file(&pid_file)?;
-        anyhow::Ok(pid)
+        anyhow::Ok((pid, took))
     };
-    stop_when("0.3")?;
-    assert!(done.exists(), "it was stopped on its way");
-    std::fs::remove_file(&done)?;
-    wait_gone(stop_when("600")?);
+    let (_, took) = stop_when("0.3")?;
+    // A machine that stands still for a second says nothing.
+    assert!(done.exists() || took >= OTHERS_ARE_SPARED, "it was stopped on its way, after {took:?}");
+    let _ = std::fs::remove_file(&done);
+    wait_gone(stop_when("600")?.0);
     assert!(!done.exists());
     Ok(())
 }
@@ -178,8 +184,13 @@ fn nothing_outlives_a_killed_process() -> Result<()> {
         std::fs::create_dir(&dir)?;
         e2e_support::process::remove_dir_at_exit(&dir);
         let sh = Shell::new()?;
-        let orderly = format!("until [ -d {pid_file}.over ]; do sleep 0.05; done; sleep 0.3; rmdir {pid_file}.over");
-        let _orderly = Job::new(cmd!(sh, "sh -c").arg(format!("sh -c '{orderly}'; true"))).leader_first().daemon()?;
+        // Of this group only the leader is told to stop: the other one would make a folder.
+        let other = format!("trap \"mkdir {pid_file}.told\" TERM; echo $$ > {pid_file}.other; sleep 1; sleep 0");
+        let leader = format!("sh -c '{other}'; true");
+        let _orderly = Job::new(cmd!(sh, "sh -c {leader}")).leader_first().daemon()?;
+        while std::fs::read_to_string(format!("{pid_file}.other")).map_or(true, |pid| pid.is_empty()) {
+            std::thread::yield_now();
+        }
         let daemon = Job::new(cmd!(sh, "sleep 600")).daemon()?;
         std::fs::write(format!("{pid_file}.new"), daemon.pid().to_string())?;
         std::fs::rename(format!("{pid_file}.new"), pid_file)?;
@@ -200,15 +211,15 @@ fn nothing_outlives_a_killed_process() -> Result<()> {
     }
     let pid = std::fs::read_to_string(&pid_file)?.parse()?;
     assert!(is_running(pid));
-    let over = Utf8PathBuf::from(format!("{pid_file}.over"));
-    std::fs::create_dir(&over)?;
+    let other = std::fs::read_to_string(format!("{pid_file}.other"))?.trim().parse()?;
     child.kill();
     wait_gone(pid);
-    for dir in [&over, &Utf8PathBuf::from(format!("{pid_file}.dir"))] {
-        while dir.exists() {
-            assert!(Instant::now() < end, "{dir} is still there");
-            std::thread::yield_now();
-        }
+    wait_gone(other);
+    assert!(!Utf8PathBuf::from(format!("{pid_file}.told")).exists(), "what a leader had started was told to stop");
+    let dir = Utf8PathBuf::from(format!("{pid_file}.dir"));
+    while dir.exists() {
+        assert!(Instant::now() < end, "{dir} is still there");
+        std::thread::yield_now();
     }
     Ok(())
 }

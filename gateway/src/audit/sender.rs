@@ -106,8 +106,9 @@ impl Sender {
 
     async fn settle(&self, batch: &[Event]) -> Result<(), String> {
         let mut backoff = FIRST_BACKOFF;
+        let mut again = false;
         loop {
-            match self.send(batch).await {
+            match self.send(batch, again).await {
                 Verdict::Accepted => return Ok(()),
                 Verdict::Refused(reason) => return Err(reason),
                 Verdict::Later(reason) => {
@@ -119,14 +120,21 @@ impl Sender {
                         "datastorage did not take audit events: will try again"
                     );
                     tokio::time::sleep(backoff).await;
+                    again = true;
                     backoff = (backoff * 2).min(self.max_backoff);
                 }
             }
         }
     }
 
-    async fn send(&self, batch: &[Event]) -> Verdict {
-        match self.client.post(&self.url).json(batch).send().await {
+    /// `again` where the batch was sent before: then the connection is not kept. While a service gets its first endpoint
+    /// a connection to its address may reach somebody else, who would answer on it for ever.
+    async fn send(&self, batch: &[Event], again: bool) -> Verdict {
+        let mut request = self.client.post(&self.url).json(batch);
+        if again {
+            request = request.header(reqwest::header::CONNECTION, "close");
+        }
+        match request.send().await {
             Ok(answer) if answer.status().is_success() => Verdict::Accepted,
             Ok(answer) => {
                 let status = answer.status();

@@ -211,7 +211,7 @@ impl Engine {
         cmd!(sh, "{program}").envs(self.env.iter().map(|(k, v)| (k, v)))
     }
 
-    fn ask<'sh>(&self, sh: &'sh Shell, words: &[&str]) -> Job<'sh> {
+    pub(crate) fn ask<'sh>(&self, sh: &'sh Shell, words: &[&str]) -> Job<'sh> {
         Job::new(self.cmd(sh).args(words)).deadline(ANSWER)
     }
 

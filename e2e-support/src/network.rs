@@ -94,7 +94,7 @@ fn remove_bridges(engine: &Engine) -> Result<Vec<String>> {
     if bridges.is_empty() {
         return Ok(bridges);
     }
-    let list = Job::new(engine.cmd(&sh).args(["network", "ls", "--quiet"])).deadline(ANSWER).read()?;
+    let list = engine.ask(&sh, &["network", "ls", "--quiet"]).read()?;
     let inspect = engine.cmd(&sh).args(["network", "inspect"]).args(list.split_whitespace());
     let networks = Job::new(inspect).deadline(ANSWER).output()?;
     if !networks.success() {
@@ -117,9 +117,7 @@ fn remove_bridges(engine: &Engine) -> Result<Vec<String>> {
 fn remove_names(engine: &Engine) -> Result<()> {
     let names = Utf8Path::new(NAMES).join(NETWORK);
     let sh = Shell::new()?;
-    if !names.exists()
-        || Job::new(engine.cmd(&sh).args(["network", "exists", NETWORK])).deadline(ANSWER).output()?.success()
-    {
+    if !names.exists() || engine.ask(&sh, &["network", "exists", NETWORK]).output()?.success() {
         return Ok(());
     }
     std::fs::remove_file(&names).with_context(|| format!("removing {names}, for there is no such network"))
@@ -152,7 +150,7 @@ fn iptables(sh: &Shell) -> Cmd<'_> {
 
 fn known(engine: &Engine) -> Result<Known> {
     let sh = Shell::new()?;
-    let list = Job::new(engine.cmd(&sh).args(["ps", "--all", "--quiet", "--no-trunc"])).deadline(ANSWER).read()?;
+    let list = engine.ask(&sh, &["ps", "--all", "--quiet", "--no-trunc"]).read()?;
     let ids: Vec<&str> = list.split_whitespace().collect();
     let mut known = Known { ids: ids.iter().map(|&id| id.to_owned()).collect(), ..Known::default() };
     if !ids.is_empty() {

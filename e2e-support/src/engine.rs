@@ -17,6 +17,8 @@ use crate::process::{Ended, Job, ProcessError};
 
 /// An engine that does not answer a small question within this time is down.
 const ANSWER: Duration = Duration::from_secs(20);
+/// How often containers are listed until none of them goes meanwhile.
+const TRIES: u32 = 5;
 
 /// The container engines that kind can use here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -364,19 +366,39 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer as expected.
     pub fn containers(&self, key: &str, value: Option<&str>) -> Result<Vec<Container>> {
-        let sh = Shell::new()?;
         let filter = match value {
             Some(value) => format!("label={key}={value}"),
             None => format!("label={key}"),
         };
-        let ids = self.ask(&sh, &["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]).read()?;
-        let ids: Vec<&str> = ids.split_whitespace().collect();
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        // Others may remove theirs at any time; that often in a row is no accident.
+        for _ in 0..TRIES {
+            if let Some(list) = self.inspect_all(&["--filter", &filter])? {
+                return Ok(list.iter().map(container).collect());
+            }
         }
-        let text = Job::new(self.cmd(&sh).args(["container", "inspect"]).args(&ids)).deadline(ANSWER).read()?;
-        let list: Vec<Value> = serde_json::from_str(&text).context("reading the engine's list of containers")?;
-        Ok(list.iter().map(container).collect())
+        bail!(
+            "asking {} for its containers with the {filter}: one of those listed was gone when it was looked at, \
+             {TRIES} times in a row; wait until nothing else removes containers, and try again",
+            self.flavor
+        )
+    }
+
+    /// What the engine knows of all containers that `filters` let pass, the dead ones included; `None` where one of them
+    /// has gone between listing and looking.
+    pub(crate) fn inspect_all(&self, filters: &[&str]) -> Result<Option<Vec<Value>>> {
+        let sh = Shell::new()?;
+        let list = Job::new(self.cmd(&sh).args(["ps", "--all", "--quiet", "--no-trunc"]).args(filters));
+        let list = list.deadline(ANSWER).read()?;
+        let ids: Vec<&str> = list.split_whitespace().collect();
+        if ids.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let out = Job::new(self.cmd(&sh).args(["container", "inspect"]).args(&ids)).deadline(ANSWER).output()?;
+        if !out.success() {
+            ensure!(is_unknown(&out.tail), "asking {} for its containers: {}", self.flavor, out.tail);
+            return Ok(None);
+        }
+        Ok(Some(serde_json::from_str(&out.stdout).context("reading the engine's list of containers")?))
     }
 
     /// One container by its name; `None` where there is none.
@@ -387,13 +409,7 @@ impl Engine {
         let sh = Shell::new()?;
         let out = self.ask(&sh, &["container", "inspect", name]).output()?;
         if !out.success() {
-            let said = out.tail.to_lowercase();
-            ensure!(
-                said.contains("no such container"),
-                "asking {} for the container {name}: {}",
-                self.flavor,
-                out.tail
-            );
+            ensure!(is_unknown(&out.tail), "asking {} for the container {name}: {}", self.flavor, out.tail);
             return Ok(None);
         }
         let list: Vec<Value> = serde_json::from_str(&out.stdout).context("reading the engine's container")?;
@@ -523,6 +539,11 @@ impl Engine {
         let text = Job::new(inspect).deadline(Duration::from_secs(120)).read()?;
         serde_json::from_str(&text).context("reading the engine's list of images")
     }
+}
+
+/// Whether the engine said that it has no such container.
+fn is_unknown(said: &str) -> bool {
+    said.to_lowercase().contains("no such container")
 }
 
 fn container(value: &Value) -> Container {

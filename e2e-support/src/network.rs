@@ -149,26 +149,18 @@ fn iptables(sh: &Shell) -> Cmd<'_> {
 }
 
 fn known(engine: &Engine) -> Result<Known> {
-    let sh = Shell::new()?;
-    let list = engine.ask(&sh, &["ps", "--all", "--quiet", "--no-trunc"]).read()?;
-    let ids: Vec<&str> = list.split_whitespace().collect();
-    let mut known = Known { ids: ids.iter().map(|&id| id.to_owned()).collect(), ..Known::default() };
-    if !ids.is_empty() {
-        let inspect = Job::new(engine.cmd(&sh).args(["container", "inspect"]).args(&ids)).deadline(ANSWER).output()?;
-        if !inspect.success() {
-            // One of them has gone in between.
-            return Ok(Known { unsettled: true, ..known });
-        }
-        let containers: Vec<Value> =
-            serde_json::from_str(&inspect.stdout).context("reading the engine's list of containers")?;
-        for container in &containers {
-            let Some(place) = container["NetworkSettings"]["Networks"].get(NETWORK) else { continue };
-            match place["IPAddress"].as_str() {
-                Some(address) if !address.is_empty() => {
-                    known.addresses.insert(address.to_owned());
-                }
-                _ => known.unsettled |= container["State"]["Status"] != "exited",
+    let Some(containers) = engine.inspect_all(&[])? else {
+        return Ok(Known { unsettled: true, ..Known::default() });
+    };
+    let mut known = Known::default();
+    for container in &containers {
+        known.ids.extend(container["Id"].as_str().map(str::to_owned));
+        let Some(place) = container["NetworkSettings"]["Networks"].get(NETWORK) else { continue };
+        match place["IPAddress"].as_str() {
+            Some(address) if !address.is_empty() => {
+                known.addresses.insert(address.to_owned());
             }
+            _ => known.unsettled |= container["State"]["Status"] != "exited",
         }
     }
     Ok(known)

@@ -117,6 +117,25 @@ fn a_cluster_is_deleted_by_its_label_dead_nodes_included() -> Result<()> {
 }
 
 #[test]
+fn a_container_that_goes_while_all_are_listed_is_left_out() -> Result<()> {
+    let one = r#"[{"Name": "/one", "State": {"Status": "running"}, "Config": {"Labels": {}}}]"#;
+    let gone = "'container inspect 0123 4567') echo 'Error: No such container: 4567' >&2; exit 1 ;;";
+    let first = "test -e $0.asked || echo 4567; touch $0.asked";
+    let (_fake, engine) = docker(&format!("ps*) echo 0123; {first} ;; {gone} container*) echo '{one}' ;;"))?;
+    let names: Vec<String> = engine.containers("a", None)?.into_iter().map(|container| container.name).collect();
+    assert_eq!(names, ["one"]);
+
+    let (_fake, engine) = docker(&format!("ps*) echo 0123; echo 4567 ;; {gone}"))?;
+    let error = format!("{:#}", engine.containers("a", None).expect_err("one goes each time"));
+    assert!(error.contains("label=a") && error.contains("5 times in a row"), "{error}");
+
+    let (_fake, engine) = docker("ps*) echo 0123 ;; container*) echo 'database is locked' >&2; exit 1 ;;")?;
+    let error = format!("{:#}", engine.containers("a", None).expect_err("it does not answer"));
+    assert!(error.contains("database is locked"), "{error}");
+    Ok(())
+}
+
+#[test]
 fn kind_gets_an_image_a_configuration_and_a_kubeconfig_of_ours() -> Result<()> {
     let (_docker, engine) = docker("")?;
     let fake = Fake::new("kind", "*) echo provider $KIND_EXPERIMENTAL_PROVIDER ;;")?;

@@ -44,16 +44,17 @@ fn every_schedule_runs_two_hundred_steps_that_it_was_not_made_for() -> Result<()
     let dir = tempfile::tempdir()?;
     let root = Utf8Path::from_path(dir.path()).expect("a path in UTF-8");
     let slots = Slots { cpu: 2, disk: 2, waiting: 32 };
-    let needs = own_needs(&made_up::plan(Schedule::Dag)?);
+    let unit = Duration::from_micros(200);
+    let needs = own_needs(&made_up::plan(Schedule::Dag, unit)?);
     for schedule in Schedule::ALL {
-        let plan = made_up::plan(schedule)?;
+        let plan = made_up::plan(schedule, unit)?;
         assert_eq!(plan.steps.len(), 200, "{schedule}");
         assert_eq!(own_needs(&plan), needs, "{schedule} changes nothing but the order");
         let added = plan.steps.iter().flat_map(|step| &step.needs).filter(|need| need.origin == Origin::Schedule);
         assert_eq!(added.count() == 0, schedule == Schedule::Dag, "{schedule}");
 
         let folder = RunFolder::at(root.join(schedule.name()));
-        let (outcome, timeline) = made_up::run(&plan, slots, &folder, Duration::from_micros(200))?;
+        let (outcome, timeline) = made_up::run(&plan, slots, &folder, unit)?;
         assert_eq!(outcome.result, RunResult::Passed, "{schedule}: {}", outcome.reason);
         assert!(timeline.steps.iter().all(|state| state.status == StepStatus::Finished), "{schedule}");
         for state in &timeline.steps {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use camino::Utf8PathBuf;
 use xtask::events::{Outcome, Recorder, RunFolder, RunInfo, StepContext, Timeline, What, execute};
-use xtask::plan::{BuildMode, Plan, Resource, Schedule, Slots, Step, derive};
+use xtask::plan::{BuildMode, History, Plan, Resource, Schedule, Slots, Step, derive};
 use xtask::suite::Suite;
 use xtask::suite::yaml::Source;
 
@@ -17,8 +17,8 @@ const IMAGES: usize = 40;
 /// How many groups of manifests there are: two steps each.
 const GROUPS: usize = 57;
 
-/// The plan, in the order of `schedule`.
-pub(crate) fn plan(schedule: Schedule) -> Result<Plan> {
+/// The plan, in the order of `schedule`, that knows how long its steps take, as from the second run on.
+pub(crate) fn plan(schedule: Schedule, unit: Duration) -> Result<Plan> {
     let mut text = String::from(
         "name: made-up\nphases: [ground, build, deploy, check]\n\
          cluster: {name: m, config: k, node: n, phase: ground}\nbuild: {packages: [p, s]}\nimages:\n",
@@ -52,7 +52,12 @@ pub(crate) fn plan(schedule: Schedule) -> Result<Plan> {
     let all: Vec<String> = (0..GROUPS).map(|group| format!("g{group}")).collect();
     writeln!(text, "specs: {{package: s, binary: s, needs: [{}], phase: check}}", all.join(", "))?;
     let suite = Suite::parse(Source::new("made-up.yaml", text))?;
-    Ok(derive(&suite, &manifests, BuildMode::Host)?.with_schedule(schedule))
+    let plan = derive(&suite, &manifests, BuildMode::Host)?;
+    let mut history = History::default();
+    for step in &plan.steps {
+        history.add(step.id.clone(), time(step, unit).as_secs_f64());
+    }
+    Ok(plan.with_history(&history).with_schedule(schedule))
 }
 
 /// How long a step takes: between one and eight times `unit`.

@@ -2,6 +2,7 @@
 //! `cargo bench -p xtask`.
 
 mod made_up;
+mod slots;
 
 use std::time::{Duration, Instant};
 
@@ -27,16 +28,23 @@ fn main() -> Result<()> {
     println!("the same with events written to a file:           {:.4} ms a step", events);
     ensure!(queue.max(events) < MAY_COST_MS, "a step costs more than {MAY_COST_MS} ms");
 
-    println!("\n200 steps that sleep or compute (2 to 16 ms each):");
-    println!("{:<12} {:>8} {:>8} {:>12}", "", "total", "bound", "over bound");
+    println!("\n200 steps that sleep or compute (10 to 80 ms each):");
+    println!("{:<12} {:>8} {:>10} {:>10} {:>10} {:>10}", "", "total", "machine's", "over it", "slots'", "over it");
+    println!("{:<12} {:>8} {:>10} {:>10} {:>10} {:>10}", "", "", "bound", "", "bound", "");
     let slots = Slots::for_cores(std::thread::available_parallelism().map_or(1, usize::from));
+    let unit = Duration::from_millis(10);
     for schedule in Schedule::ALL {
-        let plan = made_up::plan(schedule)?;
-        let (outcome, timeline) =
-            made_up::run(&plan, slots, &RunFolder::at(root.join(schedule.name())), Duration::from_millis(2))?;
-        let bound = analysis::lower_bound(&timeline).with_context(|| outcome.reason)?.seconds();
-        let total = analysis::end_us(&timeline) as f64 / 1e6;
-        println!("{schedule:<12} {total:>6.2} s {bound:>6.2} s {:>10.2} ×", total / bound);
+        let plan = made_up::plan(schedule, unit)?;
+        let (outcome, timeline) = made_up::run(&plan, slots, &RunFolder::at(root.join(schedule.name())), unit)?;
+        let bound_s = analysis::lower_bound(&timeline).with_context(|| outcome.reason)?.seconds();
+        // The machine's holds with any number of slots.
+        let of_slots_s = slots::bound_s(&timeline, slots).max(bound_s);
+        let total_s = analysis::end_us(&timeline) as f64 / 1e6;
+        println!(
+            "{schedule:<12} {total_s:>6.2} s {bound_s:>8.2} s {:>8.2} × {of_slots_s:>8.2} s {:>8.2} ×",
+            total_s / bound_s,
+            total_s / of_slots_s
+        );
     }
     Ok(())
 }
@@ -57,7 +65,7 @@ fn own_cost() -> Result<f64> {
 
 /// The same with a plan, its recorder and its events.
 fn with_events(folder: &Utf8Path) -> Result<f64> {
-    let small = made_up::plan(Schedule::Dag)?;
+    let small = made_up::plan(Schedule::Dag, Duration::ZERO)?;
     let mut plan = Plan { steps: Vec::new(), ..small.clone() };
     for copy in 0..STEPS / small.steps.len() {
         let name = |id: &xtask::plan::StepId| xtask::plan::StepId::new(format!("{copy}:{id}"));

@@ -267,7 +267,7 @@ fn difference(id: &StepId, of: &Standing, against: &Standing, runs: &[Run], seed
             run.steps.iter().find(|step| step.id == *id).map(super::measure::Step::seconds)
         })
     };
-    let (seconds, interval) = told_apart(&seconds(of), &seconds(against), seed)?;
+    let (seconds, interval) = told_apart(&seconds(of), &seconds(against), of.steps.len(), seed)?;
     let usual = against.steps.iter().find(|step| step.id == *id)?.seconds.median;
     let least = STEP_S.max(usual * STEP_PART);
     (seconds.abs() >= least).then(|| StepDifference { id: id.clone(), seconds, interval })

@@ -3,7 +3,7 @@
 use super::{Section, optional, seconds, spread};
 use crate::bench::compare::Standing;
 use crate::bench::report::Document;
-use crate::bench::stats::{FEWEST_FOR_STEPS, Spread};
+use crate::bench::stats::{FEWEST, Spread};
 
 pub(super) fn phases(document: &Document) -> Section {
     let names = document.comparison.contenders.iter().map(|standing| standing.name.as_str());
@@ -67,7 +67,7 @@ pub(super) fn differences(document: &Document) -> Section {
             }
         }
     }
-    let enough = |standing: &&Standing| standing.passed >= FEWEST_FOR_STEPS;
+    let enough = |standing: &&Standing| standing.passed >= FEWEST;
     if comparison.contenders.iter().filter(enough).count() < 2 {
         section.say("There are too few runs to say.");
     } else if section.rows.is_empty() {

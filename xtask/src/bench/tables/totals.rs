@@ -3,7 +3,7 @@
 use super::{Section, interval, optional, percent, seconds, size, spread, standing, times_as_fast, verdict};
 use crate::bench::compare::{Pair, Standing};
 use crate::bench::report::Document;
-use crate::bench::stats::{Interval, Ratio, Spread};
+use crate::bench::stats::{Interval, Ratio, Spread, range_holds};
 
 pub(super) fn times(document: &Document) -> Section {
     let mut section = Section::new(
@@ -63,6 +63,18 @@ pub(super) fn against(document: &Document) -> Section {
          already: cores over its mean busy cores. What is reached beyond it comes from computing less. The last two \
          columns multiply to the first: CPU time over CPU time, and busy cores over busy cores.",
     );
+    section.say(
+        "*Verdict*: `faster` or `slower` where the whole interval lies beyond 2 %, and where two that are the same would \
+         differ so in their rounds once in twenty times at most.",
+    );
+    if let Some(held) = range_holds(document.rounds) {
+        section.say(format!(
+            "Of {} rounds an interval is the range of what was measured, and holds the truth in {} of all cases: mind the \
+             verdict.",
+            document.rounds,
+            percent(held),
+        ));
+    }
     let pairs = comparison.subject_against.iter().chain(&comparison.copies);
     for pair in pairs {
         section.rows.push(pair_row(pair, &comparison.subject));

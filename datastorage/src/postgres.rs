@@ -10,7 +10,7 @@ mod query;
 mod schema;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -54,7 +54,7 @@ impl State {
 /// The connections to PostgreSQL and what is known about it.
 pub struct Postgres {
     config: config::Postgres,
-    pool: PgPool,
+    pool: RwLock<PgPool>,
     state: watch::Sender<State>,
     trouble: Notify,
     /// The first days of the months whose partitions are known to be there.
@@ -67,13 +67,9 @@ impl Postgres {
     /// # Errors
     /// When the password file cannot be read.
     pub fn new(config: &config::Postgres) -> Result<Arc<Postgres>> {
-        let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections)
-            .acquire_timeout(millis(config.read_timeout_ms))
-            .connect_lazy_with(options(config)?);
         Ok(Arc::new(Postgres {
             config: config.clone(),
-            pool,
+            pool: RwLock::new(pool(config)?),
             state: watch::Sender::new(State::Down("not yet connected".to_owned())),
             trouble: Notify::new(),
             months: Mutex::default(),
@@ -121,10 +117,11 @@ impl Postgres {
     ) -> Result<T, Failure> {
         // In a task of its own: to connect takes a while, and a connection that comes too late for this
         // request is there for the next.
-        let acquired = timeout_at(deadline, tokio::spawn(self.pool.acquire())).await;
+        let acquired = timeout_at(deadline, tokio::spawn(self.pool().acquire())).await;
         let mut connection = match acquired {
+            // Closed: another one took its place meanwhile.
+            Ok(Ok(Err(sqlx::Error::PoolClosed)) | Err(_)) | Err(_) => return Err(Failure::Busy),
             Ok(Ok(connection)) => connection?,
-            Ok(Err(_)) | Err(_) => return Err(Failure::Busy),
         };
         let result = timeout_at(deadline, work(&mut connection)).await;
         if !matches!(result, Ok(Ok(_) | Err(sqlx::Error::Database(_) | sqlx::Error::PoolTimedOut))) {
@@ -132,6 +129,19 @@ impl Postgres {
             connection.close_on_drop();
         }
         Ok(result.map_err(|_| Failure::Outage("it did not answer in time".to_owned()))??)
+    }
+
+    fn pool(&self) -> PgPool {
+        self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was begun during an outage must not outlive it: attempts to connect that wait for an answer of a pod that is
+    /// gone, or for their next try, hold the places of a pool until their time is over.
+    fn renew_pool(&self) -> Result<()> {
+        let new = pool(&self.config)?;
+        let old = std::mem::replace(&mut *self.pool.write().unwrap_or_else(PoisonError::into_inner), new);
+        tokio::spawn(close(old));
+        Ok(())
     }
 
     fn months(&self) -> std::sync::MutexGuard<'_, BTreeSet<Date>> {
@@ -143,8 +153,6 @@ impl Postgres {
     /// for as long as the node keeps track of that connection, and those of the second go to its successor.
     async fn connect(&self) -> Result<PgConnection> {
         let options = options(&self.config)?;
-        // A password that has changed is also that of the connections to come.
-        self.pool.set_connect_options(options.clone());
         let place = format!("{} as {}", self.config.address, self.config.user);
         let mut attempts = JoinSet::new();
         let first_answer = async {
@@ -172,7 +180,7 @@ impl Postgres {
         }
         let rest = async {
             if schema::commits_are_lazy(connection).await? {
-                self.pool.set_connect_options(options(&self.config)?.options([("synchronous_commit", "on")]));
+                self.pool().set_connect_options(options(&self.config)?.options([("synchronous_commit", "on")]));
             }
             self.months().clear();
             self.ensure_months(connection, schema::months_ahead(jiff::Timestamp::now()))
@@ -220,8 +228,12 @@ pub async fn keep(postgres: Arc<Postgres>, mut stop: watch::Receiver<bool>) {
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
-    // Idle connections say goodbye; one that hangs is not worth waiting for.
-    let _ = timeout(CLOSE_TIMEOUT, postgres.pool.close()).await;
+    close(postgres.pool()).await;
+}
+
+/// Idle connections say goodbye; one that hangs is not worth waiting for.
+async fn close(pool: PgPool) {
+    let _ = timeout(CLOSE_TIMEOUT, pool.close()).await;
 }
 
 /// Asks after PostgreSQL on the keeper's own connection, or on a new one, and prepares the schema where
@@ -229,7 +241,11 @@ pub async fn keep(postgres: Arc<Postgres>, mut stop: watch::Receiver<bool>) {
 async fn tend(postgres: &Postgres, link: Option<PgConnection>, prepared: &mut Option<Instant>) -> Result<PgConnection> {
     let mut connection = match link {
         Some(connection) => connection,
-        None => postgres.connect().await?,
+        None => {
+            let connection = postgres.connect().await?;
+            postgres.renew_pool()?;
+            connection
+        }
     };
     let wait = millis(postgres.config.write_timeout_ms).min(CONNECT_TIMEOUT);
     match timeout(wait, connection.ping()).await {
@@ -242,6 +258,13 @@ async fn tend(postgres: &Postgres, link: Option<PgConnection>, prepared: &mut Op
         *prepared = Some(Instant::now());
     }
     Ok(connection)
+}
+
+/// With the password that is in its file now.
+fn pool(config: &config::Postgres) -> Result<PgPool> {
+    let pool =
+        PgPoolOptions::new().max_connections(config.max_connections).acquire_timeout(millis(config.read_timeout_ms));
+    Ok(pool.connect_lazy_with(options(config)?))
 }
 
 fn options(config: &config::Postgres) -> Result<PgConnectOptions> {

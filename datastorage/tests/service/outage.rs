@@ -11,6 +11,7 @@ use testbed::redis::Redis;
 use tokio::io::{AsyncReadExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::stand::{BATCH, Client, EVENTS, Servers, event, event_with, unique};
@@ -133,6 +134,54 @@ async fn a_connection_without_an_answer_does_not_hold_up_the_next() {
     let service = Service::start(config).await.unwrap();
     Client::of(&service).wait_until_up("postgres").await;
     assert!(first_is_open.await.unwrap(), "the second attempt began when the first was given up");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_of_an_outage_do_not_outlive_it() {
+    let servers = Servers::start();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = servers.config();
+    config.postgres.address = listener.local_addr().unwrap().to_string().parse().unwrap();
+    config.postgres.write_timeout_ms = 1_500;
+    // Longer than anything here waits: so long may an attempt of a reader take to connect.
+    config.postgres.read_timeout_ms = 600_000;
+    let writers = 2 * config.postgres.max_connections;
+    let target = servers.postgres.address();
+    let away = watch::Sender::new(false);
+    let sender = away.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (target, mut away) = (target.clone(), sender.subscribe());
+            tokio::spawn(async move {
+                if *away.borrow() {
+                    // As packets to a pod that is gone, and not only until there is another one.
+                    std::future::pending::<()>().await;
+                }
+                let mut server = TcpStream::connect(target).await?;
+                tokio::select! {
+                    _ = away.wait_for(|away| *away) => Ok((0, 0)),
+                    forwarded = copy_bidirectional(&mut client, &mut server) => forwarded,
+                }
+            });
+        }
+    });
+    let service = Service::start(config).await.unwrap();
+    let client = Client::of(&service);
+    client.wait_until_up("postgres").await;
+
+    away.send_replace(true);
+    let name = unique("attempts");
+    let mut posts = JoinSet::new();
+    for _ in 0..writers {
+        let (client, event) = (client.clone(), event(&name));
+        posts.spawn(async move { client.post(EVENTS, &event).await.status });
+    }
+    assert!(posts.join_all().await.iter().all(|status| *status == 202));
+    client.wait_until_down("postgres").await;
+    away.send_replace(false);
+    servers.wait_for_rows(&name, writers.into()).await;
+    assert_eq!(client.post(EVENTS, &event(&name)).await.status, 201);
     service.stop().await;
 }
 

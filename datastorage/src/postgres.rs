@@ -117,9 +117,10 @@ impl Postgres {
     ) -> Result<T, Failure> {
         // In a task of its own: to connect takes a while, and a connection that comes too late for this
         // request is there for the next.
-        let acquired = timeout_at(deadline, tokio::spawn(self.pool().acquire())).await;
-        let mut connection = match acquired {
-            // Closed: another one took its place meanwhile.
+        let pool = self.pool();
+        let acquire = async move { pool.close_event().do_until(pool.acquire()).await.flatten() };
+        let mut connection = match timeout_at(deadline, tokio::spawn(acquire)).await {
+            // An outage is over, and another pool took its place; or all connections are in use.
             Ok(Ok(Err(sqlx::Error::PoolClosed)) | Err(_)) | Err(_) => return Err(Failure::Busy),
             Ok(Ok(connection)) => connection?,
         };

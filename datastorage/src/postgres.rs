@@ -115,14 +115,20 @@ impl Postgres {
         deadline: Instant,
         work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
     ) -> Result<T, Failure> {
-        // In a task of its own: to connect takes a while, and a connection that comes too late for this
-        // request is there for the next.
-        let pool = self.pool();
-        let acquire = async move { pool.close_event().do_until(pool.acquire()).await.flatten() };
-        let mut connection = match timeout_at(deadline, tokio::spawn(acquire)).await {
-            // An outage is over, and another pool took its place; or all connections are in use.
-            Ok(Ok(Err(sqlx::Error::PoolClosed)) | Err(_)) | Err(_) => return Err(Failure::Busy),
-            Ok(Ok(connection)) => connection?,
+        let mut connection = loop {
+            let pool = self.pool();
+            if pool.is_closed() {
+                return Err(Failure::Busy);
+            }
+            // In a task of its own: to connect takes a while, and a connection that comes too late for this
+            // request is there for the next.
+            let acquire = async move { pool.close_event().do_until(pool.acquire()).await.flatten() };
+            match timeout_at(deadline, tokio::spawn(acquire)).await {
+                // Another pool took its place, unless the service ends.
+                Ok(Ok(Err(sqlx::Error::PoolClosed))) => {}
+                Ok(Ok(connection)) => break connection?,
+                Ok(Err(_)) | Err(_) => return Err(Failure::Busy),
+            }
         };
         let result = timeout_at(deadline, work(&mut connection)).await;
         if !matches!(result, Ok(Ok(_) | Err(sqlx::Error::Database(_) | sqlx::Error::PoolTimedOut))) {

@@ -98,7 +98,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let mut state = State::open(&out, &settings)?;
     match state.runs.len() {
         0 => eprintln!("bench of {} in {out}, seed {seed}", suite.name),
-        there => eprintln!("going on in {out}: {there} runs are there already, seed {seed}"),
+        there => eprintln!("going on in {out}: {there} runs, warm-ups included, are there already, seed {seed}"),
     }
     let bench = Bench { paths, copy, suite, engine, settings, options, rounds: args.runs, out: out.clone(), cancel };
     let ran = bench.run(&mut state);

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use datastorage::Service;
-use datastorage::queue::STREAM;
 use jiff::{Timestamp, ToSpan};
-use serde_json::{Value, json};
+use serde_json::json;
 use testbed::postgres::Postgres;
 use testbed::redis::Redis;
 use tokio::io::{AsyncReadExt, copy_bidirectional};
@@ -14,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::queue::{add, queued};
 use crate::stand::{BATCH, Client, EVENTS, Servers, event, event_with, unique};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,13 +55,6 @@ async fn it_starts_without_postgresql_and_migrates_when_it_comes() {
     servers.wait_for_rows(&name, 4).await;
     assert_eq!(servers.queued().await, 0, "what is written leaves the queue");
     service.stop().await;
-}
-
-/// Puts an event into the queue, as a replica does.
-async fn enqueue(servers: &Servers, event: &Value) {
-    let mut redis = servers.redis().await;
-    let mut add = redis::cmd("XADD");
-    let () = add.arg(STREAM).arg("*").arg("event").arg(event.to_string()).query_async(&mut redis).await.unwrap();
 }
 
 /// Forwards connections until it is told to stall; then it keeps them open and passes nothing on.
@@ -180,9 +173,7 @@ async fn attempts_of_an_outage_do_not_outlive_it() {
     away.send_replace(true);
     let name = unique("attempts");
     // The queue is worked off before it is known that nobody is there.
-    let mut queued = event(&name);
-    queued["event_id"] = json!(uuid::Uuid::new_v4());
-    enqueue(&servers, &queued).await;
+    add(&mut servers.redis().await, "event", queued(&name).as_bytes()).await;
     let mut posts = JoinSet::new();
     for _ in 0..writers {
         let (client, event) = (client.clone(), event(&name));
@@ -223,7 +214,7 @@ async fn partitions_are_made_ahead_of_need_and_when_needed() {
     let month = &now - 6.months();
     let mut late = event_with(&name, "event_timestamp", month.timestamp().to_string());
     late["event_id"] = json!(uuid::Uuid::new_v4());
-    enqueue(&servers, &late).await;
+    add(&mut servers.redis().await, "event", late.to_string().as_bytes()).await;
     servers.wait_for_rows(&name, 1).await;
 
     // One that was there, and that the service believes to be there, is made again.

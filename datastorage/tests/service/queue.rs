@@ -12,11 +12,11 @@ use uuid::Uuid;
 use crate::stand::{BATCH, Client, EVENTS, Servers, event, event_with, unique, wait_for};
 
 /// The JSON of an event as the service queues it.
-fn queued(correlation_id: &str) -> String {
+pub(crate) fn queued(correlation_id: &str) -> String {
     event_with(correlation_id, "event_id", Uuid::new_v4().to_string()).to_string()
 }
 
-async fn add(redis: &mut MultiplexedConnection, field: &str, value: &[u8]) -> String {
+pub(crate) async fn add(redis: &mut MultiplexedConnection, field: &str, value: &[u8]) -> String {
     redis::cmd("XADD").arg(STREAM).arg("*").arg(field).arg(value).query_async(redis).await.unwrap()
 }
 

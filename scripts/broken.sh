@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 . scripts/tree.sh
 mkdir -p "$work/broken"
 engine=${E2E_ENGINE:-podman}
-node=kubernaut-gateway-control-plane
+node() { "$engine" ps --quiet --filter "label=gateway-e2e.checkout=$(pwd -P)"; }
 later='' # what is done to a run that is under way
 
 change() { # FILE SED-SCRIPT: edits a file, and makes sure that something changed
@@ -29,7 +29,7 @@ wrong-password() { change manifests/datastorage.yaml 's#secretName: postgresql-a
 spec-fails() { in_spec '    anyhow::ensure!(std::env::args().count() == 0, "expected no arguments");'; }
 spec-hangs() { in_spec '    std::future::pending::<()>().await;'; }
 disk-full() { mkdir -p target/e2e; mount -t tmpfs -o size=1m full target/e2e; }
-node-killed() { later='until grep -q "specs: begins" "$out.err"; do sleep 0.2; done; sleep 2; "$engine" kill "$node"'; }
+node-killed() { later='until grep -q "specs: begins" "$out.err"; do sleep 0.2; done; sleep 2; "$engine" kill "$(node)"'; }
 port-taken() { python3 -m http.server --bind 127.0.0.1 8080 >/dev/null 2>&1 & taken=$!; }
 
 [ $# -gt 0 ] || set -- rust-error wrong-copy no-api wrong-policy wrong-reference image-never-loaded no-secret \

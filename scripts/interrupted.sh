@@ -44,7 +44,7 @@ for round in $(seq 15); do
   wait "$pid" || code=$?
   took=$(awk "BEGIN { printf \"%.1f\", $(date +%s.%N) - $start }")
   # After SIGKILL a shell of the run's stops its children, and `gc` removes the rest.
-  if [ $signal = KILL ]; then sleep 4; "$xtask" gc --all >"$work/gc.log"; fi
+  if [ $signal = KILL ]; then sleep 4; "$xtask" gc >"$work/gc.log"; fi
   things | sort >"$work/after"
   left="$(left_processes "$round") processes, $(comm -13 "$work/before" "$work/after" | wc -l) things"
   comm -13 "$work/before" "$work/after" >"$work/left.$round"

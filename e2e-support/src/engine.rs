@@ -28,6 +28,9 @@ pub enum Flavor {
 }
 
 impl Flavor {
+    /// All of them, the one that is preferred first.
+    pub const ALL: [Flavor; 2] = [Flavor::Podman, Flavor::Docker];
+
     /// The program's name, which is also kind's name for its provider.
     pub fn program(self) -> &'static str {
         match self {
@@ -112,7 +115,7 @@ impl Engine {
     pub fn find(choice: Option<Flavor>, env: &[(String, String)]) -> Result<Engine> {
         let tried = match choice {
             Some(one) => vec![one],
-            None => vec![Flavor::Podman, Flavor::Docker],
+            None => Flavor::ALL.to_vec(),
         };
         let mut said = Vec::new();
         for flavor in tried {
@@ -469,6 +472,21 @@ impl Engine {
         self.ask(&sh, &words).deadline(Duration::from_secs(60)).run()
     }
 
+    /// The folder of this machine that images and containers lie in; none where that is another machine's, or the engine
+    /// does not tell.
+    pub fn storage(&self) -> Option<Utf8PathBuf> {
+        if self.is_remote() {
+            return None;
+        }
+        let field = match self.flavor {
+            Flavor::Podman => "{{.Store.GraphRoot}}",
+            Flavor::Docker => "{{.DockerRootDir}}",
+        };
+        let sh = Shell::new().ok()?;
+        let path = self.ask(&sh, &["info", "--format", field]).read().ok()?;
+        Some(Utf8PathBuf::from(path)).filter(|path| path.is_dir())
+    }
+
     /// Whether images and containers live in a virtual machine (a Mac), where paths of this machine
     /// and its memory say little.
     pub fn is_remote(&self) -> bool {
@@ -521,6 +539,29 @@ impl Engine {
         self.forget_images();
         let sh = Shell::new()?;
         Job::new(self.cmd(&sh).arg("rmi").args(images)).deadline(deadline).output().map(drop)
+    }
+
+    /// The names of all images that carry each of these labels, `key=value` or `key`.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn named_images(&self, labels: &[&str]) -> Result<Vec<String>> {
+        let sh = Shell::new()?;
+        let filters = labels.iter().map(|label| format!("--filter=label={label}"));
+        let list = self.cmd(&sh).arg("images").args(filters).args(["--format", "{{.Repository}}:{{.Tag}}"]);
+        let list = Job::new(list).deadline(Duration::from_secs(60)).read()?;
+        Ok(list.lines().filter(|name| !name.contains("<none>")).map(str::to_owned).collect())
+    }
+
+    /// Removes the images that carry each of these labels and have no name any more, with the layers below them that
+    /// nothing else uses: what builds leave whose result was built anew.
+    ///
+    /// # Errors
+    /// When the engine does not answer, or does not remove them.
+    pub fn remove_superseded(&self, labels: &[&str], deadline: Duration) -> Result<()> {
+        let sh = Shell::new()?;
+        let filters = labels.iter().map(|label| format!("--filter=label={label}"));
+        Job::new(self.cmd(&sh).args(["image", "prune", "--force"]).args(filters)).deadline(deadline).run()
     }
 
     /// The images that have no name, the layers of earlier builds among them, as the engine describes each.

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -27,8 +28,8 @@ pub struct Loaded {
     pub kept_bytes: u64,
 }
 
-/// Loads `reference` from the engine into the containerd of the running container `node`. `spool`
-/// is a folder of this image's own which speeds up the next load of it.
+/// Loads the engine's image `reference` into the containerd of the running container `node`, where it
+/// is called `name`. `spool` is a folder of this image's own which speeds up the next load of it.
 ///
 /// # Errors
 /// When the engine cannot save the image, or the node's containerd does not take it.
@@ -36,18 +37,29 @@ pub fn load(
     engine: &Engine,
     node: &str,
     reference: &str,
+    name: &str,
     spool: &Utf8Path,
     log: &Utf8Path,
     cancel: &Cancel,
 ) -> Result<Loaded> {
+    let image = Names { reference, name };
     let doing = || format!("loading the image {reference} into the node {node}");
     std::fs::create_dir_all(spool).with_context(|| format!("making the folder {spool}"))?;
     let has = node_blobs(engine, node).with_context(doing)?;
     match engine.flavor() {
-        Flavor::Podman => load_oci_dir(engine, node, reference, spool, &has, log, cancel),
-        Flavor::Docker => load_archive(engine, node, reference, spool, &has, log, cancel),
+        Flavor::Podman => load_oci_dir(engine, node, image, spool, &has, log, cancel),
+        Flavor::Docker => load_archive(engine, node, image, spool, &has, log, cancel),
     }
     .with_context(doing)
+}
+
+/// What an image is called.
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    /// In the engine.
+    reference: &'a str,
+    /// In the node.
+    name: &'a str,
 }
 
 /// The digests (`sha256:…`) of all blobs in the node's content store.
@@ -67,12 +79,13 @@ fn import<'sh>(engine: &Engine, sh: &'sh Shell, node: &str, log: &Utf8Path, canc
 fn load_oci_dir(
     engine: &Engine,
     node: &str,
-    reference: &str,
+    image: Names<'_>,
     spool: &Utf8Path,
     has: &HashSet<String>,
     log: &Utf8Path,
     cancel: &Cancel,
 ) -> Result<Loaded> {
+    let Names { reference, name } = image;
     let id = engine.image_id(reference)?.with_context(|| format!("{} has no such image", engine.flavor()))?;
     if let Err(error) = engine.save(reference, spool, log, cancel) {
         if cancel.is_cancelled() {
@@ -91,7 +104,7 @@ fn load_oci_dir(
         .feed(|stdin| {
             let mut tar = tar::Builder::new(stdin);
             append(&mut tar, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-            append(&mut tar, "index.json", &image.index(reference))?;
+            append(&mut tar, "index.json", &image.index(name))?;
             for blob in [&image.manifest, &image.config].into_iter().chain(missing) {
                 tar.append_path_with_name(image.path(&blob.digest), image.name(&blob.digest))?;
             }
@@ -104,19 +117,19 @@ fn load_oci_dir(
 fn load_archive(
     engine: &Engine,
     node: &str,
-    reference: &str,
+    image: Names<'_>,
     spool: &Utf8Path,
     has: &HashSet<String>,
     log: &Utf8Path,
     cancel: &Cancel,
 ) -> Result<Loaded> {
-    engine.save(reference, spool, log, cancel)?;
+    engine.save(image.reference, spool, log, cancel)?;
     let archive = spool.join("image.tar");
     let mut loaded = Loaded::default();
     let sh = Shell::new()?;
     let result = import(engine, &sh, node, log, cancel)
         .feed(|stdin| {
-            loaded = thin(File::open(&archive)?, stdin, has)?;
+            loaded = thin(File::open(&archive)?, stdin, has, image)?;
             Ok(())
         })
         .run();
@@ -124,16 +137,24 @@ fn load_archive(
     result.map(|()| loaded)
 }
 
-/// Copies an image archive without the blobs that the node has. Archives of before docker 25, which
-/// are not laid out by digest, pass through whole.
-fn thin(from: impl Read, to: &mut dyn Write, has: &HashSet<String>) -> std::io::Result<Loaded> {
+/// Copies an image archive without the blobs that the node has, and under the name that the image has
+/// there. Archives of before docker 25, which are not laid out by digest, pass through whole.
+fn thin(from: impl Read, to: &mut dyn Write, has: &HashSet<String>, image: Names<'_>) -> std::io::Result<Loaded> {
     let mut loaded = Loaded::default();
     let mut tar = tar::Builder::new(to);
     for entry in tar::Archive::new(from).entries()? {
-        let entry = entry?;
+        let mut entry = entry?;
         let path = entry.path()?.into_owned();
-        let digest = path.strip_prefix("blobs/sha256").ok().map(|hex| format!("sha256:{}", hex.display()));
         let size = entry.size();
+        let lists = ["index.json", "manifest.json"].iter().any(|list| path == Path::new(list));
+        if lists && image.reference != image.name {
+            loaded.moved_bytes += size;
+            let mut listed: Value = serde_json::from_reader(&mut entry).map_err(std::io::Error::from)?;
+            rename(&mut listed, image);
+            append(&mut tar, &path.to_string_lossy(), listed.to_string().as_bytes())?;
+            continue;
+        }
+        let digest = path.strip_prefix("blobs/sha256").ok().map(|hex| format!("sha256:{}", hex.display()));
         if digest.is_some_and(|digest| has.contains(&digest)) {
             loaded.kept_bytes += size;
             continue;
@@ -144,6 +165,29 @@ fn thin(from: impl Read, to: &mut dyn Write, has: &HashSet<String>) -> std::io::
     }
     tar.finish()?;
     Ok(loaded)
+}
+
+/// Gives the image its other name in a list of an archive's images. Engines write names out in full (`docker.io/…`), and
+/// tags also alone.
+fn rename(listed: &mut Value, image: Names<'_>) {
+    let (Some(from), Some(to)) = (tag(image.reference), Some(tag(image.name).unwrap_or("latest"))) else { return };
+    match listed {
+        Value::String(text) if text == from => *text = to.to_owned(),
+        Value::String(text) => {
+            if let Some(repository) = text.strip_suffix(from).filter(|repository| repository.ends_with(':')) {
+                *text = format!("{repository}{to}");
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(|value| rename(value, image)),
+        Value::Object(map) => map.values_mut().for_each(|value| rename(value, image)),
+        _ => {}
+    }
+}
+
+/// The tag of a reference; none where it has none.
+fn tag(reference: &str) -> Option<&str> {
+    let name = reference.rsplit('/').next()?;
+    name.split_once(':').map(|(_, tag)| tag)
 }
 
 fn append(tar: &mut tar::Builder<&mut dyn Write>, name: &str, bytes: &[u8]) -> std::io::Result<()> {
@@ -275,7 +319,8 @@ mod tests {
     fn blobs_that_the_node_has_are_left_out_and_everything_else_stays() {
         let full = archive(&[("blobs/sha256/aa", b"base"), ("blobs/sha256/bb", b"top"), ("index.json", b"{}")]);
         let mut out = Vec::new();
-        let loaded = thin(&full[..], &mut out, &HashSet::from(["sha256:aa".to_owned()])).unwrap();
+        let same = Names { reference: "a:b", name: "a:b" };
+        let loaded = thin(&full[..], &mut out, &HashSet::from(["sha256:aa".to_owned()]), same).unwrap();
         assert_eq!(names(&out), ["blobs/sha256/bb", "index.json"]);
         assert_eq!(loaded, Loaded { moved_bytes: 5, kept_bytes: 4 });
     }
@@ -284,8 +329,29 @@ mod tests {
     fn an_archive_that_is_not_laid_out_by_digest_passes_whole() {
         let old = archive(&[("0123/layer.tar", b"layer"), ("manifest.json", b"[]")]);
         let mut out = Vec::new();
-        let loaded = thin(&old[..], &mut out, &HashSet::from(["sha256:0123".to_owned()])).unwrap();
+        let same = Names { reference: "a:b", name: "a:b" };
+        let loaded = thin(&old[..], &mut out, &HashSet::from(["sha256:0123".to_owned()]), same).unwrap();
         assert_eq!(names(&out), names(&old));
         assert_eq!(loaded, Loaded { moved_bytes: 7, kept_bytes: 0 });
+    }
+
+    #[test]
+    fn in_the_node_the_image_has_the_name_that_manifests_use() {
+        let index = json!({"manifests": [{"digest": "sha256:aa", "annotations": {
+            "io.containerd.image.name": "docker.io/library/shop:dev-0a1b2c3d",
+            "org.opencontainers.image.ref.name": "dev-0a1b2c3d"}}]});
+        let manifest = json!([{"Config": "blobs/sha256/cc", "RepoTags": ["shop:dev-0a1b2c3d"]}]);
+        let (index, manifest) = (index.to_string(), manifest.to_string());
+        let full = archive(&[("index.json", index.as_bytes()), ("manifest.json", manifest.as_bytes())]);
+        let mut out = Vec::new();
+        let image = Names { reference: "shop:dev-0a1b2c3d", name: "shop:dev" };
+        thin(&full[..], &mut out, &HashSet::new(), image).unwrap();
+        let mut tar = tar::Archive::new(&out[..]);
+        let text: String =
+            tar.entries().unwrap().map(|entry| std::io::read_to_string(entry.unwrap()).unwrap()).collect();
+        assert!(!text.contains("0a1b2c3d"), "{text}");
+        for name in [r#""docker.io/library/shop:dev""#, r#"name":"dev""#, r#"["shop:dev"]"#] {
+            assert!(text.contains(name), "{name} is missing in {text}");
+        }
     }
 }

@@ -4,8 +4,11 @@ use anyhow::{Context, Result};
 use e2e_support::{Cancel, signals};
 
 use crate::environment::environment;
-use crate::events::{Outcome, Recorder, Reporter, RunFolder, RunInfo, RunResult, StepContext, Timeline, What, execute};
+use crate::events::{
+    Outcome, Recorder, Reporter, RunFolder, RunInfo, RunResult, Runs, StepContext, Timeline, What, execute,
+};
 use crate::evidence;
+use crate::leftovers;
 use crate::paths::Paths;
 use crate::plan::{Plan, Slots, Step};
 use crate::report;
@@ -37,7 +40,9 @@ pub struct Driven {
 /// When nothing could be run, or the cluster cannot be deleted. A step that fails is an outcome.
 pub fn drive(site: &Site, plan: &Plan, folder: &RunFolder, after: Afterwards, cancel: &Cancel) -> Result<Driven> {
     let work = |step: &Step, context: &StepContext<'_>| site.execute(step, context);
-    drive_with(site, plan, folder, after, cancel, report::reporters(folder), work)
+    let driven = drive_with(site, plan, folder, after, cancel, report::reporters(folder), work)?;
+    Runs::of(&site.paths.root).retain(&site.suite.name, site.suite.keep)?;
+    Ok(driven)
 }
 
 /// As [`drive`], with other reporters, and with `work` for each step.
@@ -75,16 +80,20 @@ pub fn drive_with(
         Afterwards::KeepFailed => failed,
         Afterwards::Delete => false,
     };
-    if !kept {
+    if kept {
+        site.instance.files.write_kept()?;
+    } else {
         recorder.note("deleting the cluster");
     }
-    // The deletion runs beside the writing of reports.
+    // The deletions run beside the writing of reports.
     let (deleted, timeline) = std::thread::scope(|scope| {
+        // Only space is lost where this fails.
+        scope.spawn(|| leftovers::remove_superseded(&site.engine, site.instance.checkout()));
         let deleting = (!kept).then(|| {
             scope.spawn(|| {
                 let log = folder.path().join("delete.log");
-                crate::cluster::delete(&site.engine, &site.kind, &site.suite.cluster.name, Some(&log))?;
-                site.files.remove()
+                crate::cluster::delete(&site.engine, site.instance.cluster(), &site.paths.cache, Some(&log))?;
+                site.instance.files.remove()
             })
         });
         recorder.record(What::RunFinished { result: outcome.result, reason: outcome.reason.clone() });
@@ -98,6 +107,6 @@ pub fn drive_with(
         (deleted, timeline)
     });
     deleted
-        .with_context(|| format!("deleting the cluster {}; `cargo xtask gc` tries again", site.suite.cluster.name))?;
+        .with_context(|| format!("deleting the cluster {}; `cargo xtask gc` tries again", site.instance.cluster()))?;
     Ok(Driven { outcome, timeline: timeline?, kept })
 }

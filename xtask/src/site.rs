@@ -1,7 +1,6 @@
 //! From a suite's name to everything that its steps work with.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
@@ -11,9 +10,10 @@ use e2e_support::{Cancel, network};
 use sha2::{Digest, Sha256};
 
 use crate::build_mode;
-use crate::cluster::{self, Effective, Existing, Files};
+use crate::cluster::{self, Effective, Existing};
 use crate::commands::setup::{consent, wanted};
 use crate::dockerfile::runtime_base;
+use crate::instance::Instance;
 use crate::paths::Paths;
 use crate::plan::{BuildMode, Plan, StepKind};
 use crate::setup::make::Workshop;
@@ -34,7 +34,7 @@ pub struct Options {
 }
 
 /// Sets the machine up if need be, and makes ready what the steps of `suite` work with. A cluster
-/// that is in the way is deleted, and `say` is told why.
+/// that is in the way is deleted, and `say` is told why. The caller holds the instance's lock.
 ///
 /// # Errors
 /// When the machine cannot be set up, or a cluster of that name is somebody else's.
@@ -46,8 +46,9 @@ pub fn open(
     cancel: &Cancel,
     say: &mut dyn FnMut(&str),
 ) -> Result<Site> {
-    let lock = cluster::lock(&paths.cache, &suite.cluster.name, cancel)?;
-    let (workshop, build) = set_up(paths, &suite, options, cancel)?;
+    let instance = Instance::of(paths, &suite)?;
+    let options = Options { engine: instance.engine_choice(options.engine), ..options.clone() };
+    let (workshop, build) = set_up(paths, &suite, &options, cancel)?;
     let engine = workshop.engine.clone().context("the set-up found no engine")?;
     modules_folder(&engine)?;
     let kind = Kind::new(workshop.folder("kind")?.join("bin/kind"), engine.clone());
@@ -66,11 +67,10 @@ pub fn open(
         preload.insert(image_of(name)?);
     }
     let node = image_of(&suite.cluster.node)?;
-    let node_image = cluster::ensure_node_image(&engine, &suite.name, &node, preload, &paths.cache, cancel, say)?;
+    let node_image = cluster::ensure_node_image(&engine, &instance, &node, preload, &paths.cache, cancel, say)?;
     let made_from = made_from(paths, &suite, &node_image)?;
-    let files = Files::new(&paths.runs(), &suite.name);
-    let name = suite.cluster.name.clone();
-    let existing = cluster::existing(&engine, &kubectl, &files, &suite.name, &name, &made_from)?;
+    leave_engine(paths, &instance, engine.flavor(), say)?;
+    let existing = cluster::existing(&engine, &kubectl, &instance, &made_from)?;
     let mut config = None;
     match existing {
         Existing::Fits(run) if options.reuse => {
@@ -80,15 +80,16 @@ pub fn open(
         Existing::None => {}
         other => {
             let why = if let Existing::Unfit(why) = other { why } else { "each run begins with a new one".into() };
-            say(&format!("replacing the cluster {name}: {why}"));
-            cluster::delete(&engine, &kind, &name, None)?;
+            say(&format!("replacing the cluster {}: {why}", instance.cluster()));
+            cluster::delete(&engine, instance.cluster(), &paths.cache, None)?;
         }
     }
     let cluster_is_there = config.is_some();
     let config = match config {
         Some(config) => config,
         None => {
-            files.remove()?;
+            instance.files.remove()?;
+            instance.files.write_engine(engine.flavor())?;
             network::clean(&engine)?.iter().for_each(|line| say(line));
             cluster::effective(&paths.root, &suite.cluster.config)?
         }
@@ -99,7 +100,7 @@ pub fn open(
     let namespace = namespace(paths, &suite)?;
     Ok(Site {
         workshop,
-        _lock: Arc::new(lock),
+        instance,
         paths: paths.clone(),
         build,
         engine,
@@ -108,7 +109,6 @@ pub fn open(
         node_image,
         made_from,
         config,
-        files,
         namespace,
         run_dir,
         cluster_is_there,
@@ -116,6 +116,27 @@ pub fn open(
         way: Way::default(),
         suite,
     })
+}
+
+/// Removes the instance's cluster from the engine that has it, where that is another one than is used from now on.
+fn leave_engine(paths: &Paths, instance: &Instance, now: Flavor, say: &mut dyn FnMut(&str)) -> Result<()> {
+    let Some(before) = instance.files.engine().filter(|before| *before != now) else { return Ok(()) };
+    let name = instance.cluster();
+    match crate::setup::engine::open(Some(before), &paths.cache) {
+        Ok(engine) => {
+            say(&format!("removing the cluster {name}, which {before} has: this one is made with {now}"));
+            cluster::delete(&engine, name, &paths.cache, None)
+        }
+        // It may be gone for good: that is no reason to do nothing from now on.
+        Err(error) => {
+            say(&format!(
+                "the cluster {name} was made with {before}, which does not answer; if it is still there, \
+                 `cargo xtask down {} --engine {before}` removes it ({error:#})",
+                instance.suite()
+            ));
+            Ok(())
+        }
+    }
 }
 
 /// Sets the machine up for the way of building that works on it.

@@ -10,6 +10,7 @@ use e2e_support::engine::{Engine, Flavor};
 use serde_json::Value;
 
 use crate::dockerfile::bases;
+use crate::instance::Instance;
 use crate::machine::Moment;
 use crate::paths::Paths;
 use crate::plan::BuildMode;
@@ -40,8 +41,11 @@ pub(super) fn forget_builds(paths: &Paths, suite: &Suite, engine: &Engine) -> Re
             remove(entry.path())?;
         }
     }
-    let mut names: Vec<String> = suite.images.iter().map(|image| image.reference.clone()).collect();
-    names.push(crate::steps::dependencies_reference(&suite.name));
+    let instance = Instance::of(paths, suite)?;
+    // A script gives images the manifests' own names.
+    let references = suite.images.iter().flat_map(|image| [instance.image(&image.reference), image.reference.clone()]);
+    let mut names: Vec<String> = references.collect();
+    names.push(crate::steps::dependencies_reference(&instance));
     engine.remove_images(&names, REMOVE)?;
     let bases = base_layers(paths, suite, engine)?;
     // What lies on top goes first, and the next look shows what was below it.

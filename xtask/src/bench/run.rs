@@ -20,6 +20,7 @@ use crate::cluster;
 use crate::compiled;
 use crate::drive::{Afterwards, drive_with};
 use crate::events::{self, RunFolder, RunResult, StepContext, StepState, Timeline};
+use crate::instance::Instance;
 use crate::paths::Paths;
 use crate::plan::{Extent, History, Plan, Step, StepKind};
 use crate::report::text::duration;
@@ -40,6 +41,8 @@ pub struct Bench<'a> {
     pub paths: &'a Paths,
     /// What is compiled and edited.
     pub copy: Copy,
+    /// That of the copy.
+    pub instance: Instance,
     pub suite: Suite,
     pub engine: Engine,
     pub settings: Settings,
@@ -282,7 +285,7 @@ impl Bench<'_> {
         if !sound {
             self.delete_cluster()?;
         }
-        let nodes = self.engine.containers(e2e_support::kind::CLUSTER_LABEL, Some(&self.suite.cluster.name))?;
+        let nodes = self.engine.containers(e2e_support::kind::CLUSTER_LABEL, Some(self.instance.cluster()))?;
         if nodes.iter().any(|node| node.state == "running") && sound {
             return Ok(());
         }
@@ -301,10 +304,8 @@ impl Bench<'_> {
     }
 
     fn delete_cluster(&self) -> Result<()> {
-        // Deleting needs no kind program: the nodes are the engine's containers.
-        let kind = e2e_support::kind::Kind::new("kind", self.engine.clone());
-        cluster::delete(&self.engine, &kind, &self.suite.cluster.name, None)?;
-        cluster::Files::new(&self.copy.paths.runs(), &self.suite.name).remove()
+        cluster::delete(&self.engine, self.instance.cluster(), &self.copy.paths.cache, None)?;
+        self.instance.files.remove()
     }
 }
 

@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use e2e_support::engine::{Container, Engine};
+use e2e_support::engine::{Container, Engine, Flavor};
 use e2e_support::kind::Kind;
 use e2e_support::kubectl::Kubectl;
 use e2e_support::{Cancel, Job, kind};
 use serde::{Deserialize, Serialize};
 use xshell::Shell;
 
+use crate::instance::Instance;
+
 pub use config::{Effective, effective, hash as hash_config};
-pub use node_image::{SUITE_LABEL, ensure as ensure_node_image};
+pub use node_image::ensure as ensure_node_image;
 
 /// What specs and people need to know of a cluster: written beside its kubeconfig.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,9 +60,40 @@ impl Files {
         self.dir.join("run.json")
     }
 
+    /// The engine that has the cluster, noted before it is created; none where nothing was noted.
+    pub fn engine(&self) -> Option<Flavor> {
+        std::fs::read_to_string(self.dir.join("engine")).ok()?.trim().parse().ok()
+    }
+
+    /// Notes it.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn write_engine(&self, engine: Flavor) -> Result<()> {
+        crate::steps::write(&self.dir.join("engine"), format!("{engine}\n"))
+    }
+
+    /// Where an image of the suite is kept for the next load of it. It outlives the cluster.
+    pub fn spool(&self, image: &str) -> Utf8PathBuf {
+        self.dir.with_file_name("oci").join(image)
+    }
+
     /// What the cluster was made from: node image and configuration, as one hash.
     pub fn made_from(&self) -> Utf8PathBuf {
         self.dir.join("made-from")
+    }
+
+    /// Whether the cluster was left on purpose.
+    pub fn is_kept(&self) -> bool {
+        self.dir.join("kept").exists()
+    }
+
+    /// Notes that it is.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn write_kept(&self) -> Result<()> {
+        crate::steps::write(&self.dir.join("kept"), "")
     }
 
     /// The hash of the manifests that the cluster's ground was last made of.
@@ -118,37 +151,36 @@ pub enum Existing {
     Unfit(String),
 }
 
-/// Takes the right to the cluster `name` on this machine, whichever checkout asks; given back when the file is closed.
+/// Held while a cluster is created: the network of kind's nodes, which all clusters share, stays meanwhile.
 ///
 /// # Errors
-/// When another process has it.
-pub fn lock(cache: &Utf8Path, name: &str, cancel: &Cancel) -> Result<File> {
-    crate::setup::make::lock(&cache.join("locks").join(format!("cluster-{name}")), Duration::ZERO, cancel)
-        .with_context(|| format!("the cluster {name} is in use by another checkout"))
+/// When the lock's file cannot be made, or the work is cancelled.
+pub fn hold_network(cache: &Utf8Path, cancel: &Cancel) -> Result<File> {
+    let file = network_lock(cache)?;
+    while file.try_lock_shared().is_err() {
+        // It is taken alone for the moment of the removal.
+        if cancel.sleep(Duration::from_millis(50)) {
+            bail!("waiting for the network of kind's nodes: {}", cancel.reason().unwrap_or("cancelled"));
+        }
+    }
+    Ok(file)
 }
 
-/// Looks for the cluster `name` of the suite `suite`. `made_from` is what it would be made from now.
+fn network_lock(cache: &Utf8Path) -> Result<File> {
+    let path = cache.join("locks/network");
+    std::fs::create_dir_all(cache.join("locks")).with_context(|| format!("making the folder {cache}/locks"))?;
+    File::create(&path).with_context(|| format!("opening {path}"))
+}
+
+/// Looks for the instance's cluster. `made_from` is what it would be made from now.
 ///
 /// # Errors
 /// When a cluster of that name is there and is not ours, or the engine does not answer.
-pub fn existing(
-    engine: &Engine,
-    kubectl: &Utf8Path,
-    files: &Files,
-    suite: &str,
-    name: &str,
-    made_from: &str,
-) -> Result<Existing> {
+pub fn existing(engine: &Engine, kubectl: &Utf8Path, instance: &Instance, made_from: &str) -> Result<Existing> {
+    let (name, files) = (instance.cluster(), &instance.files);
     let nodes = engine.containers(kind::CLUSTER_LABEL, Some(name))?;
     let Some(node) = nodes.first() else { return Ok(Existing::None) };
-    if let Some(foreign) = nodes.iter().find(|node| !is_of(node, suite)) {
-        bail!(
-            "a cluster named {name} is there that no suite `{suite}` made (container {}, {}): \
-             delete it with `kind delete cluster --name {name}`, or give the suite's cluster another name",
-            foreign.name,
-            foreign.state
-        );
-    }
+    must_own(instance, &nodes)?;
     if node.state != "running" {
         return Ok(Existing::Unfit(format!("its node {} is {}", node.name, node.state)));
     }
@@ -171,25 +203,42 @@ pub fn existing(
     }
 }
 
-/// Whether a node container was made from the node image of the suite `suite`.
-pub fn is_of(node: &Container, suite: &str) -> bool {
-    node.labels.iter().any(|(key, value)| key == SUITE_LABEL && value == suite)
+/// Fails where one of `nodes`, which have the name of the instance's cluster, was not made by it.
+///
+/// # Errors
+/// With the foreign container, and what to do.
+pub fn must_own(instance: &Instance, nodes: &[Container]) -> Result<()> {
+    let name = instance.cluster();
+    match nodes.iter().find(|node| !instance.owns(node)) {
+        None => Ok(()),
+        Some(foreign) => bail!(
+            "a cluster named {name} is there that this checkout did not make (container {}, {}): it stays; \
+             delete it with `kind delete cluster --name {name}`, or give the suite's cluster another name",
+            foreign.name,
+            foreign.state
+        ),
+    }
 }
 
-/// Deletes the cluster `name` and, where no other cluster is left, the network that kind made.
+/// Deletes the cluster `name` and, where no other cluster is left, the network that kind made. No kind program is needed:
+/// the nodes are the engine's containers.
 ///
 /// # Errors
 /// When the engine does not remove them.
-pub fn delete(engine: &Engine, kind: &Kind, name: &str, log: Option<&Utf8Path>) -> Result<()> {
-    kind.delete(name, log)?;
-    remove_network(engine)
+pub fn delete(engine: &Engine, name: &str, cache: &Utf8Path, log: Option<&Utf8Path>) -> Result<()> {
+    Kind::new("kind", engine.clone()).delete(name, log)?;
+    remove_network(engine, cache)
 }
 
-/// Removes the network that kind made, where no cluster is left.
+/// Removes the network that kind made, where no cluster is left and none is being created.
 ///
 /// # Errors
 /// When the engine does not answer.
-pub fn remove_network(engine: &Engine) -> Result<()> {
+pub fn remove_network(engine: &Engine, cache: &Utf8Path) -> Result<()> {
+    let lock = network_lock(cache)?;
+    if lock.try_lock().is_err() {
+        return Ok(());
+    }
     if engine.containers(kind::CLUSTER_LABEL, None)?.is_empty() {
         let sh = Shell::new()?;
         // Refused where somebody's container still uses it; then it is not ours to remove.

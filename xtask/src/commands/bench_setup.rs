@@ -9,9 +9,9 @@ use e2e_support::{Cancel, kind};
 
 use crate::bench::{self, Bench, Copy, Order, SCHEMA, Scenario, Settings, Slowed, State, contenders};
 use crate::build_mode::Choice;
-use crate::cluster::Files;
 use crate::environment::environment;
 use crate::events::Runs;
+use crate::instance::Instance;
 use crate::paths::Paths;
 use crate::plan::{BuildMode, Plan};
 use crate::site::{self, Options};
@@ -74,7 +74,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     }
     let (workshop, build) = site::set_up(paths, &suite, &options, cancel)?;
     let engine = workshop.engine.clone().context("the set-up found no engine")?;
-    no_cluster_of_others(paths, &suite, &engine)?;
+    no_cluster_beside(paths, &suite, &engine)?;
     let environment = environment(&paths.root, &workshop);
 
     let out = args.out.clone().map_or_else(
@@ -83,6 +83,8 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     );
     let before = bench::look(&out)?;
     let copy = Copy::make(paths, &paths.root.join("target/bench/work").join(&suite.name))?;
+    let instance = Instance::of(&copy.paths, &suite)?;
+    let _copy_lock = instance.lock(&format!("cargo xtask bench-setup {}", suite.name))?;
     let seed = args.seed.or_else(|| before.as_ref().map(|(settings, _)| settings.seed)).unwrap_or_else(new_seed);
     let settings = Settings {
         schema: SCHEMA,
@@ -100,7 +102,8 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         0 => eprintln!("bench of {} in {out}, seed {seed}", suite.name),
         there => eprintln!("going on in {out}: {there} runs, warm-ups included, are there already, seed {seed}"),
     }
-    let bench = Bench { paths, copy, suite, engine, settings, options, rounds: args.runs, out: out.clone(), cancel };
+    let bench =
+        Bench { paths, copy, instance, suite, engine, settings, options, rounds: args.runs, out: out.clone(), cancel };
     let ran = bench.run(&mut state);
     // What is there is told also where it was stopped.
     if state.runs.iter().any(|run| run.round > 0) {
@@ -144,13 +147,12 @@ fn known_steps(paths: &Paths, suite: &Suite, slowed: &[Slowed]) -> Result<()> {
     Ok(())
 }
 
-/// Fails where a cluster stands by: it would take part in every measurement, and would have to go.
-fn no_cluster_of_others(paths: &Paths, suite: &Suite, engine: &e2e_support::engine::Engine) -> Result<()> {
-    let name = &suite.cluster.name;
-    let there = !engine.containers(kind::CLUSTER_LABEL, Some(name))?.is_empty();
-    let kept = Files::new(&paths.runs(), &suite.name).read().is_some();
+/// Fails where a cluster of this checkout runs: it would take part in every measurement.
+fn no_cluster_beside(paths: &Paths, suite: &Suite, engine: &e2e_support::engine::Engine) -> Result<()> {
+    let instance = Instance::of(paths, suite)?;
+    let name = instance.cluster();
     ensure!(
-        !(there && kept),
+        engine.containers(kind::CLUSTER_LABEL, Some(name))?.is_empty(),
         "the cluster {name} is there, and would be measured along: remove it with `cargo xtask down {}`",
         suite.name
     );

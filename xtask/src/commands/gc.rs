@@ -1,69 +1,137 @@
 //! `gc`: leftovers of runs that died.
 
 use anyhow::{Context, Result};
-use e2e_support::engine::Flavor;
-use e2e_support::kind::{CLUSTER_LABEL, Kind};
-use e2e_support::{Cancel, network};
+use camino::Utf8Path;
+use e2e_support::engine::{Engine, Flavor};
+use e2e_support::network;
 
-use crate::cluster::{self, Files, SUITE_LABEL};
+use super::setup::consent;
+use crate::cluster;
+use crate::disk;
 use crate::events::Runs;
+use crate::instance;
+use crate::leftovers::{self, Claim, Leftover};
 use crate::paths::Paths;
-use crate::setup::engine;
+use crate::setup::run::agree;
+use crate::setup::{engine, make};
+use crate::suite::Suite;
 
-/// Remove what dead runs left: clusters, containers, half-made pieces
+/// Remove what dead runs of this checkout left: clusters, containers, images, old runs, half-made pieces
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The container engine; podman before docker where none is named
+    /// The container engine; all that answer where none is named
     #[arg(long, env = "E2E_ENGINE")]
     pub engine: Option<Flavor>,
-    /// Also the clusters that were left on purpose (`up`, `--keep`, `--reuse`)
+    /// Also clusters that were left on purpose (`up`, `--keep`, `--reuse`) and the images, and those of all other
+    /// checkouts; lists them and asks first
     #[arg(long)]
     pub all: bool,
+    /// With --all: do not ask
+    #[arg(long, requires = "all")]
+    pub yes: bool,
+}
+
+/// What was removed so far.
+#[derive(Default)]
+struct Removed {
+    things: usize,
+    bytes: u64,
 }
 
 /// Runs it.
 ///
 /// # Errors
-/// When the engine does not answer, or does not remove something.
+/// When no engine answers, or something cannot be removed.
 pub fn run(paths: &Paths, args: &Args) -> Result<()> {
-    let engine = engine::open(args.engine, &paths.cache)?;
-    let runs = Runs::of(&paths.root);
-    let mut removed = 0;
-    for container in engine.containers(SUITE_LABEL, None)? {
-        let suite = container.labels.iter().find(|(key, _)| key == SUITE_LABEL).map_or("", |(_, value)| value.as_str());
-        let Ok(_lock) = runs.lock(suite, "cargo xtask gc") else {
-            println!("{} is in use by a run: it stays", container.name);
-            continue;
-        };
-        // A run of another checkout, or of `bench-setup` in its copy, holds the cluster itself.
-        let cluster = container.labels.iter().find(|(key, _)| key == CLUSTER_LABEL).map(|(_, value)| value.as_str());
-        let lock = cluster.map(|cluster| cluster::lock(&paths.cache, cluster, &Cancel::new()));
-        let Ok(_cluster_lock) = lock.transpose() else {
-            println!("{} is in use by a run of another checkout: it stays", container.name);
-            continue;
-        };
-        let files = Files::new(&paths.runs(), suite);
-        let wanted =
-            container.state == "running" && files.read().is_some_and(|run| Kind::node(&run.cluster) == container.name);
-        if wanted && !args.all {
-            println!("{} is a running cluster: it stays (`cargo xtask down {suite}`, or --all)", container.name);
-            continue;
+    let root = paths.root.canonicalize_utf8().with_context(|| format!("resolving the folder {}", paths.root))?;
+    let engines = match args.engine {
+        Some(flavor) => vec![engine::open(Some(flavor), &paths.cache)?],
+        None => instance::answering(&paths.cache)?,
+    };
+    let found = engines.iter().map(leftovers::find).collect::<Result<Vec<_>>>()?;
+    if args.all {
+        list(&engines, &found)?;
+        agree("Remove all of that?", consent(args.yes))?;
+    }
+    let mut removed = Removed::default();
+    for (engine, found) in engines.iter().zip(&found) {
+        let mut things = 0;
+        removed.bytes += leftovers::freed(engine, || {
+            for leftover in found.iter().filter(|leftover| args.all || leftover.is_of(&root)) {
+                things += remove(engine, leftover, args.all)?;
+            }
+            cluster::remove_network(engine, &paths.cache)?;
+            for line in network::clean(engine)? {
+                println!("{line}");
+                things += 1;
+            }
+            if !args.all {
+                return leftovers::remove_superseded(engine, &root);
+            }
+            for image in leftovers::remove_all_images(engine)? {
+                println!("the image {image} is used by a container: it stays");
+            }
+            Ok(())
+        })?;
+        removed.things += things;
+    }
+    retain_runs(paths, &mut removed)?;
+    for (piece, bytes) in make::remove_unfinished(&paths.cache)? {
+        println!("removed what an unfinished set-up left of {piece}");
+        removed.things += 1;
+        removed.bytes += bytes;
+    }
+    println!("{} leftovers removed, {} freed", removed.things, disk::shown(removed.bytes));
+    Ok(())
+}
+
+/// Says what `--all` takes.
+fn list(engines: &[Engine], found: &[Vec<Leftover>]) -> Result<()> {
+    for (engine, found) in engines.iter().zip(found) {
+        for Leftover { container, suite, checkout, .. } in found {
+            let of = if checkout.as_str().is_empty() { Utf8Path::new("an unknown checkout") } else { checkout };
+            println!("{}: container {} ({}), suite {suite} of {of}", engine.flavor(), container.name, container.state);
         }
-        engine.remove_containers(&[&container.name], None)?;
-        engine.remove_volumes(&container.name)?;
-        files.remove()?;
-        println!("removed the container {} ({})", container.name, container.state);
-        removed += 1;
+        for image in engine.named_images(&[instance::SUITE_LABEL])? {
+            println!("{}: image {image}", engine.flavor());
+        }
     }
-    cluster::remove_network(&engine)?;
-    for line in network::clean(&engine)? {
-        println!("{line}");
-        removed += 1;
+    Ok(())
+}
+
+/// Removes it unless it is used or wanted, and returns how many things that were.
+fn remove(engine: &Engine, leftover: &Leftover, all: bool) -> Result<usize> {
+    let Leftover { container, suite, .. } = leftover;
+    let name = &container.name;
+    let _claim = match leftover.claim() {
+        Claim::InUse(who) => {
+            println!("{name} stays: {who}");
+            return Ok(0);
+        }
+        Claim::Kept(_) if !all => {
+            println!("{name} is a running cluster: it stays (`cargo xtask down {suite}`, or --all)");
+            return Ok(0);
+        }
+        Claim::Kept(lock) => Some(lock),
+        Claim::Free(lock) => lock,
+    };
+    leftover.remove(engine)?;
+    println!("removed the container {name} ({})", container.state);
+    Ok(1)
+}
+
+/// Removes the oldest runs of this checkout beyond what its suites keep. Suites that run just now stay as they are.
+fn retain_runs(paths: &Paths, removed: &mut Removed) -> Result<()> {
+    let runs = Runs::of(&paths.root);
+    for name in runs.suites() {
+        let Ok(_lock) = runs.lock(&name, "cargo xtask gc") else { continue };
+        let keep = Suite::load(&paths.root, &name).map(|suite| suite.keep).unwrap_or_default();
+        let old = runs.retain(&name, keep)?;
+        if old.runs > 0 {
+            println!("removed {} old runs of {name}", old.runs);
+            removed.things += old.runs;
+            removed.bytes += old.bytes;
+        }
     }
-    let work = paths.cache.join("work");
-    if work.exists() {
-        std::fs::remove_dir_all(&work).with_context(|| format!("removing {work}"))?;
-    }
-    println!("{removed} leftovers removed");
     Ok(())
 }

@@ -55,8 +55,8 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         .with_compilation(compiled::expected(paths, &site.suite))
         .with_schedule(Schedule::Dag);
     let ground = ground(paths, &site)?;
-    if args.cluster_only && site.cluster_is_there && site.files.ground().as_deref() == Some(&ground) {
-        println!("the cluster {} is there, answers, and is as it would be made now", site.suite.cluster.name);
+    if args.cluster_only && site.cluster_is_there && site.instance.files.ground().as_deref() == Some(&ground) {
+        println!("the cluster {} is there, answers, and is as it would be made now", site.instance.cluster());
         print_access(&site);
         return Ok(());
     }
@@ -65,7 +65,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         print!("{}", summary(&driven.timeline, Some(&folder)));
         bail!("{}", driven.outcome.reason);
     }
-    site.files.write_ground(&ground)?;
+    site.instance.files.write_ground(&ground)?;
     print_access(&site);
     Ok(())
 }
@@ -81,8 +81,8 @@ fn ground(paths: &Paths, site: &Site) -> Result<String> {
 
 /// Where the cluster answers, and how to talk to it.
 pub fn print_access(site: &Site) {
-    let kubeconfig = site.files.kubeconfig();
-    println!("cluster {} stays; remove it: cargo xtask down {}", site.suite.cluster.name, site.suite.name);
+    let kubeconfig = site.instance.files.kubeconfig();
+    println!("cluster {} stays; remove it: cargo xtask down {}", site.instance.cluster(), site.suite.name);
     println!("  export KUBECONFIG={kubeconfig}");
     // What cannot be read has no name here: whether it can be applied is not asked.
     let manifests = read_manifests(&site.paths.root, &site.suite).unwrap_or_default();

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
 
+use crate::disk;
 use crate::plan::StepId;
 
 /// All runs of a workspace.
@@ -90,6 +92,65 @@ impl Runs {
     pub fn lock(&self, suite: &str, holder: &str) -> anyhow::Result<SuiteLock> {
         let folder = self.suite(suite);
         fs::create_dir_all(&folder).with_context(|| format!("creating {folder}"))?;
+        SuiteLock::take(&folder, suite, holder)
+    }
+
+    /// Removes the oldest runs of a suite until no more are left than `keep` allows; the newest one always stays. The
+    /// caller holds the suite's lock.
+    ///
+    /// # Errors
+    /// A run's folder cannot be removed.
+    pub fn retain(&self, suite: &str, keep: Keep) -> anyhow::Result<Removed> {
+        let mut removed = Removed::default();
+        let mut kept = Removed::default();
+        for run in self.all(suite).into_iter().rev() {
+            let bytes = disk::used(run.path());
+            let fits = kept.runs < keep.runs && kept.bytes + bytes <= keep.mb * 1_000_000;
+            // Once one has to go, all older ones do: a history without gaps is worth more than a few more runs.
+            if kept.runs == 0 || (fits && removed.runs == 0) {
+                kept.runs += 1;
+                kept.bytes += bytes;
+                continue;
+            }
+            fs::remove_dir_all(run.path()).with_context(|| format!("removing the old run {}", run.path()))?;
+            removed.runs += 1;
+            removed.bytes += bytes;
+        }
+        Ok(removed)
+    }
+}
+
+/// How much of earlier runs is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keep {
+    /// How many runs.
+    pub runs: usize,
+    /// How much of the disk, in MB.
+    pub mb: u64,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { runs: 50, mb: 1000 }
+    }
+}
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// How many runs.
+    pub runs: usize,
+    /// What they took of the disk.
+    pub bytes: u64,
+}
+
+impl SuiteLock {
+    /// Takes the lock in `folder`, which is there, for the suite `suite`.
+    ///
+    /// # Errors
+    /// As [`Runs::lock`].
+    pub fn take(folder: &Utf8Path, suite: &str, holder: &str) -> anyhow::Result<Self> {
         let path = folder.join("lock");
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = open.with_context(|| format!("opening {path}"))?;
@@ -110,7 +171,7 @@ impl Runs {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
             .with_context(|| format!("writing {path}"))?;
-        Ok(SuiteLock { _file: file })
+        Ok(Self { _file: file })
     }
 }
 

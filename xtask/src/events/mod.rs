@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{Plan, Slots, StepId};
 
 pub use execute::{Outcome, StepContext, execute};
-pub use folder::{RunFolder, Runs};
+pub use folder::{Keep, RunFolder, Runs, SuiteLock};
 pub use reader::{Follower, Liveness, read};
 pub use recorder::{Recorder, Reporter, RunInfo};
 pub use timeline::{MachineState, SpecState, SpecStatus, StepState, StepStatus, Timeline};

@@ -260,3 +260,25 @@ fn history_takes_the_times_of_steps_that_ended_well() {
     assert!(load(BuildMode::Container, Schedule::Dag).is_empty());
     assert!(!load(BuildMode::Host, Schedule::Hybrid).is_empty(), "another schedule is better than nothing");
 }
+
+#[test]
+fn the_oldest_runs_go_and_the_newest_always_stays() {
+    let root = Root::new();
+    let runs = root.runs();
+    let make = |bytes: usize| {
+        let folder = runs.create("s").unwrap();
+        fs::write(folder.events(), "").unwrap();
+        fs::write(folder.path().join("log"), vec![1_u8; bytes]).unwrap();
+        folder
+    };
+    let all: Vec<RunFolder> = (0..5).map(|_| make(400_000)).collect();
+    let left = || runs.all("s");
+    assert_eq!(runs.retain("s", Keep::default()).unwrap().runs, 0);
+    let removed = runs.retain("s", Keep { runs: 4, ..Keep::default() }).unwrap();
+    assert!(removed.runs == 1 && removed.bytes >= 400_000, "{removed:?}");
+    assert_eq!(left(), all[1..]);
+    assert_eq!(runs.retain("s", Keep { mb: 1, ..Keep::default() }).unwrap().runs, 2);
+    assert_eq!(left(), all[3..]);
+    runs.retain("s", Keep { runs: 0, mb: 0 }).unwrap();
+    assert_eq!(left(), all[4..], "the newest stays");
+}

@@ -19,6 +19,7 @@ use xshell::{Shell, cmd};
 use super::catalog::{self, Catalog, Download, Kind, Piece};
 use super::host::Host;
 use super::piece::{self, STAND_IN_LABEL, State};
+use crate::disk;
 
 /// A registry or site that does not take a connection within this time counts as out of reach.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -273,6 +274,24 @@ pub fn answers(url_or_reference: &str) -> bool {
         let _ = sender.send(connects);
     });
     receiver.recv_timeout(CONNECT).unwrap_or(false)
+}
+
+/// Removes the scratch folders of set-ups that were killed, and returns the name of each piece with the bytes that its
+/// folder took. Those that a set-up works in stay.
+///
+/// # Errors
+/// When a folder cannot be removed.
+pub fn remove_unfinished(cache: &Utf8Path) -> Result<Vec<(String, u64)>> {
+    let mut removed = Vec::new();
+    for entry in cache.join("work").read_dir_utf8().into_iter().flatten() {
+        let entry = entry.with_context(|| format!("listing {cache}/work"))?;
+        let piece = entry.file_name().to_owned();
+        let Ok(_lock) = lock(&cache.join("locks").join(&piece), Duration::ZERO, &Cancel::new()) else { continue };
+        let bytes = disk::used(entry.path());
+        remove(entry.path())?;
+        removed.push((piece, bytes));
+    }
+    Ok(removed)
 }
 
 fn remove(folder: &Utf8Path) -> Result<()> {

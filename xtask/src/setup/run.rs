@@ -52,7 +52,7 @@ pub fn ensure(paths: &Paths, wanted: &Wanted, consent: Consent, cancel: &Cancel)
             bail!("this machine cannot be set up:\n  {}", survey.blockers.join("\n  "));
         }
         if !asked {
-            agree(consent)?;
+            agree("Do that now?", consent)?;
             asked = true;
         }
         if !survey.packages.is_empty() || survey.packages_unfinished {
@@ -66,14 +66,18 @@ pub fn ensure(paths: &Paths, wanted: &Wanted, consent: Consent, cancel: &Cancel)
     }
 }
 
-fn agree(consent: Consent) -> Result<()> {
+/// Asks `question` at the terminal, unless consent was given beforehand.
+///
+/// # Errors
+/// When the answer is no, or there is no terminal.
+pub fn agree(question: &str, consent: Consent) -> Result<()> {
     if consent == Consent::Given {
         return Ok(());
     }
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         bail!("nothing was changed: there is no terminal to ask at; run again with --yes to have all of that done");
     }
-    eprint!("Do that now? [y/N] ");
+    eprint!("{question} [y/N] ");
     std::io::stderr().flush().context("asking at the terminal")?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).context("reading the answer")?;

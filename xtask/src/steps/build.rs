@@ -6,9 +6,11 @@ use e2e_support::engine::{Build, Flavor};
 use e2e_support::{Job, load};
 use xshell::{Shell, cmd};
 
-use super::Running;
+use super::{Running, Way};
 use crate::dockerfile::BUILD_STAGE;
+use crate::instance::Instance;
 use crate::plan::{BuildMode, ExpectedFrom};
+use crate::suite::Image;
 
 impl Running<'_> {
     /// One cargo invocation for all of the suite's Rust, so that what is shared is compiled once.
@@ -58,7 +60,7 @@ impl Running<'_> {
     pub(super) fn dependencies(&self) -> Result<()> {
         let stage = self.site.suite.build.as_ref().and_then(|build| build.dependencies.as_ref());
         let stage = stage.context("the suite names no stage of dependencies")?;
-        let reference = dependencies_reference(&self.site.suite.name);
+        let reference = dependencies_reference(&self.site.instance);
         let mut build = self.build(&stage.dockerfile, Utf8Path::new("."), &reference);
         build.target = Some(stage.target.clone());
         let built = self.site.engine.build(&self.site.paths.root, &build, self.log, self.cancel);
@@ -68,7 +70,7 @@ impl Running<'_> {
     /// Builds one image.
     pub(super) fn image(&self, name: &str) -> Result<()> {
         let image = self.site.suite.image(name).with_context(|| format!("the suite has no image {name}"))?;
-        let mut build = self.build(&image.dockerfile, &image.context, &image.reference);
+        let mut build = self.build(&image.dockerfile, &image.context, &self.site.image_reference(image));
         if let (BuildMode::Host, Some(package)) = (self.site.build, &image.package) {
             build.contexts.push((BUILD_STAGE.into(), self.site.staged(package)));
         }
@@ -102,6 +104,7 @@ impl Running<'_> {
             context: context.to_owned(),
             reference: reference.to_owned(),
             args,
+            labels: self.site.instance.labels().to_vec(),
             secrets: ca.map(|path| ("ca".to_owned(), path)).into_iter().collect(),
             deadline: Some(self.left()),
             ..Build::default()
@@ -112,9 +115,10 @@ impl Running<'_> {
     pub(super) fn load(&self, name: &str) -> Result<()> {
         let site = self.site;
         let image = site.suite.image(name).with_context(|| format!("the suite has no image {name}"))?;
-        let spool = site.paths.cache.join("oci").join(image.reference.replace(['/', ':'], "_"));
-        let _lock = crate::setup::make::lock(&spool.with_extension("lock"), self.left(), self.cancel)?;
-        let loaded = load::load(&site.engine, &site.node(), &image.reference, &spool, self.log, self.cancel)?;
+        let spool = site.instance.files.spool(name);
+        let reference = site.image_reference(image);
+        let loaded =
+            load::load(&site.engine, &site.node(), &reference, &image.reference, &spool, self.log, self.cancel)?;
         self.context.add_bytes(loaded.moved_bytes);
         self.progress(format!("{} bytes moved, {} were there", loaded.moved_bytes, loaded.kept_bytes));
         Ok(())
@@ -130,14 +134,22 @@ fn first_error(output: &str) -> Option<String> {
 }
 
 /// What the stage with the compiled dependencies of a suite is called.
-pub fn dependencies_reference(suite: &str) -> String {
-    format!("localhost/{suite}-dependencies:latest")
+pub fn dependencies_reference(instance: &Instance) -> String {
+    instance.image(&format!("localhost/{}-dependencies", instance.suite()))
 }
 
 impl super::Site {
     /// The binary that cargo makes of a package's target of the same name.
     pub fn binary(&self, name: &str) -> Utf8PathBuf {
         self.paths.target.join("debug").join(name)
+    }
+
+    /// What the engine calls an image of the suite. A script gives it the manifests' own name.
+    pub(crate) fn image_reference(&self, image: &Image) -> String {
+        match self.way {
+            Way::Own => self.instance.image(&image.reference),
+            Way::Script => image.reference.clone(),
+        }
     }
 
     /// The folder that replaces the stage `build` of a package's image.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e_support::Job;
-use e2e_support::kind::{Create, Kind};
+use e2e_support::kind::Create;
 use serde_yaml::Value;
 use xshell::Shell;
 
@@ -33,15 +33,16 @@ impl Running<'_> {
         if site.cluster_is_there {
             return Ok(());
         }
-        write(&site.files.config(), &site.config.yaml)?;
+        write(&site.instance.files.config(), &site.config.yaml)?;
         let create = Create {
-            name: site.suite.cluster.name.clone(),
-            config: site.files.config(),
+            name: site.instance.cluster().to_owned(),
+            config: site.instance.files.config(),
             node_image: site.node_image.clone(),
             // The one that is used is written as soon as the node has credentials.
-            kubeconfig: site.files.dir.join("kind.kubeconfig"),
+            kubeconfig: site.instance.files.dir.join("kind.kubeconfig"),
             deadline: self.left(),
         };
+        let _network = crate::cluster::hold_network(&site.paths.cache, self.cancel)?;
         site.kind.create(&create, self.log, self.cancel)
     }
 
@@ -61,10 +62,10 @@ impl Running<'_> {
         let site = self.site;
         if !site.cluster_is_there {
             let kubeconfig = self.until("the cluster's credentials", PAUSE, || self.kubeconfig())?;
-            write(&site.files.kubeconfig(), kubeconfig)?;
+            write(&site.instance.files.kubeconfig(), kubeconfig)?;
             use std::os::unix::fs::PermissionsExt as _;
             let secret = std::fs::Permissions::from_mode(0o600);
-            std::fs::set_permissions(site.files.kubeconfig(), secret).context("protecting the kubeconfig")?;
+            std::fs::set_permissions(site.instance.files.kubeconfig(), secret).context("protecting the kubeconfig")?;
         }
         let kubectl = site.kubectl();
         let sh = Shell::new()?;
@@ -78,11 +79,11 @@ impl Running<'_> {
     /// Writes what others need to know of the cluster, and what it was made from.
     pub(super) fn remember_cluster(&self) -> Result<()> {
         let site = self.site;
-        write(&site.files.made_from(), &site.made_from)?;
-        site.files.write(&RunFile {
-            cluster: site.suite.cluster.name.clone(),
-            kubeconfig: site.files.kubeconfig(),
-            context: Kind::context(&site.suite.cluster.name),
+        write(&site.instance.files.made_from(), &site.made_from)?;
+        site.instance.files.write(&RunFile {
+            cluster: site.instance.cluster().to_owned(),
+            kubeconfig: site.instance.files.kubeconfig(),
+            context: site.instance.context(),
             namespace: site.namespace.clone(),
             ports: site.config.ports.clone(),
         })
@@ -101,7 +102,7 @@ impl Running<'_> {
         let port =
             Job::new(site.engine.cmd(&sh).args(["port", &node, &format!("{API_PORT}/tcp")])).deadline(ANSWER).read()?;
         let address = port.lines().next().context("the engine names no port of the API server")?.trim();
-        outside(&inside, address, &Kind::context(&site.suite.cluster.name))
+        outside(&inside, address, &site.instance.context())
     }
 
     /// Waits until the cluster's DNS answers at its service's address.

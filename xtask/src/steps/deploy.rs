@@ -65,8 +65,8 @@ impl Running<'_> {
             let containers = ["containers", "initContainers"].into_iter().flat_map(|key| list(pod, &[key]));
             let mut ids = Vec::new();
             for reference in containers.filter_map(|container| container.get("image")?.as_str()) {
-                if self.site.suite.images.iter().any(|image| image.reference == reference) {
-                    let id = self.site.engine.image_id(reference)?;
+                if let Some(image) = self.site.suite.images.iter().find(|image| image.reference == reference) {
+                    let id = self.site.engine.image_id(&self.site.image_reference(image))?;
                     ids.push(id.with_context(|| format!("{reference} was not built"))?);
                 }
             }

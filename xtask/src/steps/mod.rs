@@ -9,9 +9,7 @@ mod rollout;
 mod script;
 mod specs;
 
-use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -21,8 +19,9 @@ use e2e_support::engine::Engine;
 use e2e_support::kind::Kind;
 use e2e_support::kubectl::Kubectl;
 
-use crate::cluster::{Effective, Files};
+use crate::cluster::Effective;
 use crate::events::StepContext;
+use crate::instance::Instance;
 use crate::paths::Paths;
 use crate::plan::{BuildMode, Step, StepKind};
 use crate::setup::make::Workshop;
@@ -45,7 +44,8 @@ pub struct Site {
     /// Node image and configuration, as one hash.
     pub made_from: String,
     pub config: Effective,
-    pub files: Files,
+    /// The names, labels and files of what the run makes.
+    pub instance: Instance,
     /// The namespace that the services are in.
     pub namespace: String,
     /// The folder of this run.
@@ -57,8 +57,6 @@ pub struct Site {
     pub way: Way,
     /// Tools and images, as the set-up found or made them.
     pub workshop: Workshop,
-    /// Held as long as the site: nobody else touches the cluster.
-    pub(crate) _lock: Arc<File>,
 }
 
 /// How steps are done.
@@ -97,13 +95,12 @@ pub(crate) struct Running<'a> {
 impl Site {
     /// The container that is the cluster's node.
     pub fn node(&self) -> String {
-        Kind::node(&self.suite.cluster.name)
+        self.instance.node()
     }
 
     /// kubectl for the suite's cluster.
     pub fn kubectl(&self) -> Kubectl {
-        let context = Kind::context(&self.suite.cluster.name);
-        Kubectl::new(&self.kubectl, self.files.kubeconfig(), context)
+        Kubectl::new(&self.kubectl, self.instance.files.kubeconfig(), self.instance.context())
     }
 
     /// Does one step.

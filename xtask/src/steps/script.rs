@@ -37,14 +37,15 @@ impl Running<'_> {
     fn script_cluster(&self) -> Result<()> {
         let site = self.site;
         ensure!(!site.cluster_is_there, "a script begins with a new cluster");
-        write(&site.files.config(), &site.config.yaml)?;
+        write(&site.instance.files.config(), &site.config.yaml)?;
         let create = Create {
-            name: site.suite.cluster.name.clone(),
-            config: site.files.config(),
+            name: site.instance.cluster().to_owned(),
+            config: site.instance.files.config(),
             node_image: site.node_image.clone(),
-            kubeconfig: site.files.kubeconfig(),
+            kubeconfig: site.instance.files.kubeconfig(),
             deadline: self.left(),
         };
+        let _network = crate::cluster::hold_network(&site.paths.cache, self.cancel)?;
         site.kind.create(&create, self.log, self.cancel)
     }
 
@@ -60,7 +61,7 @@ impl Running<'_> {
         let doing = || format!("loading the image {} as an archive", image.reference);
         site.engine.save_archive(&image.reference, &archive, self.left(), self.log, self.cancel).with_context(doing)?;
         let bytes = archive.metadata().with_context(|| format!("asking for the size of {archive}"))?.len();
-        let cluster = &site.suite.cluster.name;
+        let cluster = site.instance.cluster();
         site.kind.load_archive(cluster, &archive, self.left(), self.log, self.cancel).with_context(doing)?;
         self.context.add_bytes(bytes);
         std::fs::remove_file(&archive).with_context(|| format!("removing {archive}"))

@@ -47,7 +47,7 @@ impl Running<'_> {
         let sh = Shell::new()?;
         sh.change_dir(&site.paths.root);
         let mut command = cmd!(sh, "{program}")
-            .env("E2E_RUN_FILE", site.files.run_file())
+            .env("E2E_RUN_FILE", site.instance.files.run_file())
             .env("E2E_EVENTS", &events)
             .env("E2E_EVIDENCE", site.run_dir.join("evidence"));
         if site.specs.keep {

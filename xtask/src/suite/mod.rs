@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
+use crate::events::Keep;
+
 use yaml::{Problem, Problems, Source, did_you_mean};
 
 /// The folder that suites are found in, relative to the workspace.
@@ -41,6 +43,9 @@ pub struct Suite {
     /// What is known about single steps beforehand, by the step's id.
     #[serde(default)]
     pub steps: BTreeMap<String, StepHints>,
+    /// How much of earlier runs is kept.
+    #[serde(default)]
+    pub keep: Keep,
     /// What `bench-setup` has to know beyond all that.
     pub bench: Option<Bench>,
     /// The text it was read from, so that later problems have a line too.

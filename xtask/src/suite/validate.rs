@@ -21,6 +21,9 @@ pub(super) fn validate(suite: &Suite) -> Result<(), Problems> {
     Problems(check.problems).into_result()
 }
 
+/// What a host name's 63 characters leave of the longest name of a node, `<cluster>-0123abcd-control-plane`.
+const LONGEST_CLUSTER: usize = 40;
+
 struct Check<'s> {
     source: &'s Source,
     problems: Vec<Problem>,
@@ -49,6 +52,11 @@ impl Check<'_> {
                 let hint = "1 to 50 lower-case letters, digits and hyphens, no hyphen first";
                 self.add(&path, format!("`{name}` cannot be a name"), Some(hint.to_owned()));
             }
+        }
+        // kind's node is called `<cluster>-<id of the checkout>-control-plane`, which is also its host name.
+        if suite.cluster.name.len() > LONGEST_CLUSTER {
+            let message = format!("the cluster's name has {} characters", suite.cluster.name.len());
+            self.add(&at!["cluster", "name"], message, Some(format!("{LONGEST_CLUSTER} at most")));
         }
         self.unique(
             "phase",
@@ -363,6 +371,7 @@ bench:
             ("needs: [db]", "needs: [app]", 10, "groups wait for each other: app → app"),
             ("expected_s: 14", "expected_s: -1", 13, "expected_s of `cluster` is -1"),
             ("{name: c,", "{name: C_1,", 3, "`C_1` cannot be a name"),
+            ("{name: c,", "{name: a-name-which-leaves-no-room-for-a-checkout,", 3, "name has 42 characters"),
             ("{ground: 60}", "{grund: 60}", 15, "no phase of the name `grund` (did you mean `ground`?)"),
             ("{ground: 60}", "{ground: 0}", 15, "the estimate of `ground` is 0"),
             ("'y {edit}'", "'y'", 16, "`y` has no `{edit}`"),

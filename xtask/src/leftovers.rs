@@ -1,0 +1,173 @@
+//! What runs have left in a container engine: whose it is, whether somebody uses it, and how it is removed.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::engine::{Container, Engine};
+use e2e_support::kind::Kind;
+
+use crate::cluster::Files;
+use crate::events::SuiteLock;
+use crate::instance::{CHECKOUT_LABEL, RUNS_LABEL, SUITE_LABEL, label};
+use crate::setup::host::free_mb;
+
+/// How long the engine may take to remove images.
+const IMAGES: Duration = Duration::from_secs(300);
+/// Where `bench-setup` makes its copies, below a checkout: what they leave is the checkout's.
+const COPIES: &str = "target/bench";
+
+/// A container that some suite of some checkout has made.
+#[derive(Clone, Debug)]
+pub struct Leftover {
+    pub container: Container,
+    pub suite: String,
+    /// Empty where it was not noted.
+    pub checkout: Utf8PathBuf,
+    /// Where the runs of its instance are.
+    runs: Utf8PathBuf,
+}
+
+/// Whether a container may be removed.
+#[derive(Debug)]
+pub enum Claim {
+    /// Nobody uses it as long as this is held; none where its checkout is gone.
+    Free(Option<SuiteLock>),
+    /// A process does: who.
+    InUse(String),
+    /// It is a running cluster that was left on purpose; nobody uses it as long as this is held.
+    Kept(SuiteLock),
+}
+
+impl Leftover {
+    fn of(container: Container) -> Leftover {
+        let text = |key: &str| label(&container, key).unwrap_or_default().to_owned();
+        let (suite, checkout, runs) = (text(SUITE_LABEL), text(CHECKOUT_LABEL), text(RUNS_LABEL));
+        Leftover { suite, checkout: checkout.into(), runs: runs.into(), container }
+    }
+
+    /// Whether the checkout in `root`, or a copy that it made for itself, has made it.
+    pub fn is_of(&self, root: &Utf8Path) -> bool {
+        self.checkout == root || self.checkout.starts_with(root.join(COPIES))
+    }
+
+    /// Finds out whether it may be removed, and takes the lock of its instance.
+    pub fn claim(&self) -> Claim {
+        if !self.runs.is_dir() {
+            return Claim::Free(None);
+        }
+        match SuiteLock::take(&self.runs, &self.suite, "cargo xtask gc") {
+            Err(error) => Claim::InUse(format!("{error:#}")),
+            Ok(lock) if self.is_kept() => Claim::Kept(lock),
+            Ok(lock) => Claim::Free(Some(lock)),
+        }
+    }
+
+    /// Whether it is the node of a cluster that its checkout left on purpose.
+    fn is_kept(&self) -> bool {
+        let node = self.files().read().map(|run| Kind::node(&run.cluster));
+        self.files().is_kept() && self.container.state == "running" && node.as_ref() == Some(&self.container.name)
+    }
+
+    fn files(&self) -> Files {
+        Files { dir: self.runs.join("cluster") }
+    }
+
+    /// Removes it with its volumes, and what its checkout has noted of it. The caller holds its claim.
+    ///
+    /// # Errors
+    /// When the engine does not remove it.
+    pub fn remove(&self, engine: &Engine) -> Result<()> {
+        engine.remove_containers(&[&self.container.name], None)?;
+        engine.remove_volumes(&self.container.name)?;
+        self.files().remove()
+    }
+}
+
+/// All containers that suites have made, of whichever checkout.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn find(engine: &Engine) -> Result<Vec<Leftover>> {
+    let all = engine.containers(SUITE_LABEL, None)?;
+    Ok(all.into_iter().map(Leftover::of).collect())
+}
+
+/// Removes images that the checkout in `root` has built and that have no name any more.
+///
+/// # Errors
+/// When the engine does not answer, or does not remove them.
+pub fn remove_superseded(engine: &Engine, root: &Utf8Path) -> Result<()> {
+    engine.remove_superseded(&[&format!("{CHECKOUT_LABEL}={root}")], IMAGES)
+}
+
+/// Removes all images that any suite has built, and returns the names of those that stay because containers use them.
+///
+/// # Errors
+/// As [`remove_superseded`].
+pub fn remove_all_images(engine: &Engine) -> Result<Vec<String>> {
+    engine.remove_images(&engine.named_images(&[SUITE_LABEL])?, IMAGES)?;
+    engine.remove_superseded(&[SUITE_LABEL], IMAGES)?;
+    engine.named_images(&[SUITE_LABEL])
+}
+
+/// By how many bytes `work` lets the free space of the engine's file system grow; 0 where that is not to be known.
+///
+/// # Errors
+/// Those of `work`.
+pub fn freed(engine: &Engine, work: impl FnOnce() -> Result<()>) -> Result<u64> {
+    let storage = engine.storage();
+    let free_mb = || storage.as_deref().and_then(|folder| free_mb(folder).ok());
+    let before = free_mb();
+    work()?;
+    let grown_mb = free_mb().zip(before).map_or(0, |(after, before)| after.saturating_sub(before));
+    Ok(grown_mb * 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leftover(checkout: &Utf8Path, name: &str, state: &str) -> Leftover {
+        let labels = [
+            (SUITE_LABEL, "shop"),
+            (CHECKOUT_LABEL, checkout.as_str()),
+            (RUNS_LABEL, checkout.join("target/e2e/shop").as_str()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Leftover::of(Container { name: name.to_owned(), state: state.to_owned(), labels: labels.to_vec() })
+    }
+
+    #[test]
+    fn only_what_a_checkout_or_its_copies_made_is_its_own() {
+        let root = Utf8Path::new("/work/shop");
+        for (checkout, own) in [
+            ("/work/shop", true),
+            ("/work/shop/target/bench/work/shop", true),
+            ("/work/shop2", false),
+            ("/work/shop/wt", false),
+            ("", false),
+        ] {
+            assert_eq!(leftover(Utf8Path::new(checkout), "n", "exited").is_of(root), own, "{checkout:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_use_or_kept_is_not_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let node = |state: &str| leftover(root, "shop-1-control-plane", state);
+        assert!(matches!(node("exited").claim(), Claim::Free(None)), "its checkout is gone");
+        let runs = root.join("target/e2e/shop");
+        std::fs::create_dir_all(runs.join("cluster")).unwrap();
+        let record = r#"{"cluster":"shop-1","kubeconfig":"k","context":"c","namespace":"n","ports":{}}"#;
+        std::fs::write(runs.join("cluster/run.json"), record).unwrap();
+        assert!(matches!(node("running").claim(), Claim::Free(Some(_))), "its run was killed");
+        Files { dir: runs.join("cluster") }.write_kept().unwrap();
+        assert!(matches!(node("running").claim(), Claim::Kept(_)));
+        assert!(matches!(node("exited").claim(), Claim::Free(Some(_))), "a dead node is of no use");
+        let _run = SuiteLock::take(&runs, "shop", "cargo xtask e2e shop").unwrap();
+        let Claim::InUse(who) = node("exited").claim() else { panic!("a run holds it") };
+        assert!(who.contains("cargo xtask e2e shop"), "{who}");
+    }
+}

@@ -130,6 +130,8 @@ fn since_epoch(time: SystemTime) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use testbed::fakes::{Fake, Play};
+
     use super::*;
 
     #[test]
@@ -149,29 +151,20 @@ mod tests {
     fn what_a_stopped_build_left_goes_once_nobody_builds() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(dir.path()).unwrap();
-        let (program, journal) = (folder.join("podman"), folder.join("builds"));
+        let (fake, journal) = (Fake::new(folder).unwrap(), folder.join("builds"));
         let now = since_epoch(SystemTime::now()).as_secs();
         let list = format!(
             r#"[{{"Id":"ours","State":"storage","Names":["x-working-container"],"Created":{now}}},
                 {{"Id":"older","State":"storage","Names":["y-working-container"],"Created":{}}}]"#,
             now - 60
         );
-        std::fs::write(folder.join("list"), list).unwrap();
-        let script = format!(
-            "#!/bin/sh\ncd {folder}\necho \"$*\" >>calls\ncase $* in --version) echo podman version 4.3.1 ;; 'ps --all'*) cat list ;; esac\n"
-        );
-        // Written by another process: a program that this one holds open for writing, if only in a child that was
-        // forked just now, cannot be started.
-        let sh = Shell::new().unwrap();
-        let write = "cat > \"$0\" && chmod 755 \"$0\"";
-        Job::new(cmd!(sh, "sh -c {write} {program}")).stdin(script).run().unwrap();
-        let engine = Engine::at(crate::engine::Flavor::Podman, &program, &[]).unwrap();
+        fake.on("podman", "ps --all --external*", Play::says(list)).unwrap();
+        let engine = Engine::at(crate::engine::Flavor::Podman, &fake.program("podman"), &[]).unwrap();
         let (running, stopped) = (begin(&journal).unwrap(), begin(&journal).unwrap());
         stopped.stopped().unwrap();
         assert_eq!(clean_unless(&engine, &journal, || Ok(true)).unwrap(), 0);
         assert_eq!(clean_unless(&engine, &journal, || Ok(false)).unwrap(), 1);
-        let calls = std::fs::read_to_string(folder.join("calls")).unwrap();
-        assert!(calls.ends_with("rm --force ours\n"), "{calls}");
+        assert_eq!(fake.calls_of("podman").unwrap().pop().as_deref(), Some("rm --force ours"));
         running.end().unwrap();
         assert_eq!(clean_unless(&engine, &journal, || Ok(false)).unwrap(), 0, "nothing is noted any more");
     }

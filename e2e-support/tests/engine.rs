@@ -1,77 +1,55 @@
-//! The engine's and kind's wrappers, against the real podman and against programs that only record
-//! how they were called.
+//! The engine's and kind's wrappers, against the real podman and against a fake one.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use e2e_support::engine::{Build, Engine, Flavor};
-use e2e_support::kind::{Create, Kind};
+use e2e_support::kind::{CLUSTER_LABEL, Create, Kind};
 use e2e_support::{Cancel, Job};
-use xshell::{Shell, cmd};
+use testbed::fakes::{Fake, Play};
+use xshell::Shell;
 
-/// A program that appends its arguments, one line a call, to `calls` beside it.
-struct Fake {
-    _dir: tempfile::TempDir,
-    program: Utf8PathBuf,
-    calls: Utf8PathBuf,
+/// A folder of fake programs.
+fn fake() -> Result<(tempfile::TempDir, Fake)> {
+    let dir = tempfile::tempdir()?;
+    let fake = Fake::new(dir.path())?;
+    Ok((dir, fake))
 }
 
-impl Fake {
-    /// `answers` is the body of a shell `case` over all of the arguments.
-    fn new(name: &str, answers: &str) -> Result<Fake> {
-        let dir = tempfile::tempdir()?;
-        let folder = Utf8Path::from_path(dir.path()).context("a folder in UTF-8")?.to_owned();
-        let (program, calls) = (folder.join(name), folder.join("calls"));
-        // Written by another process: a program that this one holds open for writing, if only in a child that was
-        // forked just now, cannot be started.
-        let sh = Shell::new()?;
-        let write = "cat > \"$0\" && chmod 755 \"$0\"";
-        let script = format!("#!/bin/sh\necho \"$*\" >> {calls}\ncase \"$*\" in {answers} esac\n");
-        Job::new(cmd!(sh, "sh -c {write} {program}")).stdin(script).run()?;
-        Ok(Fake { _dir: dir, program, calls })
-    }
-
-    fn calls(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(&self.calls).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-
-    fn log(&self) -> Utf8PathBuf {
-        self.calls.with_file_name("log")
-    }
-}
-
-const INFO: &str = "info*) echo 28.2.2 ;;";
-
-fn docker(answers: &str) -> Result<(Fake, Engine)> {
-    let fake = Fake::new("docker", &format!("{INFO} {answers}"))?;
-    let engine = Engine::at(Flavor::Docker, &fake.program, &[])?;
-    Ok((fake, engine))
+/// The same, and docker among them as an engine; what it was asked until here is forgotten.
+fn docker() -> Result<(tempfile::TempDir, Fake, Engine)> {
+    let (dir, fake) = fake()?;
+    let engine = Engine::at(Flavor::Docker, &fake.program("docker"), &[])?;
+    fake.forget_calls()?;
+    Ok((dir, fake, engine))
 }
 
 #[test]
 fn docker_is_asked_for_the_version_of_its_daemon() -> Result<()> {
-    let (fake, engine) = docker("")?;
-    assert_eq!((engine.version(), engine.flavor()), ("28.2.2", Flavor::Docker));
-    assert_eq!(fake.calls(), ["info --format {{.ServerVersion}}"]);
+    let (_dir, fake) = fake()?;
+    let engine = Engine::at(Flavor::Docker, &fake.program("docker"), &[])?;
+    assert_eq!((engine.version(), engine.flavor()), ("26.1.5", Flavor::Docker));
+    assert_eq!(fake.calls_of("docker")?, ["info --format {{.ServerVersion}}"]);
     Ok(())
 }
 
 #[test]
 fn a_daemon_that_is_down_and_an_old_engine_are_told_apart() -> Result<()> {
-    let down = Fake::new("docker", "info*) echo 'Cannot connect to the Docker daemon' >&2; exit 1 ;;")?;
-    let error = format!("{:#}", Engine::at(Flavor::Docker, &down.program, &[]).expect_err("it is down"));
+    let (_dir, fake) = fake()?;
+    fake.on("docker", "info*", Play::fails(1, "Cannot connect to the Docker daemon"))?;
+    let engine = || Engine::at(Flavor::Docker, &fake.program("docker"), &[]);
+    let error = format!("{:#}", engine().expect_err("it is down"));
     assert!(error.contains("its daemon does not answer") && error.contains("Cannot connect"), "{error}");
-    let old = Fake::new("docker", "info*) echo 20.10.24 ;;")?;
-    let error = format!("{:#}", Engine::at(Flavor::Docker, &old.program, &[]).expect_err("it is old"));
+    fake.on("docker", "info*", Play::says("20.10.24"))?;
+    let error = format!("{:#}", engine().expect_err("it is old"));
     assert!(error.contains("20.10.24") && error.contains("23.0"), "{error}");
     Ok(())
 }
 
 #[test]
 fn a_build_with_docker_hands_everything_on() -> Result<()> {
-    let (fake, engine) = docker("")?;
+    let (_dir, fake, engine) = docker()?;
     let build = Build {
         dockerfile: "Dockerfile.one".into(),
         context: ".".into(),
@@ -83,62 +61,66 @@ fn a_build_with_docker_hands_everything_on() -> Result<()> {
         target: Some("last".into()),
         deadline: None,
     };
-    engine.build(Utf8Path::new("/"), &build, &fake.log(), &Cancel::new())?;
+    engine.build(Utf8Path::new("/"), &build, &fake.dir().join("log"), &Cancel::new())?;
     assert_eq!(
-        fake.calls()[1],
-        "build --load --progress plain --network host --file Dockerfile.one --tag localhost/one:tag \
-         --build-arg A=b --build-context build=/stage --secret id=ca,src=/ca.crt --label k=v --target last ."
+        fake.calls_of("docker")?,
+        ["build --load --progress plain --network host --file Dockerfile.one --tag localhost/one:tag \
+         --build-arg A=b --build-context build=/stage --secret id=ca,src=/ca.crt --label k=v --target last ."]
     );
     Ok(())
 }
 
 #[test]
 fn a_missing_image_is_no_error_but_a_strange_answer_is() -> Result<()> {
-    let (_fake, engine) = docker("image*gone*) echo 'Error: No such image: gone' >&2; exit 1 ;; image*) exit 3 ;;")?;
-    assert_eq!(engine.image_id("gone")?, None);
-    assert!(engine.image_id("other").is_err());
+    let (_dir, fake) = fake()?;
+    for flavor in [Flavor::Podman, Flavor::Docker] {
+        let engine = Engine::at(flavor, &fake.program(flavor.program()), &[])?;
+        assert_eq!(engine.image_id("localhost/gone")?, None);
+        fake.on(flavor.program(), "image*", Play::fails(125, "Error: database is locked"))?;
+        let error = format!("{:#}", engine.image_id("localhost/gone").expect_err("it does not answer"));
+        assert!(error.contains("localhost/gone") && error.contains("database is locked"), "{error}");
+    }
     Ok(())
 }
 
 #[test]
 fn a_cluster_is_deleted_by_its_label_dead_nodes_included() -> Result<()> {
-    let node = r#"[{"Name": "/one-control-plane", "State": {"Status": "exited"}, "Config": {"Labels": {"a": "b"}}}]"#;
-    let (fake, engine) = docker(&format!("ps*) echo 0123 ;; 'container inspect 0123') echo '{node}' ;;"))?;
+    let (_dir, fake, engine) = docker()?;
+    fake.container("docker", "one-control-plane", "exited", &[(CLUSTER_LABEL, "one")])?;
+    fake.container("docker", "two-control-plane", "exited", &[(CLUSTER_LABEL, "two")])?;
     Kind::new("no-such-kind", engine).delete("one", None)?;
-    assert_eq!(
-        fake.calls()[1..],
-        [
-            "ps --all --quiet --no-trunc --filter label=io.x-k8s.kind.cluster=one",
-            "container inspect 0123",
-            "rm --force --volumes one-control-plane",
-        ]
-    );
+    assert_eq!(fake.containers("docker"), ["two-control-plane"]);
+    let last = fake.calls_of("docker")?.pop();
+    assert_eq!(last.as_deref(), Some("rm --force --volumes one-control-plane"));
     Ok(())
 }
 
 #[test]
 fn a_container_that_goes_while_all_are_listed_is_left_out() -> Result<()> {
-    let one = r#"[{"Name": "/one", "State": {"Status": "running"}, "Config": {"Labels": {}}}]"#;
-    let gone = "'container inspect 0123 4567') echo 'Error: No such container: 4567' >&2; exit 1 ;;";
-    let first = "test -e $0.asked || echo 4567; touch $0.asked";
-    let (_fake, engine) = docker(&format!("ps*) echo 0123; {first} ;; {gone} container*) echo '{one}' ;;"))?;
-    let names: Vec<String> = engine.containers("a", None)?.into_iter().map(|container| container.name).collect();
-    assert_eq!(names, ["one"]);
+    let (_dir, fake, engine) = docker()?;
+    fake.container("docker", "one", "running", &[("a", "")])?;
+    let names = || -> Result<Vec<String>> {
+        Ok(engine.containers("a", None)?.into_iter().map(|container| container.name).collect())
+    };
+    // One that is there when they are listed, and is not when it is looked at.
+    let goes = Play::script("say 4567").and_passes_on();
+    fake.on("docker", "ps*", goes.clone().times(1))?;
+    assert_eq!(names()?, ["one"]);
 
-    let (_fake, engine) = docker(&format!("ps*) echo 0123; echo 4567 ;; {gone}"))?;
-    let error = format!("{:#}", engine.containers("a", None).expect_err("one goes each time"));
+    fake.on("docker", "ps*", goes)?;
+    let error = format!("{:#}", names().expect_err("one goes each time"));
     assert!(error.contains("label=a") && error.contains("5 times in a row"), "{error}");
 
-    let (_fake, engine) = docker("ps*) echo 0123 ;; container*) echo 'database is locked' >&2; exit 1 ;;")?;
-    let error = format!("{:#}", engine.containers("a", None).expect_err("it does not answer"));
+    fake.on("docker", "container inspect*", Play::fails(1, "database is locked"))?;
+    let error = format!("{:#}", names().expect_err("it does not answer"));
     assert!(error.contains("database is locked"), "{error}");
     Ok(())
 }
 
 #[test]
 fn kind_gets_an_image_a_configuration_and_a_kubeconfig_of_ours() -> Result<()> {
-    let (_docker, engine) = docker("")?;
-    let fake = Fake::new("kind", "*) echo provider $KIND_EXPERIMENTAL_PROVIDER ;;")?;
+    let (_dir, fake, engine) = docker()?;
+    fake.on("kind", "*", Play::script("echo provider $KIND_EXPERIMENTAL_PROVIDER"))?;
     let create = Create {
         name: "one".into(),
         config: "/c.yaml".into(),
@@ -146,10 +128,11 @@ fn kind_gets_an_image_a_configuration_and_a_kubeconfig_of_ours() -> Result<()> {
         kubeconfig: "/k".into(),
         deadline: Duration::from_secs(20),
     };
-    Kind::new(&fake.program, engine).create(&create, &fake.log(), &Cancel::new())?;
+    let log = fake.dir().join("log");
+    Kind::new(fake.program("kind"), engine).create(&create, &log, &Cancel::new())?;
     let wanted = "create cluster --retain --name one --config /c.yaml --image localhost/node:1 --kubeconfig /k";
-    assert_eq!(fake.calls(), [wanted]);
-    assert_eq!(std::fs::read_to_string(fake.log())?, "provider docker\n");
+    assert_eq!(fake.calls_of("kind")?, [wanted]);
+    assert_eq!(std::fs::read_to_string(log)?, "provider docker\n");
     Ok(())
 }
 

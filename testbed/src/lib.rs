@@ -1,5 +1,7 @@
-//! Real PostgreSQL, Redis, etcd and kube-apiserver as plain processes, for tests.
+//! For tests: real PostgreSQL, Redis, etcd and kube-apiserver as plain processes, and programs that only play a container
+//! engine, kind and kubectl ([`fakes`]).
 
+pub mod fakes;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 pub mod postgres;

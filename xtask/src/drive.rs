@@ -1,16 +1,17 @@
 //! Carries a plan out on a site, and leaves its reports.
 
 use anyhow::{Context, Result};
-use e2e_support::{Cancel, signals};
+use camino::Utf8Path;
 
 use crate::environment::environment;
 use crate::events::{
-    Outcome, Recorder, Reporter, RunFolder, RunInfo, RunResult, Runs, StepContext, Timeline, What, execute,
+    Outcome, Recorder, Reporter, RunFolder, RunInfo, RunResult, Runs, StepContext, StepStatus, Stop, Timeline, What,
+    execute,
 };
 use crate::evidence;
 use crate::leftovers;
 use crate::paths::Paths;
-use crate::plan::{Plan, Slots, Step};
+use crate::plan::{Plan, Slots, Step, StepKind};
 use crate::report;
 use crate::steps::Site;
 
@@ -21,8 +22,19 @@ pub enum Afterwards {
     Delete,
     /// It stays if a step or spec failed, for a look; else it is deleted.
     KeepFailed,
-    /// It stays, unless a signal stopped the run that was making it.
+    /// It stays, unless the run that was making it ended before it was whole.
     Keep,
+}
+
+/// What of the cluster is there after a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing, or nothing that this run has made.
+    Nothing,
+    /// A cluster that answers.
+    Cluster,
+    /// What came of a cluster that could not be made.
+    Remains,
 }
 
 /// A run that is over.
@@ -30,18 +42,28 @@ pub enum Afterwards {
 pub struct Driven {
     pub outcome: Outcome,
     pub timeline: Timeline,
-    /// Whether the cluster is still there.
-    pub kept: bool,
+    pub left: Left,
+    /// What went wrong after the verdict: the cluster could not be deleted, reports could not be written.
+    pub afterwards: Vec<anyhow::Error>,
+}
+
+impl Driven {
+    /// Says on standard error what went wrong after the verdict.
+    pub fn tell_afterwards(&self) {
+        for error in &self.afterwards {
+            eprintln!("error: {error:#}");
+        }
+    }
 }
 
 /// Runs every step of `plan`, collects evidence if one failed, cleans up and writes the reports.
 ///
 /// # Errors
-/// When nothing could be run, or the cluster cannot be deleted. A step that fails is an outcome.
-pub fn drive(site: &Site, plan: &Plan, folder: &RunFolder, after: Afterwards, cancel: &Cancel) -> Result<Driven> {
+/// When nothing could be run. A step that fails is an outcome, and what goes wrong after the verdict is told with it.
+pub fn drive(site: &Site, plan: &Plan, folder: &RunFolder, after: Afterwards, stop: &Stop) -> Result<Driven> {
     let work = |step: &Step, context: &StepContext<'_>| site.execute(step, context);
-    let driven = drive_with(site, plan, folder, after, cancel, report::reporters(folder), work)?;
-    Runs::of(&site.paths.root).retain(&site.suite.name, site.suite.keep)?;
+    let mut driven = drive_with(site, plan, folder, after, stop, report::reporters(folder), work)?;
+    driven.afterwards.extend(Runs::of(&site.paths.root).retain(&site.suite.name, site.suite.keep).err());
     Ok(driven)
 }
 
@@ -54,7 +76,7 @@ pub fn drive_with(
     plan: &Plan,
     folder: &RunFolder,
     after: Afterwards,
-    cancel: &Cancel,
+    stop: &Stop,
     reporters: Vec<Box<dyn Reporter>>,
     work: impl Fn(&Step, &StepContext<'_>) -> Result<()> + Sync,
 ) -> Result<Driven> {
@@ -66,30 +88,29 @@ pub fn drive_with(
     folders.extend(std::env::var("CARGO").ok().map(|cargo| (cargo.into(), "cargo")));
     let info = RunInfo { command: std::env::args().skip(1).collect(), environment, folders };
     let mut recorder = Recorder::start(folder.clone(), plan, slots, info, reporters)?;
-    let outcome = execute(plan, slots, cancel, &mut recorder, work)?;
-    let failed = outcome.result != RunResult::Passed;
+    let outcome = execute(plan, slots, stop, &mut recorder, work)?;
+    let failed = matches!(outcome.result, RunResult::SpecsFailed | RunResult::SetupFailed);
     // A person who pressed Ctrl-C waits for the end, not for evidence.
-    let stopped_by_hand = signals::was_signalled();
-    if failed && !stopped_by_hand {
+    if failed && !stop.is_by_hand() {
         recorder.note("collecting logs and events");
         evidence::collect(site, folder);
     }
-    let kept = match after {
-        _ if stopped_by_hand => site.cluster_is_there,
-        Afterwards::Keep => true,
-        Afterwards::KeepFailed => failed,
-        Afterwards::Delete => false,
-    };
-    if kept {
-        site.instance.files.write_kept()?;
-    } else {
+    let mut left = left(after, site.cluster_is_there, recorder.timeline(), outcome.result, stop.is_by_hand());
+    // One that ended in the middle may have gone with all it had.
+    if left != Left::Nothing && matches!(site.engine.container(&site.node()), Ok(None)) {
+        left = Left::Nothing;
+    }
+    let mut afterwards = Vec::new();
+    if left == Left::Nothing {
         recorder.note("deleting the cluster");
+    } else {
+        afterwards.extend(site.instance.files.write_kept().err());
     }
     // The deletions run beside the writing of reports.
-    let (deleted, timeline) = std::thread::scope(|scope| {
+    let timeline = std::thread::scope(|scope| {
         // Only space is lost where this fails.
         scope.spawn(|| leftovers::remove_superseded(&site.engine, site.instance.checkout()));
-        let deleting = (!kept).then(|| {
+        let deleting = (left == Left::Nothing).then(|| {
             scope.spawn(|| {
                 let log = folder.path().join("delete.log");
                 crate::cluster::delete(&site.engine, site.instance.cluster(), &site.paths.cache, Some(&log))?;
@@ -97,16 +118,125 @@ pub fn drive_with(
             })
         });
         recorder.record(What::RunFinished { result: outcome.result, reason: outcome.reason.clone() });
-        let timeline = recorder.close().and_then(|timeline| {
-            report::write(folder, &timeline)?;
-            Ok(timeline)
-        });
+        let (timeline, written) = recorder.close();
+        afterwards.extend(written.err());
+        afterwards.extend(report::write(folder, &timeline).err());
         let deleted = deleting.map_or(Ok(()), |thread| {
             thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that deletes the cluster died")))
         });
-        (deleted, timeline)
+        let cluster = site.instance.cluster();
+        let deleted = deleted.with_context(|| format!("deleting the cluster {cluster}; `cargo xtask gc` tries again"));
+        afterwards.extend(deleted.err());
+        timeline
     });
-    deleted
-        .with_context(|| format!("deleting the cluster {}; `cargo xtask gc` tries again", site.instance.cluster()))?;
-    Ok(Driven { outcome, timeline: timeline?, kept })
+    // With the cluster of a run that failed somebody may want to run the specs again as they were.
+    if !failed || left == Left::Nothing {
+        afterwards.extend(remove(&folder.stage()).err());
+    }
+    Ok(Driven { outcome, timeline, left, afterwards })
+}
+
+/// What is to be left of the cluster after a run with this result: `there` tells whether it was there before.
+fn left(after: Afterwards, there: bool, timeline: &Timeline, result: RunResult, by_hand: bool) -> Left {
+    let of_cluster = |kind: &StepKind| matches!(kind, StepKind::Cluster | StepKind::Node | StepKind::Api);
+    let mut steps = timeline.steps.iter().filter(|state| of_cluster(&state.step.kind)).peekable();
+    let is_begun = steps.peek().is_some();
+    let steps: Vec<&StepStatus> = steps.map(|state| &state.status).collect();
+    let made = if there || (is_begun && steps.iter().all(|status| **status == StepStatus::Finished)) {
+        Left::Cluster
+    } else if steps.iter().any(|status| matches!(status, StepStatus::Failed(_))) {
+        Left::Remains
+    } else {
+        // It was stopped in its making, or never begun: nobody can use that, or learn from it.
+        Left::Nothing
+    };
+    let failed = matches!(result, RunResult::SpecsFailed | RunResult::SetupFailed);
+    match after {
+        _ if by_hand => {
+            if there {
+                Left::Cluster
+            } else {
+                Left::Nothing
+            }
+        }
+        Afterwards::Keep => made,
+        Afterwards::KeepFailed if failed => made,
+        Afterwards::KeepFailed | Afterwards::Delete => Left::Nothing,
+    }
+}
+
+fn remove(folder: &Utf8Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {folder}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{Event, RunStarted, SCHEMA, Usage};
+    use crate::plan::{BuildMode, StepId, derive};
+    use crate::suite::Suite;
+    use crate::suite::yaml::Source;
+
+    const SUITE: &str = "name: s\nphases: [a]\ncluster: {name: s, config: k, node: n, phase: a}\n";
+
+    fn timeline(ends: &[(&str, &str)]) -> Timeline {
+        let suite = Suite::parse(Source::new("s.yaml", SUITE)).unwrap();
+        let started = RunStarted {
+            schema: SCHEMA,
+            run: "r".to_owned(),
+            started_at: String::new(),
+            command: Vec::new(),
+            plan: derive(&suite, &std::collections::BTreeMap::new(), BuildMode::Host).unwrap(),
+            slots: Slots::for_cores(2),
+            cores: 2,
+            pid: 1,
+            environment: std::collections::BTreeMap::new(),
+        };
+        let mut events = vec![Event { at_us: 0, what: What::RunStarted(Box::new(started)) }];
+        for (step, end) in ends {
+            let (step, usage, error) = (StepId::new(*step), Usage::default(), "no".to_owned());
+            let what = match *end {
+                "done" => What::StepFinished { step, usage },
+                "failed" => What::StepFailed { step, error, usage },
+                _ => What::StepCancelled { step, error, usage },
+            };
+            events.push(Event { at_us: 1, what });
+        }
+        Timeline::of(&events)
+    }
+
+    #[test]
+    fn a_cluster_is_only_said_to_stay_where_there_is_one() {
+        let whole = [("cluster", "done"), ("node", "done"), ("api", "done")];
+        let stopped = [("cluster", "stopped"), ("node", "done"), ("api", "done")];
+        let failed = [("cluster", "failed"), ("node", "stopped"), ("api", "stopped")];
+        let (red, bad, green, usage) =
+            (RunResult::SpecsFailed, RunResult::SetupFailed, RunResult::Passed, RunResult::WrongUsage);
+        for (after, ends, result, expected) in [
+            (Afterwards::Keep, &whole[..], green, Left::Cluster),
+            (Afterwards::Keep, &whole, red, Left::Cluster),
+            (Afterwards::Keep, &whole, usage, Left::Cluster),
+            (Afterwards::Keep, &stopped, bad, Left::Nothing),
+            (Afterwards::Keep, &[], bad, Left::Nothing),
+            (Afterwards::Keep, &failed, bad, Left::Remains),
+            (Afterwards::KeepFailed, &whole, green, Left::Nothing),
+            (Afterwards::KeepFailed, &whole, red, Left::Cluster),
+            (Afterwards::KeepFailed, &whole, usage, Left::Nothing),
+            (Afterwards::KeepFailed, &stopped, bad, Left::Nothing),
+            (Afterwards::KeepFailed, &failed, bad, Left::Remains),
+            (Afterwards::Delete, &whole, red, Left::Nothing),
+            (Afterwards::Delete, &failed, bad, Left::Nothing),
+        ] {
+            assert_eq!(left(after, false, &timeline(ends), result, false), expected, "{after:?} {ends:?} {result:?}");
+        }
+        let all = timeline(&whole);
+        assert_eq!(left(Afterwards::Keep, false, &all, RunResult::Interrupted, true), Left::Nothing);
+        assert_eq!(left(Afterwards::Keep, true, &timeline(&[]), bad, false), Left::Cluster);
+        assert_eq!(left(Afterwards::Keep, true, &all, RunResult::Interrupted, true), Left::Cluster);
+    }
 }

@@ -19,7 +19,7 @@ use crate::plan::{BuildMode, Plan, StepKind};
 use crate::setup::make::Workshop;
 use crate::setup::piece::hex;
 use crate::setup::run::ensure;
-use crate::steps::{Site, SpecOptions, Way};
+use crate::steps::{Site, Way};
 use crate::suite::Suite;
 
 /// How a command came to a cluster.
@@ -112,7 +112,7 @@ pub fn open(
         namespace,
         run_dir,
         cluster_is_there,
-        specs: SpecOptions::default(),
+        specs: None,
         way: Way::default(),
         suite,
     })

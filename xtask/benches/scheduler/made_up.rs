@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use camino::Utf8PathBuf;
-use xtask::events::{Outcome, Recorder, RunFolder, RunInfo, StepContext, Timeline, What, execute};
+use xtask::events::{Outcome, Recorder, RunFolder, RunInfo, StepContext, Stop, Timeline, What, execute};
 use xtask::plan::{BuildMode, History, Plan, Resource, Schedule, Slots, Step, derive};
 use xtask::suite::Suite;
 use xtask::suite::yaml::Source;
@@ -83,7 +83,9 @@ pub(crate) fn run(plan: &Plan, slots: Slots, folder: &RunFolder, unit: Duration)
         }
         Ok(())
     };
-    let outcome = execute(plan, slots, &e2e_support::Cancel::new(), &mut recorder, work)?;
+    let outcome = execute(plan, slots, &Stop::new(&e2e_support::Cancel::new()), &mut recorder, work)?;
     recorder.record(What::RunFinished { result: outcome.result, reason: outcome.reason.clone() });
-    Ok((outcome, recorder.close()?))
+    let (timeline, written) = recorder.close();
+    written?;
+    Ok((outcome, timeline))
 }

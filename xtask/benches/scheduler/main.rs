@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use camino::Utf8Path;
 use e2e_support::Cancel;
-use xtask::events::{Recorder, RunFolder, RunInfo, execute};
+use xtask::events::{Recorder, RunFolder, RunInfo, Stop, execute};
 use xtask::plan::{Plan, Schedule, Slots};
 use xtask::report::analysis;
 use xtask::schedule::{Graph, Need, Node, On, OnFailure, Options, run};
@@ -81,7 +81,7 @@ fn with_events(folder: &Utf8Path) -> Result<f64> {
     let slots = Slots { cpu: 2, disk: 2, waiting: 32 };
     let mut recorder = Recorder::start(folder, &plan, slots, RunInfo::default(), Vec::new())?;
     let began = Instant::now();
-    execute(&plan, slots, &Cancel::new(), &mut recorder, |_, _| Ok(()))?;
-    recorder.close()?;
+    execute(&plan, slots, &Stop::new(&Cancel::new()), &mut recorder, |_, _| Ok(()))?;
+    recorder.close().1?;
     Ok(began.elapsed().as_secs_f64() * 1000.0 / plan.steps.len() as f64)
 }

@@ -19,14 +19,14 @@ use crate::build_mode::Choice;
 use crate::cluster;
 use crate::compiled;
 use crate::drive::{Afterwards, drive_with};
-use crate::events::{self, RunFolder, RunResult, StepContext, StepState, Timeline};
+use crate::events::{self, RunFolder, StepContext, StepState, Stop, Timeline};
 use crate::instance::Instance;
 use crate::paths::Paths;
 use crate::plan::{Extent, History, Plan, Step, StepKind};
 use crate::report::text::duration;
 use crate::setup::piece::hex;
 use crate::site::{self, Options};
-use crate::steps::{Site, Way};
+use crate::steps::{Site, SpecOptions, Way};
 use crate::suite::{Edit, Suite};
 
 /// How long one run may take.
@@ -195,6 +195,7 @@ impl Bench<'_> {
         let path = folder.path().to_owned();
         let mut site = site::open(&self.copy.paths, self.suite.clone(), &options, path, self.cancel, &mut say)?;
         crate::steps::write(&folder.path().join("opening.log"), said)?;
+        site.specs = Some(SpecOptions::default());
         if script {
             site.way = Way::Script;
         }
@@ -210,20 +211,17 @@ impl Bench<'_> {
         }
         let after = if reuse { Afterwards::Keep } else { Afterwards::Delete };
         planned.busy_cores_before = prepare::calm(self.cancel);
-        let cancel = self.cancel.child();
-        limit(&cancel);
+        let minutes = RUN.as_secs() / 60;
+        let stop = Stop::within(self.cancel, RUN, format!("the run took longer than {minutes} min"));
         let work = |step: &Step, context: &StepContext<'_>| self.work(&site, contender, edit.as_ref(), step, context);
-        let driven = drive_with(&site, &plan, &folder, after, &cancel, Vec::new(), work);
-        cancel.cancel("the run is over");
-        let driven = driven?;
+        let mut driven = drive_with(&site, &plan, &folder, after, &stop, Vec::new(), work)?;
         if signals::was_signalled() || self.cancel.is_cancelled() {
             bail!("stopped: {}", driven.outcome.reason);
         }
-        let mut run = Run::of(planned, &driven.timeline);
-        if run.result == RunResult::Interrupted {
-            run.reason = format!("it took longer than {} min", RUN.as_secs() / 60);
+        if let Some(error) = driven.afterwards.pop() {
+            return Err(error);
         }
-        Ok(run)
+        Ok(Run::of(planned, &driven.timeline))
     }
 
     /// One step: what it is done with is noted, and what is to be seen is looked at.
@@ -317,16 +315,6 @@ fn last_warm_up<'s>(subject: &Contender, state: &'s State) -> Option<&'s Run> {
 fn new_text(round: u32, place: usize) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("bench-{round}-{place}-{}", now.as_secs())
-}
-
-/// Cancels a run whose time is over. The thread ends with the run.
-fn limit(cancel: &Cancel) {
-    let cancel = cancel.clone();
-    std::thread::spawn(move || {
-        if !cancel.sleep(RUN) {
-            cancel.cancel(format!("the run took longer than {} min", RUN.as_secs() / 60));
-        }
-    });
 }
 
 /// The events of a run; none where they cannot be read any more.

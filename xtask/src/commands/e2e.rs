@@ -3,21 +3,22 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
 use e2e_support::Cancel;
 use e2e_support::engine::Flavor;
 
 use crate::build_mode::Choice;
 use crate::compiled;
-use crate::drive::{Afterwards, drive};
-use crate::events::{Runs, history};
-use crate::exit;
+use crate::drive::{Afterwards, Driven, drive};
+use crate::events::{RunFolder, Runs, Stop, history};
+use crate::exit::{self, SetUpFailed};
 use crate::paths::Paths;
 use crate::plan::{Extent, Plan, Schedule};
+use crate::report::junit;
 use crate::report::summary::summary;
 use crate::site;
-use crate::steps::SpecOptions;
+use crate::steps::{Site, SpecOptions};
 use crate::suite::Suite;
 
 /// Run a suite: set-up of the machine if something is missing, cluster, images, services, specs, report, clean-up
@@ -63,20 +64,56 @@ pub struct Args {
 /// Runs it.
 ///
 /// # Errors
-/// When the run could not begin or its cluster could not be removed. What a run finds is its exit code.
+/// When the run could not begin. What a run finds is its exit code.
 pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
     let suite = Suite::load(&paths.root, &args.suite)?;
+    let name = suite.name.clone();
+    if let Some(to) = &args.junit {
+        junit::begin(to, &name)?;
+    }
+    let ended = begin(paths, suite, args, cancel);
+    let report = match &ended {
+        Ok((.., driven)) => junit::junit(&driven.timeline),
+        Err(error) => junit::without_run(&name, &format!("{error:#}")),
+    };
+    let written = match &args.junit {
+        Some(to) => std::fs::write(to, report).with_context(|| format!("writing the JUnit report to {to}")),
+        None => Ok(()),
+    };
+    let (site, folder, mut driven) = match ended {
+        Ok(ended) => ended,
+        Err(error) => {
+            written.unwrap_or_else(|error| eprintln!("error: {error:#}"));
+            return Err(error);
+        }
+    };
+    driven.afterwards.extend(written.err());
+    print!("{}", summary(&driven.timeline, Some(&folder)));
+    super::up::print_left(&site, driven.left);
+    driven.tell_afterwards();
+    Ok(exit::of_run(driven.outcome.result, driven.afterwards.is_empty()))
+}
+
+/// From the suite to a run that is over.
+fn begin(paths: &Paths, suite: Suite, args: &Args, cancel: &Cancel) -> Result<(Site, RunFolder, Driven)> {
     let runs = Runs::of(&paths.root);
     let _lock = runs.lock(&suite.name, &format!("cargo xtask e2e {}", suite.name))?;
     // Mistakes are found before the machine is touched.
     super::check::must_pass(paths, &suite)?;
-    time_limit(args.timeout, cancel);
+    let limit = Duration::from_secs(args.timeout.saturating_mul(60));
+    let stop = Stop::within(cancel, limit, format!("the run's --timeout of {} min has passed", args.timeout));
     let folder = runs.create(&suite.name)?;
     let options = site::Options { engine: args.engine, build: args.build, yes: args.yes, reuse: args.reuse };
     let name = suite.name.clone();
-    let mut site =
-        site::open(paths, suite, &options, folder.path().to_owned(), cancel, &mut |line| eprintln!("{line}"))?;
-    site.specs = SpecOptions { filter: args.filter.clone(), jobs: args.jobs, retries: args.retries, keep: args.keep };
+    let path = folder.path().to_owned();
+    let opened = site::open(paths, suite, &options, path, stop.cancel(), &mut |line| eprintln!("{line}"));
+    let mut site = opened.map_err(|error| {
+        folder.remove_if_empty();
+        let error = if stop.is_out_of_time() { error.context(stop.reason()) } else { error };
+        error.context(SetUpFailed)
+    })?;
+    site.specs =
+        Some(SpecOptions { filter: args.filter.clone(), jobs: args.jobs, retries: args.retries, keep: args.keep });
     let plan = Plan::load(&paths.root, &site.suite, site.build)?
         .up_to(Extent::Specs)
         .with_history(&history::load(&runs, &name, site.build, args.schedule))
@@ -87,23 +124,6 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
         (false, true) => Afterwards::KeepFailed,
         (false, false) => Afterwards::Delete,
     };
-    let driven = drive(&site, &plan, &folder, after, cancel)?;
-    print!("{}", summary(&driven.timeline, Some(&folder)));
-    if driven.kept {
-        super::up::print_access(&site);
-    }
-    if let Some(to) = &args.junit {
-        std::fs::copy(folder.junit(), to).with_context(|| format!("writing the JUnit report to {to}"))?;
-    }
-    Ok(exit::of_result(driven.outcome.result))
-}
-
-/// Cancels the run when its time is over. The thread ends with the process.
-fn time_limit(minutes: u64, cancel: &Cancel) {
-    let cancel = cancel.clone();
-    std::thread::spawn(move || {
-        if !cancel.sleep(Duration::from_secs(minutes * 60)) {
-            cancel.cancel(format!("the run's --timeout of {minutes} min has passed"));
-        }
-    });
+    let driven = drive(&site, &plan, &folder, after, &stop)?;
+    Ok((site, folder, driven))
 }

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::build_mode::Choice;
 use crate::compiled;
-use crate::drive::{Afterwards, drive};
-use crate::events::{RunResult, Runs, history};
+use crate::drive::{Afterwards, Left, drive};
+use crate::events::{RunResult, Runs, Stop, history};
 use crate::paths::Paths;
 use crate::plan::object::{self, Object};
 use crate::plan::{Extent, Plan, Schedule, read_manifests};
@@ -60,11 +60,14 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         print_access(&site);
         return Ok(());
     }
-    let driven = drive(&site, &plan, &folder, Afterwards::Keep, cancel)?;
+    let driven = drive(&site, &plan, &folder, Afterwards::Keep, &Stop::new(cancel))?;
     if driven.outcome.result != RunResult::Passed {
         print!("{}", summary(&driven.timeline, Some(&folder)));
+        print_left(&site, driven.left);
+        driven.tell_afterwards();
         bail!("{}", driven.outcome.reason);
     }
+    driven.tell_afterwards();
     site.instance.files.write_ground(&ground)?;
     print_access(&site);
     Ok(())
@@ -77,6 +80,20 @@ fn ground(paths: &Paths, site: &Site) -> Result<String> {
         hash_path(&paths.root, file, &mut hash)?;
     }
     Ok(hex(&hash.finalize()))
+}
+
+/// What a run has left of the cluster, and how to look into it; nothing where it has left nothing.
+pub fn print_left(site: &Site, left: Left) {
+    match left {
+        Left::Nothing => {}
+        Left::Cluster => print_access(site),
+        Left::Remains => println!(
+            "the cluster {} was not made; what there is of it stays (container {}); remove it: cargo xtask down {}",
+            site.instance.cluster(),
+            site.node(),
+            site.suite.name
+        ),
+    }
 }
 
 /// Where the cluster answers, and how to talk to it.

@@ -10,7 +10,9 @@ use e2e_support::meter::Used;
 use e2e_support::{Cancel, Meter};
 
 use super::recorder::Recorder;
-use super::{ALREADY_THERE, COMMANDS, POLLS, RunResult, SpecStatus, UNUSUAL, Usage, What, specs_failed};
+use super::stop::Stop;
+use super::{ALREADY_THERE, COMMANDS, POLLS, RunResult, SpecsFailed, StepStatus, UNUSUAL, Usage, What};
+use crate::exit::WrongUsage;
 use crate::machine::Moment;
 use crate::plan::{Plan, Resource, Slots, Step, StepId, StepKind};
 use crate::schedule::{self, Cancellation, Change, End, OnFailure, Options, SkipCause};
@@ -103,29 +105,9 @@ impl StepContext<'_> {
         usage.peak_rss_bytes = usage.peak_rss_bytes.max(bytes);
     }
 
-    /// Tells which specs are going to run.
-    pub fn specs_listed(&self, specs: Vec<String>) {
-        self.inner.say(What::SpecsListed { specs });
-    }
-
-    /// Tells that a spec runs.
-    pub fn spec_started(&self, spec: impl Into<String>) {
-        self.inner.say(What::SpecStarted { spec: spec.into() });
-    }
-
-    /// Tells that a spec has passed in this attempt, from 1.
-    pub fn spec_passed(&self, spec: impl Into<String>, attempts: u32) {
-        self.inner.say(What::SpecPassed { spec: spec.into(), attempts });
-    }
-
-    /// Tells that a spec has failed for good.
-    pub fn spec_failed(&self, spec: impl Into<String>, error: impl Into<String>, attempts: u32) {
-        self.inner.say(What::SpecFailed { spec: spec.into(), error: error.into(), attempts });
-    }
-
-    /// Tells that a spec was left out.
-    pub fn spec_ignored(&self, spec: impl Into<String>) {
-        self.inner.say(What::SpecIgnored { spec: spec.into() });
+    /// Tells what becomes of the specs.
+    pub fn tell(&self, what: What) {
+        self.inner.say(what);
     }
 
     /// Counts in what the step's children used.
@@ -154,24 +136,18 @@ pub struct Outcome {
     pub result: RunResult,
     /// Why, in one line; empty where all is well.
     pub reason: String,
-    /// The step that failed first, with its error; none where none did.
+    /// The step that failed first by itself, with its error; none where none did.
     pub failed: Option<(StepId, anyhow::Error)>,
 }
 
 /// Runs every step of `plan` with `work`, at most `slots` at a time, and returns once every step has ended.
 ///
-/// `cancel` stops the run from outside. A failure stops the steps that run beside it, through a child of `cancel`.
-/// The run's last event is the caller's to record, once it has cleaned up.
+/// `stop` ends the run from outside; what runs when its time is over has failed. A failure stops the steps that run
+/// beside it. The run's last event is the caller's to record, once it has cleaned up.
 ///
 /// # Errors
 /// The plan cannot be run at all: no thread could be started. A failing step is no error here, but an [`Outcome`].
-pub fn execute<F>(
-    plan: &Plan,
-    slots: Slots,
-    cancel: &Cancel,
-    recorder: &mut Recorder,
-    work: F,
-) -> anyhow::Result<Outcome>
+pub fn execute<F>(plan: &Plan, slots: Slots, stop: &Stop, recorder: &mut Recorder, work: F) -> anyhow::Result<Outcome>
 where
     F: Fn(&Step, &StepContext<'_>) -> anyhow::Result<()> + Sync,
 {
@@ -183,12 +159,13 @@ where
         tick: Some(TICK),
         hold_behind: (slots.cpu < CORES_FOR_BOTH).then_some(Resource::Cpu as usize),
     };
-    let own = cancel.child();
+    let own = stop.cancel().child();
     let mut machine = Machine::start(recorder);
     let folder = recorder.folder().clone();
     let folders = recorder.folders().to_vec();
     let usages: Mutex<HashMap<StepId, Usage>> = Mutex::default();
     let mut failed = None;
+    let mut out_of_time = Vec::new();
     schedule::run(
         graph,
         &options,
@@ -218,7 +195,15 @@ where
                 Change::Said(_, what) => recorder.record(what),
                 Change::Tick => {}
                 Change::Ended(id, end) => {
-                    let what = ended(id, &end, usage(id));
+                    let usage = usage(id);
+                    let what = match &end {
+                        End::Cancelled(error) if failed.is_none() && stop.is_out_of_time() => {
+                            out_of_time.push(id.clone());
+                            let error = format!("{}: {error:#}", stop.reason());
+                            What::StepFailed { step: id.clone(), error, usage }
+                        }
+                        _ => ended(id, &end, usage),
+                    };
                     recorder.record(what);
                     if let End::Failed(error) = end {
                         failed.get_or_insert((id.clone(), error));
@@ -230,7 +215,7 @@ where
         },
     )?;
     machine.tell(recorder, Duration::ZERO);
-    Ok(outcome(plan, cancel, recorder, failed))
+    Ok(outcome(plan, stop, recorder, failed, &out_of_time))
 }
 
 /// Notes in the run's events what the machine uses.
@@ -273,21 +258,38 @@ fn ended(id: &StepId, end: &End<StepId>, usage: Usage) -> What {
     }
 }
 
-fn outcome(plan: &Plan, cancel: &Cancel, recorder: &Recorder, failed: Option<(StepId, anyhow::Error)>) -> Outcome {
-    if cancel.is_cancelled() {
-        return Outcome { result: RunResult::Interrupted, reason: Cancellation::reason(cancel), failed };
+fn outcome(
+    plan: &Plan,
+    stop: &Stop,
+    recorder: &Recorder,
+    failed: Option<(StepId, anyhow::Error)>,
+    out_of_time: &[StepId],
+) -> Outcome {
+    if stop.is_by_hand() {
+        return Outcome { result: RunResult::Interrupted, reason: stop.reason(), failed };
     }
     let Some((id, error)) = failed else {
-        return Outcome { result: RunResult::Passed, reason: String::new(), failed: None };
+        if recorder.timeline().steps.iter().all(|state| state.status == StepStatus::Finished) {
+            return Outcome { result: RunResult::Passed, reason: String::new(), failed: None };
+        }
+        let is_specs = |id: &StepId| plan.step(id).is_some_and(|step| step.kind == StepKind::Specs);
+        let running: Vec<&str> = out_of_time.iter().map(StepId::as_str).collect();
+        let reason = match running.as_slice() {
+            [] => stop.reason(),
+            _ => format!("{}; what still ran then: {}", stop.reason(), running.join(", ")),
+        };
+        let specs_ran = out_of_time.iter().any(is_specs);
+        let result = if specs_ran { RunResult::SpecsFailed } else { RunResult::SetupFailed };
+        return Outcome { result, reason, failed: None };
     };
-    let red = recorder.timeline().specs.iter().filter(|spec| matches!(spec.status, SpecStatus::Failed(_)));
-    let in_specs = plan.step(&id).is_some_and(|step| step.kind == StepKind::Specs);
+    let result = if error.is::<WrongUsage>() {
+        RunResult::WrongUsage
+    } else if error.is::<SpecsFailed>() {
+        RunResult::SpecsFailed
+    } else {
+        RunResult::SetupFailed
+    };
     let text = format!("{error:#}");
-    // Where something else is wrong, as with a node that has ended, the specs are not to blame.
-    let result = match red.count() {
-        red if red > 0 && in_specs && text == specs_failed(red) => RunResult::SpecsFailed,
-        _ => RunResult::SetupFailed,
-    };
     let reason = format!("{id}: {}", text.lines().next().unwrap_or_default());
     Outcome { result, reason, failed: Some((id, error)) }
 }

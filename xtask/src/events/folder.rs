@@ -60,10 +60,11 @@ impl Runs {
         self.all(suite).pop()
     }
 
-    /// A fresh folder for a run that begins now, named by the time so that names sort by age; `latest` points at it.
+    /// A fresh folder for a run that begins now, named by the time so that names sort by age; `latest` points at
+    /// it once it has really begun.
     ///
     /// # Errors
-    /// The folder or the link cannot be made.
+    /// The folder cannot be made.
     pub fn create(&self, suite: &str) -> anyhow::Result<RunFolder> {
         let folder = self.suite(suite);
         fs::create_dir_all(&folder).with_context(|| format!("creating {folder}"))?;
@@ -73,9 +74,8 @@ impl Runs {
             let path = folder.join(&name);
             match fs::create_dir(&path) {
                 Ok(()) => {
-                    let run = RunFolder::at(path);
+                    let run = RunFolder { path, latest: Some(folder.join("latest")) };
                     fs::create_dir(run.steps()).with_context(|| format!("creating {}", run.steps()))?;
-                    point(&folder.join("latest"), &name)?;
                     return Ok(run);
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -191,20 +191,49 @@ fn point(link: &Utf8Path, target: &str) -> anyhow::Result<()> {
 }
 
 /// The folder of one run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RunFolder {
     path: Utf8PathBuf,
+    /// The link that points at it once the run has begun; none where it is not among a suite's runs.
+    latest: Option<Utf8PathBuf>,
 }
+
+impl PartialEq for RunFolder {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for RunFolder {}
 
 impl RunFolder {
     /// The run in this folder.
     pub fn at(path: impl Into<Utf8PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), latest: None }
     }
 
     /// The folder.
     pub fn path(&self) -> &Utf8Path {
         &self.path
+    }
+
+    /// Makes the suite's `latest` point at it.
+    ///
+    /// # Errors
+    /// The link cannot be made.
+    pub(super) fn becomes_latest(&self) -> anyhow::Result<()> {
+        self.latest.as_ref().map_or(Ok(()), |link| point(link, self.name()))
+    }
+
+    /// Removes it where the run never began, and so has left nothing in it.
+    pub fn remove_if_empty(&self) {
+        // What is not empty stays, and that is how it should be.
+        let _ = fs::remove_dir(self.steps()).and_then(|()| fs::remove_dir(&self.path));
+    }
+
+    /// Where what is compiled is put together for the run: the binaries that images copy, and the specs' own.
+    pub fn stage(&self) -> Utf8PathBuf {
+        self.path.join("stage")
     }
 
     /// The run's name.

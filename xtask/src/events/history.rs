@@ -1,13 +1,16 @@
 //! What earlier runs tell about the next one.
 
+use std::collections::BTreeMap;
+
 use super::folder::{RunFolder, Runs};
 use super::reader;
 use super::timeline::{StepState, StepStatus, Timeline};
-use crate::plan::{BuildMode, History, Schedule};
+use crate::plan::{BuildMode, History, Schedule, StepId};
 
-/// How many of the newest runs count.
-const RUNS: usize = 5;
-/// How many runs are looked at for those; most that are passed over were killed or failed early.
+/// How many of a step's newest times count.
+const TIMES: usize = 5;
+/// How many runs are looked at for those: some were killed or failed early, and many that keep their cluster tell
+/// nothing of what a step takes on a new one.
 const LOOKED_AT: usize = 20;
 
 /// The times of the newest runs of this suite with this build mode and schedule; where that schedule has not run yet,
@@ -24,19 +27,22 @@ pub fn load(runs: &Runs, suite: &str, build: BuildMode, schedule: Schedule) -> H
         .collect();
     let same = with_times.iter().any(|(other, _)| *other == schedule);
     let fit = with_times.into_iter().filter(|(other, _)| !same || *other == schedule);
-    let mut counted: Vec<Timeline> = fit.map(|(_, timeline)| timeline).take(RUNS).collect();
-    counted.reverse();
-    let mut history = History::default();
-    for timeline in &counted {
+    let mut times: BTreeMap<StepId, Vec<f64>> = BTreeMap::new();
+    for (_, timeline) in fit {
         let done = |state: &&StepState| {
             let says_nothing = state.facts.contains_key(super::ALREADY_THERE) || state.was_unusual();
             state.status == StepStatus::Finished && !says_nothing
         };
         for state in timeline.steps.iter().filter(done) {
-            if let Some(elapsed_us) = state.elapsed_us(timeline.last_us) {
-                history.add(state.step.id.clone(), elapsed_us as f64 / 1e6);
+            let times = times.entry(state.step.id.clone()).or_default();
+            if times.len() < TIMES {
+                times.extend(state.elapsed_us(timeline.last_us).map(|elapsed_us| elapsed_us as f64 / 1e6));
             }
         }
+    }
+    let mut history = History::default();
+    for (step, times) in times {
+        times.into_iter().rev().for_each(|seconds| history.add(step.clone(), seconds));
     }
     history
 }

@@ -5,6 +5,7 @@ pub mod folder;
 pub mod history;
 mod reader;
 mod recorder;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -19,10 +20,11 @@ pub use execute::{Outcome, StepContext, execute};
 pub use folder::{Keep, RunFolder, Runs, SuiteLock};
 pub use reader::{Follower, Liveness, read};
 pub use recorder::{Recorder, Reporter, RunInfo};
+pub use stop::Stop;
 pub use timeline::{MachineState, SpecState, SpecStatus, StepState, StepStatus, Timeline};
 
 /// The version of this list of events; a reader refuses newer ones.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// The fact of a step that found its work done.
 const ALREADY_THERE: &str = "already there";
@@ -31,12 +33,20 @@ const UNUSUAL: &str = "unusual";
 /// The fact with the command lines of a step's children, sorted, each once and on a line of its own.
 pub const COMMANDS: &str = "commands";
 
-/// What the step of the specs failed with, where so many of them are all that did.
-pub fn specs_failed(count: usize) -> String {
-    format!("{count} of the specs failed")
-}
 /// How facts begin that tell how often a step asks for something.
 pub const POLLS: &str = "asks for";
+
+/// The error of a step for which the specs are to blame, and not what they run on; with what is wrong with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecsFailed(pub String);
+
+impl std::fmt::Display for SpecsFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SpecsFailed {}
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -143,6 +153,15 @@ pub enum What {
         /// How often it ran.
         attempts: u32,
     },
+    /// A spec that was listed did not come to an end, although the specs' program did. Since schema 4.
+    SpecUnfinished {
+        /// Its name.
+        spec: String,
+        /// What became of the program.
+        reason: String,
+        /// How often it began.
+        attempts: u32,
+    },
     /// A spec was left out by a filter or a mark.
     SpecIgnored {
         /// Its name.
@@ -209,12 +228,14 @@ pub struct RunStarted {
 pub enum RunResult {
     /// Everything ended well.
     Passed,
-    /// Every step of the set-up ended well, a spec did not.
+    /// Every step of the set-up ended well, a spec did not, or the specs' program is not as it should be.
     SpecsFailed,
     /// A step of the set-up did not end well.
     SetupFailed,
     /// Someone stopped it.
     Interrupted,
+    /// What was asked for does not exist: a filter lets no spec through. Since schema 4.
+    WrongUsage,
 }
 
 impl RunResult {
@@ -225,6 +246,7 @@ impl RunResult {
             Self::SpecsFailed => "specs failed",
             Self::SetupFailed => "set-up failed",
             Self::Interrupted => "interrupted",
+            Self::WrongUsage => "wrong usage",
         }
     }
 }

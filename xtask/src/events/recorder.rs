@@ -52,10 +52,10 @@ pub struct RunInfo {
 }
 
 impl Recorder {
-    /// Begins a run: writes its first event.
+    /// Begins a run: writes its first event; from then on it is the latest of its suite.
     ///
     /// # Errors
-    /// The events' file cannot be made.
+    /// The events' file cannot be made or written to.
     pub fn start(
         folder: RunFolder,
         plan: &Plan,
@@ -90,6 +90,10 @@ impl Recorder {
             broken: None,
         };
         recorder.record(What::RunStarted(Box::new(started)));
+        if let Some(error) = recorder.broken.take() {
+            return Err(error).with_context(|| format!("writing {path}"));
+        }
+        recorder.folder.becomes_latest()?;
         Ok(recorder)
     }
 
@@ -141,15 +145,14 @@ impl Recorder {
         self.reporters.iter().any(|reporter| reporter.wants_ticks())
     }
 
-    /// Ends the recording: the lock is given back.
-    ///
-    /// # Errors
-    /// Events could not be written, with the first reason: a full disk, say. The run itself went on.
-    pub fn close(self) -> anyhow::Result<Timeline> {
-        match self.broken {
+    /// Ends the recording: the lock is given back. What has happened is known in any case; the second value is an error
+    /// where not all events could be written, with the first reason: a full disk, say.
+    pub fn close(self) -> (Timeline, anyhow::Result<()>) {
+        let written = match self.broken {
             Some(error) => Err(error).with_context(|| format!("writing {}", self.folder.events())),
-            None => Ok(self.timeline),
-        }
+            None => Ok(()),
+        };
+        (self.timeline, written)
     }
 
     /// One line in one write, so that a reader never sees half of one unless the machine stops within it.

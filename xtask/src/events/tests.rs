@@ -3,11 +3,12 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::Cancel;
 
 use super::*;
+use crate::exit::WrongUsage;
 use crate::plan::{BuildMode, Plan, Schedule, StepKind, derive};
 use crate::suite::Suite;
 use crate::suite::yaml::Source;
@@ -49,14 +50,23 @@ fn go(
     cancel: &Cancel,
     work: impl Fn(&StepKind, &StepContext<'_>) -> anyhow::Result<()> + Sync,
 ) -> (RunFolder, Outcome, Timeline) {
+    go_until(runs, &Stop::new(cancel), work)
+}
+
+fn go_until(
+    runs: &Runs,
+    stop: &Stop,
+    work: impl Fn(&StepKind, &StepContext<'_>) -> anyhow::Result<()> + Sync,
+) -> (RunFolder, Outcome, Timeline) {
     let plan = plan();
     let folder = runs.create("s").unwrap();
     let slots = Slots::for_cores(2);
     let info = RunInfo { folders: vec![("/some/where".into(), "{there}")], ..RunInfo::default() };
     let mut recorder = Recorder::start(folder.clone(), &plan, slots, info, Vec::new()).unwrap();
-    let outcome = execute(&plan, slots, cancel, &mut recorder, |step, context| work(&step.kind, context)).unwrap();
+    let outcome = execute(&plan, slots, stop, &mut recorder, |step, context| work(&step.kind, context)).unwrap();
     recorder.record(What::RunFinished { result: outcome.result, reason: outcome.reason.clone() });
-    let timeline = recorder.close().unwrap();
+    let (timeline, written) = recorder.close();
+    written.unwrap();
     (folder, outcome, timeline)
 }
 
@@ -72,10 +82,12 @@ fn what_is_read_back_is_what_happened() {
         context.note_peak_rss(9);
         context.note_peak_rss(3);
         if *kind == StepKind::Specs {
-            context.specs_listed(vec!["one".into(), "two".into()]);
-            context.spec_started("one");
-            context.spec_passed("one", 2);
-            context.spec_ignored("two");
+            let spec = || "one".to_owned();
+            context.tell(What::SpecsListed { specs: ["one", "two", "three"].map(str::to_owned).to_vec() });
+            context.tell(What::SpecStarted { spec: spec() });
+            context.tell(What::SpecPassed { spec: spec(), attempts: 2 });
+            context.tell(What::SpecIgnored { spec: "two".into() });
+            context.tell(What::SpecUnfinished { spec: "three".into(), reason: "no".into(), attempts: 0 });
         }
         Ok(())
     });
@@ -90,6 +102,8 @@ fn what_is_read_back_is_what_happened() {
         assert!(state.ready_us <= state.started_us && state.started_us <= state.ended_us);
     }
     assert!(timeline.specs[0].is_flaky() && timeline.specs[1].status == SpecStatus::Ignored);
+    assert_eq!(timeline.specs[2].status, SpecStatus::Unfinished("no".into()));
+    assert_eq!(timeline.specs[2].unended(), "did not run");
     // Every line is an object of its own, with its time and its name.
     let text = fs::read_to_string(folder.events()).unwrap();
     for line in text.lines() {
@@ -101,29 +115,33 @@ fn what_is_read_back_is_what_happened() {
 #[test]
 fn the_result_tells_who_is_to_blame() {
     let root = Root::new();
-    let failing_spec = |context: &StepContext<'_>| context.spec_failed("one", "got 500", 1);
-    let count = specs_failed(1);
-    for (fail, spec, error, expected, reason) in [
-        ("cluster", false, "no\nat all", RunResult::SetupFailed, "cluster: no"),
-        ("specs", true, count.as_str(), RunResult::SpecsFailed, "specs: 1 of the specs failed"),
+    let red = || SpecsFailed("of 2 specs 1 failed".to_owned());
+    for (fail, error, expected, reason) in [
+        ("cluster", anyhow!("no\nat all"), RunResult::SetupFailed, "cluster: no"),
+        ("specs", red().into(), RunResult::SpecsFailed, "specs: of 2 specs 1 failed"),
+        ("specs", anyhow!(red()).context("specs"), RunResult::SpecsFailed, "specs: specs: of 2 specs 1 failed"),
         // Something took the cluster away: not the specs' fault, although they are red.
-        ("specs", true, "the node ended", RunResult::SetupFailed, "specs: the node ended"),
-        // The specs' program died without a red spec.
-        ("specs", false, "no", RunResult::SetupFailed, "specs: no"),
+        (
+            "specs",
+            anyhow!("the node ended; {}", red()),
+            RunResult::SetupFailed,
+            "specs: the node ended; of 2 specs 1 failed",
+        ),
+        // Their program lists nothing, or not what was asked for.
+        ("compile", SpecsFailed("none".to_owned()).into(), RunResult::SpecsFailed, "compile: none"),
+        ("compile", WrongUsage("--filter x".to_owned()).into(), RunResult::WrongUsage, "compile: --filter x"),
     ] {
-        let (_, outcome, timeline) = go(&root.runs(), &Cancel::new(), |kind, context| {
-            let is_it = match kind {
-                StepKind::Cluster => fail == "cluster",
-                StepKind::Specs => fail == "specs",
-                _ => false,
+        let error = std::sync::Mutex::new(Some(error));
+        let (_, outcome, timeline) = go(&root.runs(), &Cancel::new(), |kind, _| {
+            let name = match kind {
+                StepKind::Cluster => "cluster",
+                StepKind::Specs => "specs",
+                StepKind::Compile { .. } => "compile",
+                _ => "",
             };
-            if spec && is_it {
-                failing_spec(context);
-            }
-            if is_it { bail!("{error}") } else { Ok(()) }
+            if name == fail { Err(error.lock().unwrap().take().unwrap()) } else { Ok(()) }
         });
-        assert_eq!(outcome.result, expected, "{fail}: {error}");
-        assert_eq!(outcome.reason, reason);
+        assert_eq!((outcome.result, outcome.reason.as_str()), (expected, reason));
         assert!(timeline.steps.iter().all(StepState::is_over));
         assert_eq!(outcome.failed.unwrap().0.as_str(), fail);
     }
@@ -132,6 +150,44 @@ fn the_result_tells_who_is_to_blame() {
     let (_, outcome, timeline) = go(&root.runs(), &cancel, |_, _| Ok(()));
     assert_eq!((outcome.result, outcome.reason.as_str()), (RunResult::Interrupted, "Ctrl-C"));
     assert!(timeline.steps.iter().all(|state| matches!(state.status, StepStatus::Skipped { because: None, .. })));
+}
+
+#[test]
+fn what_runs_when_the_time_is_over_has_failed() {
+    let root = Root::new();
+    let stop = || Stop::within(&Cancel::new(), std::time::Duration::ZERO, "--timeout".to_owned());
+    let wait = |context: &StepContext<'_>| {
+        context.cancel().sleep(std::time::Duration::from_secs(600));
+        bail!("stopped")
+    };
+    let status = |timeline: &Timeline, step: &str| timeline.step(&step.into()).unwrap().status.clone();
+    let (_, outcome, timeline) = go_until(&root.runs(), &stop(), |_, context| wait(context));
+    assert_eq!(outcome.result, RunResult::SetupFailed);
+    let begun = timeline.steps.iter().any(|state| state.started_us.is_some());
+    assert!(!begun || outcome.reason.starts_with("--timeout; what still ran then: "), "{}", outcome.reason);
+    // The specs' own time is over while they run.
+    let stop = Stop::within(&Cancel::new(), std::time::Duration::from_millis(300), "--timeout".to_owned());
+    let (_, outcome, timeline) =
+        go_until(&root.runs(), &stop, |kind, context| if *kind == StepKind::Specs { wait(context) } else { Ok(()) });
+    assert_eq!(
+        (outcome.result, outcome.reason.as_str()),
+        (RunResult::SpecsFailed, "--timeout; what still ran then: specs")
+    );
+    assert_eq!(status(&timeline, "specs"), StepStatus::Failed("--timeout: stopped".to_owned()));
+    // What fails by itself before is to blame, and what it stops is not.
+    let stop = Stop::within(&Cancel::new(), std::time::Duration::from_secs(600), "--timeout".to_owned());
+    let (_, outcome, timeline) = go_until(&root.runs(), &stop, |kind, context| match kind {
+        StepKind::Cluster => bail!("no"),
+        _ => wait(context),
+    });
+    assert_eq!((outcome.result, outcome.reason.as_str()), (RunResult::SetupFailed, "cluster: no"));
+    assert!(!matches!(status(&timeline, "compile"), StepStatus::Failed(_)));
+    // Whoever ends it by hand is told so, whatever the time is.
+    let by_hand = Cancel::new();
+    by_hand.cancel("Ctrl-C");
+    let stop = Stop::within(&by_hand, std::time::Duration::ZERO, "--timeout".to_owned());
+    let (_, outcome, _) = go_until(&root.runs(), &stop, |_, context| wait(context));
+    assert_eq!((outcome.result, outcome.reason.as_str()), (RunResult::Interrupted, "Ctrl-C"));
 }
 
 #[test]
@@ -222,8 +278,15 @@ fn the_newest_run_is_the_latest_and_a_second_user_is_told_who_is_first() {
     assert_ne!(first, second);
     assert_eq!(runs.latest("s").as_ref(), Some(&second));
     assert_eq!(runs.suites(), ["s"]);
-    let link = fs::read_link(runs.suite("s").join("latest")).unwrap();
-    assert_eq!(link.to_str(), Some(second.name()));
+    let latest = || fs::read_link(runs.suite("s").join("latest")).unwrap();
+    assert_eq!(latest().to_str(), Some(second.name()));
+    // A run that never begins leaves neither its folder nor another latest one.
+    let third = runs.create("s").unwrap();
+    assert_eq!(latest().to_str(), Some(second.name()));
+    third.remove_if_empty();
+    assert!(!third.path().exists());
+    second.remove_if_empty();
+    assert!(second.events().exists());
 
     let lock = runs.lock("s", "cargo xtask e2e s").unwrap();
     let error = runs.lock("s", "another").unwrap_err().to_string();
@@ -259,6 +322,16 @@ fn history_takes_the_times_of_steps_that_ended_well() {
     assert_eq!(count("dns").as_deref(), Some("measured in 1 run"));
     assert!(load(BuildMode::Container, Schedule::Dag).is_empty());
     assert!(!load(BuildMode::Host, Schedule::Hybrid).is_empty(), "another schedule is better than nothing");
+    // Many runs on a cluster that is kept do not push out what was measured on new ones.
+    for _ in 0..8 {
+        go(&runs, &Cancel::new(), |_, context| {
+            context.already_there("the cluster of an earlier run");
+            Ok(())
+        });
+    }
+    let history = load(BuildMode::Host, Schedule::Dag);
+    let count = |name: &str| history.expected(&step(name)).map(|expected| expected.source.to_string());
+    assert_eq!(count("cluster").as_deref(), Some("measured in 2 runs"));
 }
 
 #[test]

@@ -80,6 +80,8 @@ pub enum SpecStatus {
     Failed(String),
     /// It was left out.
     Ignored,
+    /// It did not come to an end, or never began, for this reason.
+    Unfinished(String),
 }
 
 /// A spec and what has become of it. Times are microseconds since the run began.
@@ -98,6 +100,11 @@ pub struct SpecState {
 }
 
 impl SpecState {
+    /// What became of it where that is no end: in a run that is over.
+    pub fn unended(&self) -> &'static str {
+        if self.started_us.is_some() { "did not end" } else { "did not run" }
+    }
+
     /// Whether it passed, but not at once.
     pub fn is_flaky(&self) -> bool {
         self.status == SpecStatus::Passed && self.attempts > 1
@@ -193,6 +200,9 @@ impl Timeline {
             What::SpecPassed { spec, attempts } => self.end_spec(spec, at, SpecStatus::Passed, *attempts),
             What::SpecFailed { spec, error, attempts } => {
                 self.end_spec(spec, at, SpecStatus::Failed(error.clone()), *attempts);
+            }
+            What::SpecUnfinished { spec, reason, attempts } => {
+                self.end_spec(spec, at, SpecStatus::Unfinished(reason.clone()), *attempts);
             }
             What::SpecIgnored { spec } => self.spec(spec).status = SpecStatus::Ignored,
             What::MachineUsed { cpu_s, memory_bytes } => {

@@ -6,7 +6,7 @@ use std::io::{Stderr, Write as _};
 
 use super::analysis;
 use super::lines::Lines;
-use super::text::{SpecCounts, duration};
+use super::text::{SpecCounts, duration, not_run};
 use crate::events::{Event, Reporter, RunFolder, SpecStatus, StepStatus, Timeline, What};
 use crate::plan::StepId;
 
@@ -46,6 +46,9 @@ impl Reporter for Github {
                 self.lines.raw(&annotation(&format!("step {step} failed"), error));
             }
             What::SpecFailed { spec, error, .. } => self.lines.raw(&annotation(&format!("spec {spec} failed"), error)),
+            What::SpecUnfinished { spec, reason, attempts } if *attempts > 0 => {
+                self.lines.raw(&annotation(&format!("spec {spec} did not end"), reason));
+            }
             What::RunFinished { .. } => {
                 if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY") {
                     let open = OpenOptions::new().append(true).create(true).open(&path);
@@ -98,9 +101,19 @@ pub fn markdown(timeline: &Timeline) -> String {
         }
     }
     for spec in &timeline.specs {
-        if let SpecStatus::Failed(error) = &spec.status {
-            let _ = writeln!(out, "**spec {} failed**\n\n```\n{error}\n```\n", spec.name);
+        match &spec.status {
+            SpecStatus::Failed(error) => {
+                let _ = writeln!(out, "**spec {} failed**\n\n```\n{error}\n```\n", spec.name);
+            }
+            SpecStatus::Unfinished(reason) if spec.started_us.is_some() => {
+                let _ = writeln!(out, "**spec {} did not end**\n\n```\n{reason}\n```\n", spec.name);
+            }
+            _ => {}
         }
+    }
+    let not_run = not_run(timeline);
+    if !not_run.is_empty() {
+        let _ = writeln!(out, "**{} specs did not run**: {}\n", not_run.len(), not_run.join(", "));
     }
     out.push_str("| phase | from | to | busy |\n|---|--:|--:|--:|\n");
     for phase in analysis::phases(timeline) {

@@ -50,7 +50,7 @@ pub(super) fn specs(out: &mut String, chart: &Chart<'_>, several: bool) {
         return;
     }
     let counts = SpecCounts::of(run);
-    let open = if counts.failed > 0 { " open" } else { "" };
+    let open = if counts.passed + counts.ignored < counts.all { " open" } else { "" };
     let whose = if several { format!(": {}", escape(chart.title)) } else { String::new() };
     let _ = writeln!(
         out,
@@ -59,12 +59,14 @@ pub(super) fn specs(out: &mut String, chart: &Chart<'_>, several: bool) {
         counts.sentence()
     );
     let mut specs: Vec<&SpecState> = run.specs.iter().collect();
-    specs.sort_by_key(|spec| (!matches!(spec.status, SpecStatus::Failed(_)), spec.started_us, &spec.name));
+    let is_red = |spec: &SpecState| matches!(spec.status, SpecStatus::Failed(_) | SpecStatus::Unfinished(_));
+    specs.sort_by_key(|spec| (!is_red(spec), spec.started_us.is_none(), spec.started_us, &spec.name));
     for spec in specs {
         let (class, result) = match &spec.status {
             SpecStatus::Passed if spec.is_flaky() => ("error", format!("flaky: passed in attempt {}", spec.attempts)),
             SpecStatus::Passed => ("", "passed".to_owned()),
             SpecStatus::Failed(error) => ("error", format!("failed: {error}")),
+            SpecStatus::Unfinished(reason) => ("error", format!("{}: {reason}", spec.unended())),
             SpecStatus::Ignored => ("faint", "ignored".to_owned()),
             SpecStatus::Listed => ("faint", "not run".to_owned()),
             SpecStatus::Running => ("error", "the run ended while it ran".to_owned()),

@@ -1,8 +1,12 @@
 //! JUnit XML: one suite of tests for the steps of the set-up, one for the specs.
 
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
-use crate::events::{SpecStatus, StepStatus, Timeline};
+use camino::Utf8Path;
+
+use crate::events::{RunResult, SpecStatus, StepStatus, Timeline};
+use crate::exit::WrongUsage;
 use crate::plan::StepKind;
 
 /// The results of a run in the dialect that CI systems read.
@@ -22,15 +26,32 @@ pub fn junit(timeline: &Timeline) -> String {
     }
     let mut specs = Suite::default();
     for spec in &timeline.specs {
+        let unended;
         let verdict = match &spec.status {
             SpecStatus::Passed if spec.is_flaky() => Verdict::Flaky(spec.attempts),
             SpecStatus::Passed => Verdict::Passed,
             SpecStatus::Failed(error) => Verdict::Failure(error),
             SpecStatus::Ignored => Verdict::Skipped("ignored"),
+            SpecStatus::Unfinished(reason) => {
+                unended = format!("{}: {reason}", spec.unended());
+                Verdict::Error(&unended)
+            }
             SpecStatus::Running => Verdict::Error("the run ended while it ran"),
             SpecStatus::Listed => Verdict::Error("the run ended before it"),
         };
         specs.case(&format!("{name}.specs"), &spec.name, spec.elapsed_us(timeline.last_us).unwrap_or(0), &verdict);
+    }
+    let mut whole = Suite::default();
+    if set_up.is_green() && specs.is_green() {
+        // Whoever reads only this must see no green run where there was none.
+        let not_passed = match &timeline.result {
+            Some((RunResult::Passed, _)) => None,
+            Some((result, reason)) => Some(format!("{}: {reason}", result.name())),
+            None => Some("the run did not come to its end".to_owned()),
+        };
+        if let Some(why) = not_passed {
+            whole.case(&format!("{name}.run"), "run", timeline.last_us, &Verdict::Error(&why));
+        }
     }
     let started = timeline.run.as_ref().map_or("", |run| run.started_at.as_str());
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -39,8 +60,35 @@ pub fn junit(timeline: &Timeline) -> String {
     if !timeline.specs.is_empty() {
         specs.write(&mut out, &format!("{name}.specs"), started);
     }
+    if whole.tests > 0 {
+        whole.write(&mut out, &format!("{name}.run"), started);
+    }
     out.push_str("</testsuites>\n");
     out
+}
+
+/// The report of a run of the suite `name` that has no events: it never began, for the reason `why`.
+pub fn without_run(name: &str, why: &str) -> String {
+    let mut suite = Suite::default();
+    suite.case(&format!("{name}.run"), "run", 0, &Verdict::Error(why));
+    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let _ = writeln!(out, "<testsuites name=\"{}\" time=\"{}\">", escape(name), seconds(0));
+    let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    suite.write(&mut out, &format!("{name}.run"), &now);
+    out.push_str("</testsuites>\n");
+    out
+}
+
+/// Makes ready that a report of the suite `name` can be written to `path`: its folder, and a report that says that the
+/// run has not ended, which stays there if it is killed.
+///
+/// # Errors
+/// [`WrongUsage`] where nothing can be written there.
+pub fn begin(path: &Utf8Path, name: &str) -> Result<(), WrongUsage> {
+    let folder = path.parent().filter(|folder| !folder.as_str().is_empty());
+    let made = folder.map_or(Ok(()), std::fs::create_dir_all);
+    made.and_then(|()| std::fs::write(path, without_run(name, "the run has not come to its end")))
+        .map_err(|error| WrongUsage(format!("--junit {path}: the report cannot be written there: {error}")))
 }
 
 enum Verdict<'t> {
@@ -62,6 +110,10 @@ struct Suite {
 }
 
 impl Suite {
+    fn is_green(&self) -> bool {
+        self.failures == 0 && self.errors == 0
+    }
+
     fn case(&mut self, class: &str, name: &str, elapsed_us: u64, verdict: &Verdict<'_>) {
         self.tests += 1;
         self.elapsed_us += elapsed_us;

@@ -68,6 +68,7 @@ pub fn lasting(event: &Event, timeline: &Timeline, folder: &RunFolder) -> Vec<St
         | What::StepFailed { .. }
         | What::StepCancelled { .. }
         | What::SpecFailed { .. }
+        | What::SpecUnfinished { .. }
         | What::Note { .. }
         | What::RunStarted(_) => true,
         What::SpecPassed { attempts, .. } => *attempts > 1,

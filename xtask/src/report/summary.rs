@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::analysis;
-use super::text::{SpecCounts, bytes, duration, usage};
-use crate::events::{RunFolder, SpecStatus, StepStatus, Timeline, specs_failed};
+use super::text::{SpecCounts, bytes, duration, not_run, usage};
+use crate::events::{RunFolder, RunResult, SpecStatus, StepStatus, Timeline};
+use crate::plan::StepKind;
 
 /// The summary of a run that is over, for a terminal, without colours; ends with a line break.
 pub fn summary(timeline: &Timeline, folder: Option<&RunFolder>) -> String {
@@ -66,18 +67,26 @@ fn bounds(out: &mut String, timeline: &Timeline) {
 
 fn failures(out: &mut String, timeline: &Timeline, folder: Option<&RunFolder>) {
     let mut red = String::new();
-    let mut count = 0;
     for spec in &timeline.specs {
-        if let SpecStatus::Failed(error) = &spec.status {
-            count += 1;
-            let _ = writeln!(red, "spec {} failed: {error}", spec.name);
+        match &spec.status {
+            SpecStatus::Failed(error) => {
+                let _ = writeln!(red, "spec {} failed: {error}", spec.name);
+            }
+            SpecStatus::Unfinished(reason) if spec.started_us.is_some() => {
+                let _ = writeln!(red, "spec {} did not end: {reason}", spec.name);
+            }
+            _ => {}
         }
     }
-    let only_specs = specs_failed(count);
+    let not_run = not_run(timeline);
+    if !not_run.is_empty() {
+        let _ = writeln!(red, "{} specs did not run: {}", not_run.len(), not_run.join(", "));
+    }
+    // What each spec says tells more than how many they are, but where something else is to blame.
+    let to_blame = timeline.result.as_ref().is_some_and(|(result, _)| *result == RunResult::SpecsFailed);
     for state in &timeline.steps {
         if let StepStatus::Failed(error) = &state.status {
-            // What each spec says tells more than how many they are.
-            if *error == only_specs {
+            if to_blame && state.step.kind == StepKind::Specs {
                 out.push_str(&std::mem::take(&mut red));
             }
             let _ = writeln!(out, "step {} failed: {error}", state.step.id);

@@ -64,9 +64,12 @@ fn events(script: &str) -> Vec<Event> {
             "pass" => What::SpecPassed { spec, attempts: 1 },
             "machine" => What::MachineUsed { cpu_s: subject.parse().unwrap(), memory_bytes: 5_000_000_000 },
             "flaky" => What::SpecPassed { spec, attempts: 2 },
+            "lost" => What::SpecUnfinished { spec, reason: "it <died>".to_owned(), attempts: rest.len() as u32 },
+            "list" => What::SpecsListed { specs: vec![spec] },
             "red" => What::SpecFailed { spec, error: "expected 201\ngot 503".to_owned(), attempts: 1 },
             "passed" => What::RunFinished { result: RunResult::Passed, reason: String::new() },
             "broken" => What::RunFinished { result: RunResult::SetupFailed, reason: "compile: it broke".to_owned() },
+            "interrupted" => What::RunFinished { result: RunResult::Interrupted, reason: "Ctrl-C".to_owned() },
             "red-specs" => What::RunFinished { result: RunResult::SpecsFailed, reason: "specs: 1 failed".to_owned() },
             other => panic!("{other}?"),
         };
@@ -315,6 +318,68 @@ fn junit_counts_what_it_lists_and_holds_no_forbidden_character() {
     );
     assert!(text.contains("<failure message=\"expected 201\">expected 201\ngot 503</failure>"), "{text}");
     assert!(text.contains("<flakyFailure message=\"passed in attempt 2\"/>"), "{text}");
+}
+
+#[test]
+fn a_spec_that_did_not_end_is_named_by_every_report() {
+    let lost =
+        "12 list two\n12 list three\n12 spec two\n13 lost two once\n13 lost three\n14 fail specs\n15 red-specs\n";
+    let begin = WHOLE.split("13 spec two").next().unwrap();
+    let run = timeline(&format!("{begin}{lost}"));
+    let text = summary::summary(&run, None);
+    assert!(
+        text.starts_with("spec two did not end: it <died>\n1 specs did not run: three\nstep specs failed"),
+        "{text}"
+    );
+    assert!(text.contains("1 passed, 1 did not end, 1 not run; specs failed in 15.0 s"), "{text}");
+    let text = junit::junit(&run);
+    assert!(text.contains("tests=\"3\" failures=\"0\" errors=\"2\""), "{text}");
+    for part in ["did not end: it &lt;died&gt;", "did not run: it &lt;died&gt;"] {
+        assert!(text.contains(part), "{part}\n{text}");
+        assert!(html::page(&run).contains(part), "{part}");
+    }
+    assert!(html::page(&run).contains("<details open>"));
+    let text = github::markdown(&run);
+    assert!(text.contains("**spec two did not end**") && text.contains("**1 specs did not run**: three"), "{text}");
+    let folder = RunFolder::at("/nowhere/r");
+    let mut out = Vec::new();
+    let mut lines = super::lines::Lines::new(&mut out, folder);
+    for event in &events(lost) {
+        lines.event(event, &run);
+    }
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("spec two: DID NOT END: it <died>") && !text.contains("three"), "{text}");
+}
+
+#[test]
+fn junit_is_red_where_the_run_is() {
+    // Neither a step nor a spec is to blame: it was stopped, or all specs had passed and their program crashed.
+    let crashed = WHOLE.replace("16 done specs 2\n17 passed", "16 fail specs\n17 red-specs");
+    for (script, why) in [
+        (WHOLE.replace("17 passed", "17 interrupted"), "interrupted: Ctrl-C"),
+        (WHOLE.replace("17 passed", ""), "the run did not come to its end"),
+        (crashed, "specs failed: specs: 1 failed"),
+    ] {
+        let text = junit::junit(&timeline(&script));
+        assert!(text.contains(&format!("<error message=\"{why}\">")), "{text}");
+        assert!(text.contains("<testsuite name=\"s.run\" tests=\"1\" failures=\"0\" errors=\"1\""), "{text}");
+    }
+    assert!(!junit::junit(&timeline(WHOLE)).contains("s.run"));
+}
+
+#[test]
+fn a_junit_report_is_there_from_the_beginning_and_refused_where_it_cannot_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = camino::Utf8Path::from_path(dir.path()).unwrap();
+    let path = root.join("not/there/yet.xml");
+    junit::begin(&path, "s").unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("errors=\"1\"") && text.contains("the run has not come to its end"), "{text}");
+    assert!(junit::without_run("s", "a < b\u{1b}").contains("a &lt; b?"));
+    for wrong in [root.to_owned(), path.join("below/a/file.xml")] {
+        let error = junit::begin(&wrong, "s").unwrap_err().to_string();
+        assert!(error.contains(&format!("--junit {wrong}: the report cannot be written there")), "{error}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Numbers as people read them, and one line for each event.
 
-use crate::events::{Event, SpecStatus, StepState, Timeline, Usage, What};
+use crate::events::{Event, SpecState, SpecStatus, StepState, Timeline, Usage, What};
 
 /// `0.4 s`, `14.2 s`, `2 min 05 s`.
 pub fn duration(us: u64) -> String {
@@ -92,6 +92,9 @@ pub fn line(event: &Event, timeline: &Timeline) -> Option<(Tone, String)> {
         What::SpecFailed { spec, error, .. } => {
             (Tone::Bad, format!("spec {spec}: FAILED after {}: {error}", spec_elapsed(spec, timeline)))
         }
+        // Of those that never began there may be many, all for the same reason, which the step tells.
+        What::SpecUnfinished { attempts: 0, .. } => return None,
+        What::SpecUnfinished { spec, reason, .. } => (Tone::Bad, format!("spec {spec}: DID NOT END: {reason}")),
         What::Note { text } => (Tone::Quiet, text.clone()),
         What::RunFinished { result, reason } => {
             let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
@@ -140,7 +143,7 @@ pub struct SpecCounts {
     pub failed: usize,
     /// Left out.
     pub ignored: usize,
-    /// Running now.
+    /// Running now; in a run that is over, begun and not ended.
     pub running: usize,
 }
 
@@ -154,26 +157,35 @@ impl SpecCounts {
                 SpecStatus::Failed(_) => counts.failed += 1,
                 SpecStatus::Ignored => counts.ignored += 1,
                 SpecStatus::Running => counts.running += 1,
-                SpecStatus::Listed => {}
+                SpecStatus::Unfinished(_) if spec.started_us.is_some() => counts.running += 1,
+                SpecStatus::Listed | SpecStatus::Unfinished(_) => {}
             }
             counts.flaky += usize::from(spec.is_flaky());
         }
         counts
     }
 
-    /// `45 passed, 1 failed, 2 not run`, without what there is none of.
+    /// `45 passed, 1 failed, 1 did not end, 2 not run`, without what there is none of: of a run that is over.
     pub fn sentence(self) -> String {
-        let rest = self.all - self.passed - self.failed - self.ignored;
+        let rest = self.all - self.passed - self.failed - self.ignored - self.running;
         let parts = [
             (self.passed, "passed"),
             (self.failed, "failed"),
             (self.flaky, "flaky among the passed"),
             (self.ignored, "ignored"),
+            (self.running, "did not end"),
             (rest, "not run"),
         ];
         let parts = parts.iter().filter(|(count, what)| *count > 0 || *what == "passed");
         parts.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// The specs that were to run and never began.
+pub fn not_run(timeline: &Timeline) -> Vec<&str> {
+    let unfinished = |spec: &&SpecState| matches!(spec.status, SpecStatus::Unfinished(_) | SpecStatus::Listed);
+    let specs = timeline.specs.iter().filter(unfinished);
+    specs.filter(|spec| spec.started_us.is_none()).map(|spec| spec.name.as_str()).collect()
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
 //! Compiling, building images, loading them.
 
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+
 use anyhow::{Context, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::engine::{Build, Flavor};
 use e2e_support::{Job, load};
 use xshell::{Shell, cmd};
 
+use super::executables::Executables;
 use super::{Running, Way};
 use crate::dockerfile::BUILD_STAGE;
 use crate::instance::Instance;
@@ -13,7 +17,8 @@ use crate::plan::{BuildMode, ExpectedFrom};
 use crate::suite::Image;
 
 impl Running<'_> {
-    /// One cargo invocation for all of the suite's Rust, so that what is shared is compiled once.
+    /// One cargo invocation for all of the suite's Rust, so that what is shared is compiled once. What it makes is put
+    /// aside for this run: a build beside it changes nothing of what runs.
     pub(super) fn compile(&self, packages: &[String]) -> Result<()> {
         let source = self.step.expected.source;
         if matches!(source, ExpectedFrom::Packages(_)) {
@@ -22,38 +27,61 @@ impl Running<'_> {
         let sh = Shell::new()?;
         sh.change_dir(&self.site.paths.root);
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-        let mut cmd = cmd!(sh, "{cargo} build --locked --bins").env("CARGO_TARGET_DIR", &self.site.paths.target);
+        // What a person reads goes to the log as ever, through standard error.
+        let words = ["build", "--locked", "--bins", "--color", "never", "--message-format", "json-render-diagnostics"];
+        let mut cmd = cmd!(sh, "{cargo} {words...}").env("CARGO_TARGET_DIR", &self.site.paths.target);
         for package in packages {
             cmd = cmd.args(["--package", package]);
         }
-        let compiled = Job::new(cmd).deadline(self.left()).log(self.log).cancel(self.cancel).run();
+        let mut executables = Executables::default();
+        let job = Job::new(cmd).deadline(self.left()).log(self.log).cancel(self.cancel);
+        let compiled = job.lines(|line| {
+            executables.line(line);
+            ControlFlow::<Infallible>::Continue(())
+        });
         compiled.map_err(|error| self.with_compilers_word(error))?;
         if self.site.build == BuildMode::Host {
             for image in &self.site.suite.images {
                 if let Some(package) = &image.package {
-                    self.stage(package)?;
+                    self.stage(package, executables.of(package, package)?)?;
                 }
             }
         }
-        Ok(())
+        match (&self.site.suite.specs, &self.site.specs) {
+            (Some(specs), Some(options)) => {
+                let from = executables.of(&specs.package, &specs.binary)?;
+                let to = self.site.staged_specs(&specs.binary);
+                self.place(from, &to)?;
+                // What lets no spec through is told now, and not once there is a cluster.
+                self.specs_program(options)?.list(options.filter.as_deref()).map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Puts a binary where its image's build reads it: the layout of the stage that it replaces.
-    fn stage(&self, package: &str) -> Result<()> {
-        let from = self.site.binary(package);
+    fn stage(&self, package: &str, from: &Utf8Path) -> Result<()> {
         let to = self.site.staged(package).join("out").join(package);
         let doing = || format!("staging {from} as {to}");
-        std::fs::create_dir_all(to.parent().unwrap_or(&to)).with_context(doing)?;
-        if to.exists() {
-            std::fs::remove_file(&to).with_context(doing)?;
-        }
         // As in the build stages: without symbols, a third less is loaded into the node. A linker comes with `strip`.
         if which::which("strip").is_ok() {
+            make_room(&to).with_context(doing)?;
             let sh = Shell::new()?;
             let strip = cmd!(sh, "strip --strip-all -o {to} {from}");
             return Job::new(strip).deadline(self.left()).log(self.log).cancel(self.cancel).run().with_context(doing);
         }
-        std::fs::hard_link(&from, &to).or_else(|_| std::fs::copy(&from, &to).map(drop)).with_context(doing)
+        self.place(from, &to)
+    }
+
+    /// Copies a binary. A link to it would change with it, where a linker writes into the file that is there; and a
+    /// program that this process itself has just written cannot always be started, for a child that is forked meanwhile
+    /// still holds it open.
+    fn place(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+        let doing = || format!("staging {from} as {to}");
+        make_room(to).with_context(doing)?;
+        let sh = Shell::new()?;
+        let copy = cmd!(sh, "cp {from} {to}");
+        Job::new(copy).deadline(self.left()).log(self.log).cancel(self.cancel).run().with_context(doing)
     }
 
     /// The stage with the compiled dependencies, which all images share.
@@ -133,17 +161,21 @@ fn first_error(output: &str) -> Option<String> {
     Some(place.map_or_else(|| error.to_owned(), |place| format!("{place}: {error}")))
 }
 
+/// Makes the folder of a file that is going to be written, and removes an older one.
+fn make_room(to: &Utf8Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to.parent().unwrap_or(to))?;
+    match std::fs::remove_file(to) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// What the stage with the compiled dependencies of a suite is called.
 pub fn dependencies_reference(instance: &Instance) -> String {
     instance.image(&format!("localhost/{}-dependencies", instance.suite()))
 }
 
 impl super::Site {
-    /// The binary that cargo makes of a package's target of the same name.
-    pub fn binary(&self, name: &str) -> Utf8PathBuf {
-        self.paths.target.join("debug").join(name)
-    }
-
     /// What the engine calls an image of the suite. A script gives it the manifests' own name.
     pub(crate) fn image_reference(&self, image: &Image) -> String {
         match self.way {
@@ -154,7 +186,12 @@ impl super::Site {
 
     /// The folder that replaces the stage `build` of a package's image.
     fn staged(&self, package: &str) -> Utf8PathBuf {
-        self.run_dir.join("stage").join(package)
+        self.run_dir.join("stage/images").join(package)
+    }
+
+    /// The specs' program, as this run uses it.
+    pub(super) fn staged_specs(&self, binary: &str) -> Utf8PathBuf {
+        self.run_dir.join("stage/specs").join(binary)
     }
 }
 

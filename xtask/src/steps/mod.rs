@@ -5,6 +5,7 @@ mod build;
 mod cluster;
 mod deploy;
 mod dns;
+mod executables;
 mod rollout;
 mod script;
 mod specs;
@@ -52,7 +53,8 @@ pub struct Site {
     pub run_dir: Utf8PathBuf,
     /// Whether the cluster is there already and stays as it is.
     pub cluster_is_there: bool,
-    pub specs: SpecOptions,
+    /// How specs are run; none where they are not.
+    pub specs: Option<SpecOptions>,
     /// How the steps are done.
     pub way: Way,
     /// Tools and images, as the set-up found or made them.
@@ -109,8 +111,12 @@ impl Site {
     /// What went wrong, with which object, and what was found.
     pub fn execute(&self, step: &Step, context: &StepContext<'_>) -> Result<()> {
         let end = Instant::now() + context.deadline();
-        let of_cluster = matches!(step.kind, StepKind::Cluster | StepKind::Node | StepKind::Api | StepKind::Dns);
-        if self.cluster_is_there && of_cluster {
+        // What has been done there before takes another time than on a cluster that is new.
+        let elsewhere = matches!(
+            step.kind,
+            StepKind::Compile { .. } | StepKind::Dependencies | StepKind::Image { .. } | StepKind::Specs
+        );
+        if self.cluster_is_there && !elsewhere {
             context.already_there("the cluster of an earlier run");
         }
         let running = Running { site: self, step, context, end, cancel: context.cancel(), log: context.log() };

@@ -1,131 +1,177 @@
-//! Running the specs' own program and handing on what it reports.
+//! Running the specs' own program, handing on what it reports, and judging what came of it.
 
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
-use std::time::Duration;
+mod judge;
+mod program;
+mod select;
+#[cfg(test)]
+mod tests;
 
-use anyhow::{Context, Result, anyhow, bail};
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, anyhow};
 use camino::Utf8Path;
-use e2e_support::{Cancel, Ended, Job, ProcessError};
-use serde_json::Value;
-use xshell::{Shell, cmd};
 
-use super::Running;
-use crate::events::specs_failed;
-
-/// How often the file of the specs' events is looked at.
-const LOOK: Duration = Duration::from_millis(50);
+use self::judge::{End, Red, Said};
+pub(super) use self::program::Program;
+use self::program::{Attempt, Selection};
+use super::{Running, SpecOptions};
+use crate::events::{SpecsFailed, What};
 
 impl Running<'_> {
-    /// Runs the specs; those that fail are tried again as often as was asked for.
+    /// Runs the specs; those that are not green are tried again as often as was asked for.
     pub(super) fn specs(&self) -> Result<()> {
-        let options = &self.site.specs;
-        let mut failed = self.attempt(1, options.retries == 0, None)?;
-        for attempt in 2..=options.retries + 1 {
-            let mut again = Vec::new();
-            // The specs' program takes one name a call.
-            for name in &failed {
-                again.extend(self.attempt(attempt, attempt > options.retries, Some(name))?);
-            }
-            failed = again;
+        let options = self.site.specs.clone().unwrap_or_default();
+        let tell = |told: Told| match told {
+            Told::Event(what) => self.context.tell(what),
+            Told::Progress(note) => self.progress(note),
+        };
+        if options.filter.is_some() {
+            self.context.unusual("only some of the specs");
         }
-        if !failed.is_empty() {
-            let told = specs_failed(failed.len());
-            self.node_must_run().map_err(|error| anyhow!("{error:#}; {told}"))?;
-            bail!(told);
+        let events = self.site.run_dir.join("specs.jsonl");
+        let result = run(&self.specs_program(&options)?, &events, &options, &tell);
+        if let Err(error) = &result
+            && let Some(failed) = error.downcast_ref::<SpecsFailed>()
+        {
+            // Where the node has ended, the specs are not to blame.
+            self.node_must_run().map_err(|error| anyhow!("{error:#}; {failed}"))?;
         }
-        Ok(())
+        result
     }
 
-    /// One run of the program, of the spec `only` or else of all that the filter lets through.
-    /// Returns those that failed.
-    fn attempt(&self, attempt: u32, last: bool, only: Option<&str>) -> Result<Vec<String>> {
+    /// The specs' program as it was staged.
+    pub(super) fn specs_program(&self, options: &SpecOptions) -> Result<Program<'_>> {
         let site = self.site;
         let specs = site.suite.specs.as_ref().context("the suite has no specs")?;
-        let events = site.run_dir.join("specs.jsonl");
-        super::write(&events, "")?;
-        let program = site.binary(&specs.binary);
-        let sh = Shell::new()?;
-        sh.change_dir(&site.paths.root);
-        let mut command = cmd!(sh, "{program}")
-            .env("E2E_RUN_FILE", site.instance.files.run_file())
-            .env("E2E_EVENTS", &events)
-            .env("E2E_EVIDENCE", site.run_dir.join("evidence"));
-        if site.specs.keep {
-            command = command.env("E2E_KEEP", "1");
+        let mut env = vec![
+            ("E2E_RUN_FILE", site.instance.files.run_file().into_string()),
+            ("E2E_EVIDENCE", site.run_dir.join("evidence").into_string()),
+        ];
+        if options.keep {
+            env.push(("E2E_KEEP", "1".to_owned()));
         }
-        if let Some(jobs) = site.specs.jobs {
-            command = command.args(["--test-threads", &jobs.to_string()]);
-        }
-        match (only, &site.specs.filter) {
-            (Some(name), _) => command = command.args(["--exact", name]),
-            (None, Some(filter)) => command = command.arg(filter),
-            (None, None) => {}
-        }
-        let over = Cancel::new();
-        std::thread::scope(|scope| {
-            let follower = scope.spawn(|| self.follow(&events, attempt, last, &over));
-            let result = Job::new(command).deadline(self.left()).log(self.log).cancel(self.cancel).run();
-            over.cancel("the specs have ended");
-            let failed =
-                follower.join().map_err(|_| anyhow::anyhow!("the thread that reads the specs' events died"))??;
-            match result {
-                Ok(()) if failed.is_empty() => Ok(failed),
-                Ok(()) => bail!("the specs' program ended well although these failed: {}", failed.join(", ")),
-                // What failed is in the events; the exit code only repeats it.
-                Err(error) if is_exit(&error) && !failed.is_empty() => Ok(failed),
-                Err(error) => Err(error.context("running the specs")),
-            }
+        Ok(Program {
+            path: site.staged_specs(&specs.binary),
+            folder: &site.paths.root,
+            env,
+            jobs: options.jobs,
+            log: self.log,
+            cancel: self.cancel,
+            end: self.end,
         })
-    }
-
-    /// Hands on each event as it is written; returns the specs that failed.
-    fn follow(&self, events: &Utf8Path, attempt: u32, last_attempt: bool, over: &Cancel) -> Result<Vec<String>> {
-        let mut file = std::fs::File::open(events).with_context(|| format!("opening {events}"))?;
-        let mut at = 0;
-        let mut failed = Vec::new();
-        loop {
-            // Looked at before reading, so that what was written last is still read.
-            let last = over.is_cancelled();
-            file.seek(SeekFrom::Start(at)).with_context(|| format!("reading {events}"))?;
-            let mut reader = BufReader::new(&file);
-            let mut line = String::new();
-            while reader.read_line(&mut line).with_context(|| format!("reading {events}"))? > 0 && line.ends_with('\n')
-            {
-                at += line.len() as u64;
-                if let Ok(event) = serde_json::from_str::<Value>(&line) {
-                    self.tell(&event, attempt, last_attempt);
-                    if event["outcome"] == "failed" {
-                        failed.extend(event["spec"].as_str().map(str::to_owned));
-                    }
-                }
-                line.clear();
-            }
-            if last {
-                return Ok(failed);
-            }
-            over.sleep(LOOK);
-        }
-    }
-
-    fn tell(&self, event: &Value, attempt: u32, last_attempt: bool) {
-        if event["event"] == "specs_listed" {
-            let names = event["specs"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            self.context.specs_listed(names.map(str::to_owned).collect());
-            return;
-        }
-        let Some(spec) = event["spec"].as_str() else { return };
-        let message = event["message"].as_str().unwrap_or("no message");
-        match (event["event"].as_str(), event["outcome"].as_str()) {
-            (Some("spec_started"), _) => self.context.spec_started(spec),
-            (_, Some("passed")) => self.context.spec_passed(spec, attempt),
-            (_, Some("ignored")) => self.context.spec_ignored(spec),
-            (_, Some("failed")) if last_attempt => self.context.spec_failed(spec, message, attempt),
-            (_, Some("failed")) => self.progress(format!("{spec} failed, and will be tried again: {message}")),
-            _ => {}
-        }
     }
 }
 
-fn is_exit(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<ProcessError>().is_some_and(|error| matches!(error.ended, Ended::Exited(_)))
+/// What the step tells while it runs.
+enum Told {
+    Event(What),
+    Progress(String),
+}
+
+/// A spec that is not green yet.
+struct Open {
+    red: Red,
+    /// The last attempt that was made.
+    attempt: u32,
+    /// How often it was to run and did not.
+    not_run: u32,
+}
+
+/// Runs the program until each of its specs is green, or was tried as often as was asked for.
+///
+/// # Errors
+/// [`SpecsFailed`] where one is not green in the end or the program is not as it should be; else what kept it from
+/// being run.
+fn run(program: &Program<'_>, events: &Utf8Path, options: &SpecOptions, tell: &(dyn Fn(Told) + Sync)) -> Result<()> {
+    let filter = options.filter.as_deref();
+    let due = program.list(filter)?;
+    tell(Told::Event(What::SpecsListed { specs: due.clone() }));
+    let last = options.retries.saturating_add(1);
+    let mut open: BTreeMap<String, Open> = BTreeMap::new();
+    let mut faults = Vec::new();
+    let mut cancelled = None;
+    for attempt in 1..=last {
+        // The program takes one name a call.
+        let turns: Vec<Option<String>> =
+            if attempt == 1 { vec![None] } else { open.keys().cloned().map(Some).collect() };
+        for name in turns {
+            if cancelled.is_some() || (attempt > 1 && program.left().is_zero()) {
+                break;
+            }
+            let not_run = |spec: &str| open.get(spec).map_or(0, |open| open.not_run);
+            let hear = |said: Said| hand_on(said, attempt, last, not_run, tell);
+            let ran = match &name {
+                None => program.attempt(events, &due, Selection::Filter(filter), &hear)?,
+                Some(name) => program.attempt(events, std::slice::from_ref(name), Selection::Exactly(name), &hear)?,
+            };
+            let Attempt { verdict, cancelled: stopped } = ran;
+            cancelled = stopped;
+            faults.extend(verdict.fault.filter(|fault| !faults.contains(fault)));
+            let mut before = name.and_then(|name| open.remove_entry(&name));
+            for (spec, red) in verdict.red {
+                let before = before.take_if(|(name, _)| *name == spec).map_or(0, |(_, open)| open.not_run);
+                let not_run = before + u32::from(matches!(red, Red::NotRun(_)));
+                open.insert(spec, Open { red, attempt, not_run });
+            }
+        }
+    }
+    let all = due.len() + open.keys().filter(|spec| !due.contains(spec)).count();
+    for (spec, state) in &open {
+        let attempts = state.attempt - state.not_run;
+        let what = match &state.red {
+            // That was told as soon as it was known.
+            Red::Failed(_) if state.attempt == last => continue,
+            Red::Failed(error) => What::SpecFailed { spec: spec.clone(), error: error.clone(), attempts },
+            Red::NotEnded(reason) | Red::NotRun(reason) => {
+                What::SpecUnfinished { spec: spec.clone(), reason: reason.clone(), attempts }
+            }
+        };
+        tell(Told::Event(what));
+    }
+    if let Some(error) = cancelled {
+        return Err(error.context("running the specs"));
+    }
+    match sentence(&open, all, &faults) {
+        Some(text) => Err(SpecsFailed(text).into()),
+        None => Ok(()),
+    }
+}
+
+/// Tells what a run of the program says, as far as it is final.
+fn hand_on(said: Said, attempt: u32, last: u32, not_run: impl Fn(&str) -> u32, tell: &(dyn Fn(Told) + Sync)) {
+    let attempts = |spec: &str| attempt - not_run(spec);
+    tell(match said {
+        Said::Listed(specs) => Told::Event(What::SpecsListed { specs }),
+        Said::Started(spec) => Told::Event(What::SpecStarted { spec }),
+        Said::Ended(spec, End::Passed) => Told::Event(What::SpecPassed { attempts: attempts(&spec), spec }),
+        Said::Ended(spec, End::Ignored) => Told::Event(What::SpecIgnored { spec }),
+        Said::Ended(spec, End::Failed(error)) if attempt == last => {
+            Told::Event(What::SpecFailed { attempts: attempts(&spec), spec, error })
+        }
+        Said::Ended(spec, End::Failed(error)) => {
+            Told::Progress(format!("{spec} failed, and will be tried again: {error}"))
+        }
+    });
+}
+
+/// What the step fails with; none where all is well.
+fn sentence(open: &BTreeMap<String, Open>, all: usize, faults: &[String]) -> Option<String> {
+    let count = |is: fn(&Red) -> bool| open.values().filter(|open| is(&open.red)).count();
+    let counts = [
+        (count(|red| matches!(red, Red::Failed(_))), "failed"),
+        (count(|red| matches!(red, Red::NotEnded(_))), "did not end"),
+        (count(|red| matches!(red, Red::NotRun(_))), "did not run"),
+    ];
+    let counts: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let mut parts = Vec::new();
+    if !counts.is_empty() {
+        let why = open.values().find_map(|open| match &open.red {
+            Red::NotEnded(why) | Red::NotRun(why) => Some(format!(": {why}")),
+            Red::Failed(_) => None,
+        });
+        parts.push(format!("of {all} specs {}{}", counts.join(", "), why.unwrap_or_default()));
+    }
+    parts.extend(faults.iter().cloned());
+    (!parts.is_empty()).then(|| parts.join("; "))
 }

@@ -1,0 +1,182 @@
+//! The specs' program as a process: what it lists, and a run of it that is followed while it goes on.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::{Cancel, Ended, Job, ProcessError};
+use xshell::{Shell, cmd};
+
+use super::judge::{Ledger, Said, Verdict};
+use super::select;
+use crate::events::SpecsFailed;
+
+/// How often the file of the specs' events is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long the program may take to list its specs.
+const LIST: Duration = Duration::from_secs(30);
+
+/// The specs' program, and what it is run with.
+pub(in crate::steps) struct Program<'a> {
+    pub(in crate::steps) path: Utf8PathBuf,
+    /// The folder that it runs in.
+    pub(in crate::steps) folder: &'a Utf8Path,
+    /// What its environment has beside this program's own.
+    pub(in crate::steps) env: Vec<(&'static str, String)>,
+    /// How many specs run at a time; as many as it likes where that is none.
+    pub(in crate::steps) jobs: Option<usize>,
+    /// What its output is appended to.
+    pub(in crate::steps) log: &'a Utf8Path,
+    pub(in crate::steps) cancel: &'a Cancel,
+    /// When all of it must be over.
+    pub(in crate::steps) end: Instant,
+}
+
+/// Which specs a run of the program is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Selection<'s> {
+    /// Those with this in their name, or all.
+    Filter(Option<&'s str>),
+    /// The one of this name.
+    Exactly(&'s str),
+}
+
+/// One run of the program.
+pub(super) struct Attempt {
+    pub(super) verdict: Verdict,
+    /// The error of a run that was cancelled.
+    pub(super) cancelled: Option<anyhow::Error>,
+}
+
+impl Program<'_> {
+    /// The specs that the filter lets through and that are not marked as ignored.
+    ///
+    /// # Errors
+    /// [`WrongUsage`](crate::exit::WrongUsage) where the filter lets none through; [`SpecsFailed`] where the program has
+    /// no specs at all, or does not list them.
+    pub(in crate::steps) fn list(&self, filter: Option<&str>) -> Result<Vec<String>> {
+        let ignored = self.names(&["--list", "--ignored"])?;
+        let all: Vec<String> = self.names(&["--list"])?;
+        if all.is_empty() {
+            return Err(SpecsFailed(format!("the specs' program lists no spec: {} --list", self.path)).into());
+        }
+        let due = |name: &String| filter.is_none_or(|filter| name.contains(filter)) && !ignored.contains(name);
+        let selected: Vec<String> = all.iter().filter(|name| due(name)).cloned().collect();
+        match filter {
+            Some(filter) if selected.is_empty() => Err(select::nothing(filter, &all, &ignored).into()),
+            None if selected.is_empty() => {
+                Err(SpecsFailed(format!("all {} specs of the specs' program are ignored", all.len())).into())
+            }
+            _ => Ok(selected),
+        }
+    }
+
+    /// The names that the program prints as Rust's test programs do: `NAME: test`, or `[KIND] NAME: test`.
+    fn names(&self, words: &[&str]) -> Result<Vec<String>> {
+        let sh = self.shell()?;
+        let program = &self.path;
+        let job = Job::new(cmd!(sh, "{program} {words...}")).deadline(self.left().min(LIST)).cancel(self.cancel);
+        let printed =
+            job.read().map_err(|error| match error.downcast_ref::<ProcessError>().map(|error| error.ended) {
+                Some(Ended::Exited(_) | Ended::Signalled(_) | Ended::DeadlinePassed { .. }) => {
+                    SpecsFailed(format!("the specs' program does not list its specs: {error:#}")).into()
+                }
+                Some(Ended::Cancelled) | None => error.context("asking the specs' program for its specs"),
+            })?;
+        let tests = printed.lines().filter_map(|line| line.strip_suffix(": test"));
+        let name = |test: &str| match test.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+            Some((_, name)) => name.to_owned(),
+            None => test.to_owned(),
+        };
+        Ok(tests.map(name).collect())
+    }
+
+    /// Runs the program for the specs `due`, which the selection is to let through; `tell` hears of each event at once.
+    ///
+    /// # Errors
+    /// When it cannot be started, or its events cannot be read.
+    pub(super) fn attempt(
+        &self,
+        events: &Utf8Path,
+        due: &[String],
+        selection: Selection<'_>,
+        tell: &(dyn Fn(Said) + Sync),
+    ) -> Result<Attempt> {
+        crate::steps::write(events, "")?;
+        let file = File::open(events).with_context(|| format!("opening {events}"))?;
+        let sh = self.shell()?;
+        let program = &self.path;
+        let mut command = cmd!(sh, "{program}").env("E2E_EVENTS", events);
+        for (name, value) in &self.env {
+            command = command.env(name, value);
+        }
+        if let Some(jobs) = self.jobs {
+            command = command.args(["--test-threads", &jobs.to_string()]);
+        }
+        match selection {
+            Selection::Exactly(name) => command = command.args(["--exact", name]),
+            Selection::Filter(Some(filter)) => command = command.arg(filter),
+            Selection::Filter(None) => {}
+        }
+        let job = Job::new(command).deadline(self.left()).log(self.log).cancel(self.cancel);
+        let over = Cancel::new();
+        let (result, ledger) = std::thread::scope(|scope| {
+            let follower = scope.spawn(|| follow(file, Ledger::new(due), &over, tell));
+            let result = job.run();
+            over.cancel("the specs have ended");
+            (result, follower.join())
+        });
+        let ledger = ledger.map_err(|_| anyhow!("the thread that reads the specs' events died"))?;
+        let ledger = ledger.with_context(|| format!("reading {events}"))?;
+        let Err(error) = result else {
+            return Ok(Attempt { verdict: ledger.judge(Ended::Exited(0), ""), cancelled: None });
+        };
+        let Some(process) = error.downcast_ref::<ProcessError>() else { return Err(error) };
+        let last = process.tail.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+        let verdict = ledger.judge(process.ended, last.trim());
+        let cancelled = (process.ended == Ended::Cancelled).then_some(error);
+        Ok(Attempt { verdict, cancelled })
+    }
+
+    fn shell(&self) -> Result<Shell> {
+        let sh = Shell::new()?;
+        sh.change_dir(self.folder);
+        Ok(sh)
+    }
+
+    /// What is left of the program's time.
+    pub(super) fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Hands on each event as it is written, until `over` is set.
+fn follow(mut file: File, mut ledger: Ledger, over: &Cancel, tell: &(dyn Fn(Said) + Sync)) -> std::io::Result<Ledger> {
+    let mut at = 0;
+    loop {
+        // Looked at before reading, so that what was written last is still read.
+        let last = over.is_cancelled();
+        file.seek(SeekFrom::Start(at))?;
+        let mut reader = BufReader::new(&file);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+            at += line.len() as u64;
+            if let Some(said) = ledger.line(&String::from_utf8_lossy(&line)) {
+                tell(said);
+            }
+            line.clear();
+        }
+        if last {
+            if file.metadata()?.len() < at {
+                ledger.fault("the file of the specs' events was cut short".to_owned());
+            }
+            if !line.is_empty() {
+                ledger.torn();
+            }
+            return Ok(ledger);
+        }
+        over.sleep(LOOK);
+    }
+}

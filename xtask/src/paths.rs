@@ -15,14 +15,19 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Finds them: the workspace that this program was built in, and `$XDG_CACHE_HOME/gateway-e2e`
-    /// or `~/.cache/gateway-e2e`.
+    /// Finds them: the workspace in `root`, or else that which this program was built in, and
+    /// `$XDG_CACHE_HOME/gateway-e2e` or `~/.cache/gateway-e2e`.
     ///
     /// # Errors
-    /// When neither `XDG_CACHE_HOME` nor `HOME` is an absolute path.
-    pub fn find() -> Result<Paths> {
-        let manifest = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = manifest.parent().context("the xtask crate lies in no workspace")?.to_owned();
+    /// When there is no folder `root`, or neither `XDG_CACHE_HOME` nor `HOME` is an absolute path.
+    pub fn find(root: Option<&Utf8Path>) -> Result<Paths> {
+        let root = match root {
+            Some(root) => root.canonicalize_utf8().with_context(|| format!("looking for the workspace {root}"))?,
+            None => {
+                let manifest = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
+                manifest.parent().context("the xtask crate lies in no workspace")?.to_owned()
+            }
+        };
         let folder = |name: &str| std::env::var(name).ok().map(Utf8PathBuf::from).filter(|path| path.is_absolute());
         let base = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
         let base =

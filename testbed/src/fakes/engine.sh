@@ -3,7 +3,6 @@
 engine=$name
 [ "$name" != kind ] || engine=${KIND_EXPERIMENTAL_PROVIDER:-docker}
 store=$home/$engine
-mkdir -p "$store/containers" "$store/images" "$store/tags" "$store/volumes" "$store/networks" "$store/ids"
 
 pod() { [ "$engine" = podman ]; }
 new_id() { # 64 hexadecimal digits that nothing else has
@@ -104,6 +103,7 @@ run_container() {
       --detach) detach=yes ;;
       --name) container=$2 && shift ;;
       --label) labels="$labels $2" && shift ;;
+      --label=*) labels="$labels ${1#--label=}" ;;
       --entrypoint) entrypoint=$2 && shift ;;
       --volume | --network | --env | --user | --workdir) shift ;;
       -*) ;;
@@ -188,28 +188,29 @@ inspect_image() {
   printf '}}'
 }
 images() {
-  filter='' short='' dangling=''
+  filters='' short='' dangling=''
   while [ $# -gt 0 ]; do
     case $1 in
       --quiet) short=yes ;;
       --filter)
-        case $2 in dangling=true) dangling=yes ;; label=*) filter=${2#label=} ;; esac
+        case $2 in dangling=true) dangling=yes ;; label=*) filters="$filters ${2#label=}" ;; esac
         shift
         ;;
+      --filter=label=*) filters="$filters ${1#--filter=label=}" ;;
       --format) shift ;;
     esac
     shift
   done
   if [ -n "$dangling" ]; then
     for image in "$store/images/"*; do
-      [ ! -d "$image" ] || grep -rqxF "${image##*/}" "$store/tags" || say "sha256:${image##*/}"
+      [ ! -d "$image" ] || named "$image" || say "sha256:${image##*/}"
     done
     return
   fi
   (cd "$store/tags" && find . -type f) | sort | while IFS= read -r reference; do
     reference=${reference#./}
     image_of "$reference" || continue
-    [ -z "$filter" ] || has_label "$image/labels" "$filter" || continue
+    for label in $filters; do has_label "$image/labels" "$label" || continue 2; done
     if [ -n "$short" ]; then say "sha256:${image##*/}"; else say "$reference"; fi
   done
 }
@@ -229,6 +230,16 @@ rmi() {
     fi
   done
   return "$code"
+}
+named() { grep -rqxF -e "${1##*/}" "$store/tags"; }
+prune() { # --filter=label=KEY…: those without a name
+  for image in "$store/images/"*; do
+    [ -d "$image" ] && ! named "$image" || continue
+    for filter in "$@"; do
+      case $filter in --filter=label=*) has_label "$image/labels" "${filter#--filter=label=}" || continue 2 ;; esac
+    done
+    rm -r "$image"
+  done
 }
 build() {
   reference='' labels=''
@@ -361,11 +372,12 @@ fi
 command=$1
 case $command in
   --version) if pod; then say 'podman version 4.3.1'; else say 'Docker version 26.1.5+dfsg1, build a72d7cd'; fi ;;
-  info) say 26.1.5 ;;
+  info) case $* in *Version*) say 26.1.5 ;; *) say "$store" ;; esac ;;
   ps) shift && ps "$@" ;;
   container | image)
     case $2 in
       inspect) shift 2 && inspect_all "$command" "$@" ;;
+      prune) shift 2 && prune "$@" ;;
       *) fail 99 "the fake $name has no rule for: $*" ;;
     esac
     ;;

@@ -17,15 +17,25 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// What every fake program is a link to.
-const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/fakes/program.sh");
+/// The folder of the scripts.
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/fakes");
+/// What every fake program is a link to, in that folder.
+const PROGRAM: &str = "program.sh";
 /// The programs that are there from the start; `ip` and `iptables`, because the real ones would tell of this machine.
 const PROGRAMS: [&str; 6] = ["podman", "docker", "kind", "kubectl", "ip", "iptables"];
 /// Real programs that do no harm, for a PATH on which nothing else is.
 const TOOLS: [&str; 14] =
-    ["sh", "bash", "cat", "rm", "sleep", "mkdir", "env", "uname", "df", "getconf", "pgrep", "strip", "kill", "true"];
+    ["sh", "bash", "cat", "cp", "rm", "sleep", "mkdir", "env", "uname", "df", "getconf", "pgrep", "kill", "true"];
 /// More rules than a test can have: their names count down from here, so that the newest comes first.
 const RULES: usize = 9999;
+
+/// What kubeadm leaves in a node.
+const CREDENTIALS: &str = "\
+apiVersion: v1
+kind: Config
+clusters: [{ name: fake, cluster: { server: 'https://fake-control-plane:6443' } }]
+users: [{ name: admin, user: { token: t } }]
+contexts: [{ name: admin@fake, context: { cluster: fake, user: admin } }]";
 
 /// A folder of fake programs.
 #[derive(Debug)]
@@ -174,11 +184,15 @@ impl Fake {
     pub fn new(dir: impl AsRef<Path>) -> Result<Fake> {
         let dir = Utf8Path::from_path(dir.as_ref()).context("the folder's path is not UTF-8")?.to_owned();
         let fake = Fake { dir, rules: AtomicUsize::new(RULES) };
-        for folder in ["bin", "tools"] {
+        let of_engines = ["containers", "images", "tags", "volumes", "networks", "ids"];
+        let of_engines =
+            ["podman", "docker"].iter().flat_map(|engine| of_engines.map(|name| format!("{engine}/{name}")));
+        for folder in of_engines.chain(["bin", "tools"].map(str::to_owned)) {
             let folder = fake.dir.join(folder);
             fs::create_dir_all(&folder).with_context(|| format!("making the folder {folder}"))?;
         }
         fake.write("path", &format!("{}\n", std::env::var("PATH").unwrap_or_default()))?;
+        fake.write("here", &format!("{HERE}\n"))?;
         fake.write("journal", "")?;
         fake.note(&[])?;
         for program in PROGRAMS {
@@ -215,7 +229,7 @@ impl Fake {
         if link.is_symlink() {
             return Ok(());
         }
-        std::os::unix::fs::symlink(PROGRAM, &link).with_context(|| format!("linking {link}"))
+        std::os::unix::fs::symlink(Utf8Path::new(HERE).join(PROGRAM), &link).with_context(|| format!("linking {link}"))
     }
 
     /// Takes a program away, as where it is not installed.
@@ -251,6 +265,21 @@ impl Fake {
         let rule = format!("{:04}", self.rules.fetch_sub(1, Ordering::SeqCst));
         self.write(&format!("rules/{program}/{rule}.sh"), &play.shell(&rule, pattern))?;
         Ok(self)
+    }
+
+    /// From now on a node answers as a cluster that is well: its runtime, its credentials, its API server, its DNS.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn cluster_answers(&self) -> Result<()> {
+        for engine in ["podman", "docker"] {
+            self.on(engine, "exec * sh -c *admin.conf*", Play::says(CREDENTIALS))?;
+            // The header of an answer with one record, as `od` prints it.
+            self.on(engine, "exec * bash -c */dev/tcp/*", Play::says(" 14 46 129 128 0 1 0 1 0 0 0 0"))?;
+        }
+        self.on("kubectl", "* get --raw /readyz", Play::says("ok"))?;
+        self.on("kubectl", "* get service kube-dns *", Play::says("10.96.0.10"))?;
+        Ok(())
     }
 
     /// From now on every call notes these environment variables.
@@ -337,7 +366,6 @@ impl Fake {
 
     fn new_id(&self, engine: &str) -> Result<String> {
         let folder = self.dir.join(engine).join("ids");
-        fs::create_dir_all(&folder).with_context(|| format!("making the folder {folder}"))?;
         let free = (1..).find(|number: &u32| fs::create_dir(folder.join(number.to_string())).is_ok());
         Ok(format!("{:064x}", free.context("no number is free")?))
     }

@@ -5,6 +5,7 @@ name=${0##*/}
 home=${0%/bin/*}
 read -r PATH <"$home/path"
 export PATH
+read -r here <"$home/here"
 
 noted=''
 read -r variables <"$home/variables" || true
@@ -35,7 +36,6 @@ for rule in "$home/rules/$name/"*.sh; do
   # shellcheck disable=SC1090
   [ ! -f "$rule" ] || . "$rule"
 done
-here=$(dirname "$(readlink -f "$0")")
 case $name in
   podman | docker | kind) . "$here/engine.sh" ;;
   iptables | ip) [ "$name" = iptables ] || say '[]' ;;

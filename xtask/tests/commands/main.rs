@@ -1,0 +1,10 @@
+//! The program as people call it, on a workspace of a few lines, with an engine, kind and kubectl that only play.
+
+mod down;
+mod e2e;
+mod gc;
+mod node_image;
+mod root;
+mod setup;
+mod support;
+mod up;

@@ -1,0 +1,170 @@
+use anyhow::{Context, Result};
+use testbed::fakes::Play;
+
+use crate::support::{Stage, dead_docker, dead_podman};
+
+/// Makes the two programs, and the node image as its engine would.
+const RECIPE: &str = r#"
+set -eu
+if [ -n "${E2E_TAG:-}" ]; then exec "$E2E_ENGINE" build --tag "$E2E_TAG" --label "$E2E_LABEL" .; fi
+mkdir -p "$E2E_OUT/bin"
+echo made >"$E2E_OUT/bin/made"
+"#;
+
+/// A machine of Debian's kin: packages are files in a folder.
+fn debian(stage: &Stage) -> Result<()> {
+    stage.fake.on("dpkg-query", "*", Play::script(DPKG_QUERY))?;
+    stage.fake.on("dpkg", "*", Play::says(""))?;
+    stage.fake.on("apt-get", "update *", Play::says(""))?;
+    stage.fake.on("apt-get", "install *", Play::script(APT_INSTALL))?;
+    stage.fake.on("sudo", "--validate", Play::says(""))?;
+    stage.fake.on("sudo", "--non-interactive *", Play::script("shift\nPATH=$home/bin:$PATH\nexec \"$@\""))?;
+    Ok(())
+}
+const DPKG_QUERY: &str = r#"
+shift 3
+code=0
+for package in "$@"; do if [ -e "$home/installed-$package" ]; then echo "ii  $package"; else code=1; fi; done
+exit "$code"
+"#;
+/// podman comes with its package.
+const APT_INSTALL: &str = r#"
+for word in "$@"; do case $word in podman) : >"$home/installed-podman"; mv "$home/absent" "$home/bin/podman" ;; esac; done
+"#;
+fn without_podman(stage: &Stage) -> Result<()> {
+    stage.fake.remove("docker")?;
+    Ok(std::fs::rename(stage.fake.program("podman"), stage.fake.dir().join("absent"))?)
+}
+
+#[test]
+fn what_is_there_needs_nothing() -> Result<()> {
+    let stage = Stage::new()?;
+    stage.xtask(&["setup", "shop"])?.must(0, &["podman 4.3.1; everything that shop needs is there"]);
+    stage.xtask(&["setup", "shop", "--check"])?.must(0, &["everything that shop needs is there"]);
+    assert_eq!(stage.changes()?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn without_a_terminal_it_lists_and_changes_nothing() -> Result<()> {
+    let stage = Stage::bare()?;
+    debian(&stage)?;
+    stage.write("recipe.sh", RECIPE)?;
+    let words = ["the kind program", "the kubectl program", "a node", "nothing was changed", "--yes"];
+    stage.xtask(&["setup", "shop"])?.must(1, &words);
+    stage.xtask(&["setup", "shop", "--check"])?.must(1, &["missing:", "the kind program"]);
+    assert_eq!(stage.changes()?, [""; 0]);
+    assert!(!stage.piece("kind")?.exists());
+    Ok(())
+}
+
+#[test]
+fn with_a_yes_each_piece_is_made_once() -> Result<()> {
+    let stage = Stage::bare()?;
+    debian(&stage)?;
+    stage.write("recipe.sh", RECIPE)?;
+    stage.xtask(&["setup", "shop", "--yes"])?.must(0, &["set-up: kind: done", "everything that shop needs is there"]);
+    assert!(stage.piece("kind")?.join("bin/made").is_file() && stage.piece("kubectl")?.join("bin/made").is_file());
+    assert!(stage.fake.has_image("podman", "localhost/node:1"));
+    stage.fake.forget_calls()?;
+    stage.xtask(&["setup", "shop", "--yes"])?.must(0, &["everything that shop needs is there"]);
+    assert_eq!(stage.changes()?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn a_recipe_that_fails_is_told_with_its_last_words_and_leaves_nothing() -> Result<()> {
+    let stage = Stage::bare()?;
+    debian(&stage)?;
+    stage.write("recipe.sh", "echo no space left on device >&2\nexit 7\n")?;
+    let ran = stage.xtask(&["setup", "shop", "--yes"])?;
+    ran.must(1, &["by recipe.sh", "no space left on device", "exit code 7"]);
+    assert!(!stage.piece("kind")?.exists());
+    Ok(())
+}
+
+#[test]
+fn an_image_recipe_that_tags_nothing_has_failed() -> Result<()> {
+    let stage = Stage::bare()?;
+    debian(&stage)?;
+    stage.write("recipe.sh", "[ -n \"${E2E_TAG:-}\" ] || mkdir -p \"$E2E_OUT/bin\"\n")?;
+    stage.xtask(&["setup", "shop", "--yes"])?.must(1, &["the recipe ended well, but no image has the label"]);
+    Ok(())
+}
+
+#[test]
+fn an_engine_is_installed_where_there_is_none() -> Result<()> {
+    let stage = Stage::new()?;
+    debian(&stage)?;
+    without_podman(&stage)?;
+    stage.xtask(&["setup", "shop"])?.must(1, &["install podman", "apt-get install podman", "nothing was changed"]);
+    let words = ["installing 1 Debian packages", "everything that shop needs is there"];
+    stage.xtask(&["setup", "shop", "--yes"])?.must(0, &words);
+    let install = stage.fake.calls_of("apt-get")?;
+    assert!(install.iter().any(|call| call.starts_with("install --yes") && call.ends_with(" podman")), "{install:?}");
+    Ok(())
+}
+
+#[test]
+fn an_apt_that_fails_is_told_and_is_finished_the_next_time() -> Result<()> {
+    let stage = Stage::new()?;
+    debian(&stage)?;
+    without_podman(&stage)?;
+    let said = "E: Failed to fetch http://deb.debian.org/podman.deb  404  Not Found";
+    stage.fake.on("apt-get", "install *", Play::fails(100, said).times(1))?;
+    stage.xtask(&["setup", "shop", "--yes"])?.must(1, &["installing the Debian packages podman", "404  Not Found"]);
+    stage.xtask(&["setup", "shop"])?.must(1, &["an installation was stopped half-way"]);
+    stage.xtask(&["setup", "shop", "--yes"])?.must(0, &["everything that shop needs is there"]);
+    assert!(stage.fake.calls_of("dpkg")?.iter().all(|call| call == "--configure -a"));
+    Ok(())
+}
+
+#[test]
+fn without_apt_and_engine_it_says_how_to_get_one() -> Result<()> {
+    let stage = Stage::new()?;
+    stage.fake.remove("podman")?;
+    stage.fake.remove("docker")?;
+    let words = ["this machine cannot be set up", "podman: not on PATH", "docker: not on PATH", "get one:"];
+    stage.xtask(&["setup", "shop", "--yes"])?.must(1, &words);
+    dead_podman(&stage)?;
+    dead_docker(&stage)?;
+    let words =
+        ["this machine cannot be set up", "unable to connect to Podman socket", "Is the docker daemon running?"];
+    stage.xtask(&["setup", "shop", "--yes"])?.must(1, &words);
+    Ok(())
+}
+
+#[test]
+fn docker_is_taken_where_podman_does_not_answer() -> Result<()> {
+    let stage = Stage::new()?;
+    dead_podman(&stage)?;
+    stage.fake.image("docker", "localhost/node:1", &[])?;
+    stage.xtask(&["setup", "shop", "--yes"])?.must(0, &["docker 26.1.5; everything that shop needs is there"]);
+    // A choice is kept to.
+    stage.xtask(&["setup", "shop", "--yes", "--engine", "podman"])?.must(1, &["unable to connect to Podman socket"]);
+    Ok(())
+}
+
+#[test]
+fn without_root_packages_are_installed_with_sudo_which_may_ask() -> Result<()> {
+    let stage = Stage::new()?;
+    debian(&stage)?;
+    without_podman(&stage)?;
+    let Some(ran) = stage.xtask_without_root(&["setup", "shop", "--yes"])? else {
+        eprintln!("not tried: another user cannot read this checkout");
+        return Ok(());
+    };
+    ran.must(0, &["installing 1 Debian packages", "everything that shop needs is there"]);
+    let calls = stage.fake.calls_of("sudo")?;
+    let install = "--non-interactive env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes";
+    assert!(calls[0] == "--validate" && calls.iter().any(|call| call.starts_with(install)), "{calls:?}");
+    // Who may not is told, and nothing has changed.
+    let stage = Stage::new()?;
+    debian(&stage)?;
+    without_podman(&stage)?;
+    stage.fake.on("sudo", "--validate", Play::fails(1, "nobody is not in the sudoers file."))?;
+    let ran = stage.xtask_without_root(&["setup", "shop", "--yes"])?.context("it could be read just now")?;
+    ran.must(1, &["installing the Debian packages podman", "nobody is not in the sudoers file"]);
+    assert_eq!(stage.fake.calls_of("apt-get")?, [""; 0]);
+    Ok(())
+}

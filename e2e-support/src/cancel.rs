@@ -1,7 +1,9 @@
 //! A flag that tells work to stop, with the reason; children of a flag stop with their parent.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::Instant;
 
 /// How long a waiting thread may take to notice a cancellation.
 pub(crate) const NOTICE: Duration = Duration::from_millis(10);

@@ -3,6 +3,7 @@
 
 mod builds;
 pub mod cancel;
+pub mod clock;
 pub mod engine;
 pub mod kind;
 pub mod kubectl;
@@ -12,6 +13,7 @@ pub mod network;
 pub mod process;
 mod reaper;
 pub mod signals;
+mod surroundings;
 
 pub use cancel::Cancel;
 pub use meter::Meter;

@@ -4,6 +4,7 @@
 //! deadline, its output in a log, stopped as a group when the deadline passes or the work is
 //! cancelled. An error shows the command, how it ended and the last lines that it printed.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, Write};
@@ -12,20 +13,26 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use xshell::{Shell, cmd};
 
 use crate::cancel::{Cancel, NOTICE};
+use crate::clock::Instant;
 use crate::meter::{self, Meter};
-use crate::reaper;
+use crate::{reaper, surroundings};
 
 /// How long a child may run when its job names no deadline.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(600);
-/// How long a group has between SIGTERM and SIGKILL.
+/// How long a group has between SIGTERM and SIGKILL when its job says nothing else.
 const GRACE: Duration = Duration::from_secs(3);
+/// How long SIGKILL may take. What is still there then hangs in the kernel or is another user's, and goes on.
+const LAST: Duration = Duration::from_secs(2);
+/// How long `sudo kill` may take.
+const SUDO: Duration = Duration::from_secs(2);
 /// What an error shows of the output.
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: u64 = 16 * 1024;
@@ -45,6 +52,8 @@ pub struct Job<'a> {
     foreground: bool,
     inherit_output: bool,
     leader_first: bool,
+    grace: Duration,
+    sudo: Option<OsString>,
     meter: Meter,
 }
 
@@ -128,6 +137,7 @@ impl<'a> Job<'a> {
         let mut command: Command = command.into();
         let shown = shown(&command);
         command.stdin(Stdio::null());
+        surroundings::keep_out(&mut command);
         Job {
             command,
             shown,
@@ -139,6 +149,8 @@ impl<'a> Job<'a> {
             foreground: false,
             inherit_output: false,
             leader_first: false,
+            grace: GRACE,
+            sudo: None,
             meter: Meter::here(),
         }
     }
@@ -210,6 +222,21 @@ impl<'a> Job<'a> {
         self
     }
 
+    /// Where it has to be stopped, its group has this time between SIGTERM and SIGKILL: for what cleans up itself.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Its program is a `sudo` that asks for no password: as root's the child takes signals from root alone, so it is
+    /// stopped by `sudo kill`.
+    #[must_use]
+    pub fn as_root(mut self) -> Self {
+        self.sudo = Some(self.command.get_program().to_owned());
+        self
+    }
+
     /// Runs it to its end, which must be exit code 0.
     ///
     /// # Errors
@@ -265,7 +292,7 @@ impl<'a> Job<'a> {
             match receiver.recv_timeout(NOTICE) {
                 Ok(line) => {
                     if let ControlFlow::Break(value) = on_line(&line) {
-                        group.stop(GRACE);
+                        group.stop();
                         return Ok(Some(value));
                     }
                 }
@@ -273,11 +300,11 @@ impl<'a> Job<'a> {
                 Err(mpsc::RecvTimeoutError::Disconnected) => break group.wait(end, self.deadline, &self.cancel)?,
             }
             if self.cancel.is_cancelled() {
-                group.stop(GRACE);
+                group.stop();
                 break Ended::Cancelled;
             }
             if Instant::now() >= end {
-                group.stop(GRACE);
+                group.stop();
                 break Ended::DeadlinePassed { deadline_ms: millis(self.deadline) };
             }
         };
@@ -303,7 +330,10 @@ impl<'a> Job<'a> {
             return Ok(Outcome { shown: self.shown, log: self.log, finished });
         }
         let sink = Sink::open(self.log.as_deref())?;
-        let captured = if capture { Some(tempfile::tempfile().context("making a temporary file")?) } else { None };
+        let captured = if capture { Some(surroundings::spool()?) } else { None };
+        if capture {
+            surroundings::speak_english(&mut self.command);
+        }
         if !self.foreground && !self.inherit_output {
             let stdout = match &captured {
                 Some(file) => file.try_clone().context("sharing a temporary file")?,
@@ -365,12 +395,20 @@ impl<'a> Job<'a> {
             }
         })?;
         if !self.foreground {
-            reaper::watch(child.id(), self.leader_first);
+            reaper::watch(child.id());
+            if self.leader_first {
+                reaper::leader_first(child.id());
+            }
+            if self.grace > GRACE {
+                reaper::be_patient(child.id());
+            }
         }
         Ok(Group {
             child,
             own: !self.foreground,
             leader_first: self.leader_first,
+            grace: self.grace,
+            sudo: self.sudo.clone(),
             status: None,
             over: false,
             meter: self.meter.clone(),
@@ -402,6 +440,10 @@ struct Group {
     own: bool,
     /// Whether the others of the group may come to their end when the child is stopped.
     leader_first: bool,
+    /// How long it has between SIGTERM and SIGKILL.
+    grace: Duration,
+    /// The program that signals it as root; none where it is this user's.
+    sudo: Option<OsString>,
     /// How the child ended, once it was waited for.
     status: Option<ExitStatus>,
     over: bool,
@@ -427,11 +469,11 @@ impl Group {
                 return Ok(ended(status));
             }
             if cancel.is_cancelled() {
-                self.stop(GRACE);
+                self.stop();
                 return Ok(Ended::Cancelled);
             }
             if Instant::now() >= end {
-                self.stop(GRACE);
+                self.stop();
                 return Ok(Ended::DeadlinePassed { deadline_ms: millis(deadline) });
             }
             std::thread::sleep(pause);
@@ -448,46 +490,70 @@ impl Group {
 
     fn signal(&mut self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
-        // Both fail only when nothing is left to signal.
-        if self.own {
+        // All fail only when nothing is left to signal.
+        if let Some(sudo) = &self.sudo {
+            let group = format!("-{pid}");
+            let kill = Shell::new().map(|sh| {
+                Job::new(
+                    cmd!(sh, "{sudo} --non-interactive kill -s").arg(signal.as_raw().to_string()).args(["--", &group]),
+                )
+            });
+            let _ = kill.map(|kill| kill.deadline(SUDO).output());
+        } else if self.own {
             let _ = kill_process_group(pid, signal);
         } else {
             let _ = rustix::process::kill_process(pid, signal);
         }
     }
 
-    /// SIGTERM to the group, `grace` for it to end, then SIGKILL.
-    fn stop(&mut self, grace: Duration) {
+    /// Whether nobody is left of the group, once the child itself has gone.
+    fn group_is_gone(&self) -> bool {
+        match test_kill_process_group(Pid::from_child(&self.child)) {
+            // They are there, and are root's.
+            Err(rustix::io::Errno::PERM) => self.sudo.is_none(),
+            asked => !self.own || asked.is_err(),
+        }
+    }
+
+    /// SIGTERM to the group, its grace for it to end, then SIGKILL.
+    fn stop(&mut self) {
         if self.over {
             return;
         }
         let begin = Instant::now();
         let mut told_all = !self.leader_first;
+        if self.own {
+            reaper::told(self.child.id());
+        }
         if told_all {
             self.signal(Signal::TERM);
         } else {
             let _ = rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM);
         }
-        while begin.elapsed() < grace {
+        while begin.elapsed() < self.grace {
             let child_gone = matches!(self.reap(false), Ok(Some(_)) | Err(_));
-            if child_gone && (!self.own || test_kill_process_group(Pid::from_child(&self.child)).is_err()) {
-                break;
+            if child_gone && self.group_is_gone() {
+                self.ended();
+                return;
             }
-            if !told_all && begin.elapsed() > grace / 2 {
+            if !told_all && begin.elapsed() > self.grace / 2 {
                 self.signal(Signal::TERM);
                 told_all = true;
             }
             std::thread::sleep(NOTICE);
         }
         self.signal(Signal::KILL);
-        let _ = self.reap(true);
+        let begin = Instant::now();
+        while matches!(self.reap(false), Ok(None)) && begin.elapsed() < LAST {
+            std::thread::sleep(NOTICE);
+        }
         self.ended();
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.stop(GRACE);
+        self.stop();
     }
 }
 
@@ -546,7 +612,8 @@ impl Daemon {
 
     /// SIGTERM, then SIGKILL to what is left after `grace`.
     pub fn stop(mut self, grace: Duration) {
-        self.group.stop(grace);
+        self.group.grace = grace;
+        self.group.stop();
     }
 
     /// SIGKILL, as when the machine takes it away.
@@ -571,7 +638,7 @@ struct Sink {
 impl Sink {
     fn open(log: Option<&Utf8Path>) -> Result<Sink> {
         let file = match log {
-            None => tempfile::tempfile().context("making a temporary file for a child's output")?,
+            None => surroundings::spool()?,
             Some(path) => {
                 if let Some(folder) = path.parent() {
                     std::fs::create_dir_all(folder).with_context(|| format!("making the folder {folder}"))?;

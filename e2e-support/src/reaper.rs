@@ -12,15 +12,21 @@ use std::sync::Mutex;
 
 use camino::Utf8Path;
 
-// Groups get SIGTERM, then up to two seconds, then SIGKILL. Of those whose leader comes first only the leader gets
-// SIGTERM, and the others have four seconds to come to their end.
+// Groups get SIGTERM, unless they were told so before, then up to two seconds, then SIGKILL. Of those whose leader comes
+// first only the leader gets SIGTERM, and the others have four seconds to come to their end. Those that clean up
+// themselves have thirty.
 const SCRIPT: &str = r#"
-live=' '; leaders=' '; dirs=; notes=
+live=' '; leaders=' '; patient=' '; told=' '; dirs=; notes=
 while IFS=' ' read -r op what; do
   case $op in
     +) live="$live$what " ;;
     l) leaders="$leaders$what " ;;
-    -) live="${live%% $what *} ${live#* $what }" ;;
+    p) patient="$patient$what " ;;
+    t) told="$told$what " ;;
+    -) live="${live%% $what *} ${live#* $what }"
+       case $leaders in *" $what "*) leaders="${leaders%% $what *} ${leaders#* $what }" ;; esac
+       case $patient in *" $what "*) patient="${patient%% $what *} ${patient#* $what }" ;; esac
+       case $told in *" $what "*) told="${told%% $what *} ${told#* $what }" ;; esac ;;
     d) dirs="$dirs$what
 " ;;
     n) notes="$notes$what
@@ -29,21 +35,23 @@ while IFS=' ' read -r op what; do
 done
 [ "$live" = ' ' ] && [ -z "$dirs$notes" ] && exit 0
 for group in $live; do
+  case $told in *" $group "*) continue ;; esac
   case $leaders in
     *" $group "*) kill -TERM "$group" 2>/dev/null ;;
     *) kill -TERM -"$group" 2>/dev/null ;;
   esac
 done
 tenths=0
-while [ $tenths -lt 40 ]; do
+while [ $tenths -lt 300 ]; do
   left=
   for group in $live; do kill -0 -"$group" 2>/dev/null && left="$left $group"; done
   [ -z "$left" ] && break
-  if [ $tenths -ge 20 ]; then
-    for group in $left; do
-      case $leaders in *" $group "*) ;; *) kill -KILL -"$group" 2>/dev/null ;; esac
-    done
-  fi
+  for group in $left; do
+    limit=20
+    case $leaders in *" $group "*) limit=40 ;; esac
+    case $patient in *" $group "*) limit=300 ;; esac
+    [ $tenths -lt $limit ] || kill -KILL -"$group" 2>/dev/null
+  done
   sleep 0.1
   tenths=$((tenths + 1))
 done
@@ -54,12 +62,24 @@ printf '%s' "$notes" | while IFS= read -r note; do [ -f "$note" ] && echo killed
 
 static PIPE: Mutex<Option<ChildStdin>> = Mutex::new(None);
 
-/// From now on the process group `group` dies with this process; `leader_first` as for [`crate::Job::leader_first`].
-pub(crate) fn watch(group: u32, leader_first: bool) {
+/// From now on the process group `group` dies with this process.
+pub(crate) fn watch(group: u32) {
     tell(&format!("+ {group}\n"));
-    if leader_first {
-        tell(&format!("l {group}\n"));
-    }
+}
+
+/// Of this group the leader comes first, as for [`crate::Job::leader_first`].
+pub(crate) fn leader_first(group: u32) {
+    tell(&format!("l {group}\n"));
+}
+
+/// This group cleans up itself, as for [`crate::Job::grace`].
+pub(crate) fn be_patient(group: u32) {
+    tell(&format!("p {group}\n"));
+}
+
+/// This group was told to stop: to some a second time means at once.
+pub(crate) fn told(group: u32) {
+    tell(&format!("t {group}\n"));
 }
 
 /// The group has ended by itself; its number may be given to others.

@@ -1,10 +1,11 @@
 //! What a failed run leaves to look at, collected before anything is deleted.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use camino::Utf8Path;
 use e2e_support::Job;
+use e2e_support::clock::Instant;
 use rayon::prelude::*;
 use serde_json::Value;
 use xshell::Shell;

@@ -21,7 +21,7 @@ Exit codes:
   130  interrupted";
 
 /// Whoever read the output has gone: as of a program that SIGPIPE ends.
-pub const NO_READER: i32 = 141;
+pub const NO_READER: u8 = 141;
 
 /// What was asked for does not exist or cannot be: a mistake of who asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

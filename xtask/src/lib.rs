@@ -1,5 +1,21 @@
 //! The tasks of this workspace.
 
+// In place of std's, which panic where the terminal is closed or the reader has gone: see `output`.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::output::out(format_args!($($text)*)) };
+}
+macro_rules! println {
+    () => { $crate::output::out(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::output::out(format_args!("{}\n", format_args!($($text)*))) };
+}
+macro_rules! eprint {
+    ($($text:tt)*) => { $crate::output::err(format_args!($($text)*)) };
+}
+macro_rules! eprintln {
+    () => { $crate::output::err(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::output::err(format_args!("{}\n", format_args!($($text)*))) };
+}
+
 pub mod bench;
 pub mod build_mode;
 pub mod check;
@@ -16,6 +32,7 @@ pub mod exit;
 pub mod instance;
 pub mod leftovers;
 pub mod machine;
+pub mod output;
 pub mod paths;
 pub mod plan;
 pub mod report;

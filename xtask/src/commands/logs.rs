@@ -3,7 +3,7 @@
 mod live;
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -12,6 +12,7 @@ use e2e_support::Cancel;
 
 use self::live::Pods;
 use crate::events::{Follower, Liveness, RunFolder, StepStatus, Timeline};
+use crate::output;
 use crate::paths::Paths;
 use crate::suite::yaml::did_you_mean;
 
@@ -57,7 +58,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> anyhow::Result<()> {
         for log in &mut logs {
             log.print(several)?;
         }
-        if over || !args.follow || cancel.sleep(LOOK) {
+        if over || !args.follow || output::reader_is_gone() || cancel.sleep(LOOK) {
             return explain(&logs, &timeline, args.what.as_deref());
         }
     }
@@ -168,13 +169,11 @@ impl Tail {
         if new.is_empty() {
             return Ok(());
         }
-        let mut out = std::io::stdout().lock();
         if with_name && self.offset == 0 {
-            writeln!(out, "==> {} <==", self.path)?;
+            println!("==> {} <==", self.path);
         }
         self.offset += new.len() as u64;
-        out.write_all(&new)?;
-        out.flush()?;
+        output::out_bytes(&new);
         Ok(())
     }
 }

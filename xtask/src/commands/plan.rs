@@ -1,7 +1,5 @@
 //! `plan`: the graph of a suite, without running it.
 
-use std::io::Write as _;
-
 use crate::compiled;
 use crate::events::{Runs, history};
 use crate::paths::Paths;
@@ -36,6 +34,6 @@ pub fn run(paths: &Paths, args: &Args) -> anyhow::Result<()> {
         .with_history(&history)
         .with_compilation(compiled::expected(paths, &suite))
         .with_schedule(args.schedule);
-    std::io::stdout().lock().write_all(plan.print(args.format).as_bytes())?;
+    print!("{}", plan.print(args.format));
     Ok(())
 }

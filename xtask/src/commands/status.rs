@@ -49,7 +49,7 @@ pub fn run(root: &Utf8Path, args: &Args, cancel: &Cancel) -> anyhow::Result<()> 
     if liveness == Liveness::Alive {
         let size = Term::stdout().size_checked().map_or(120, |(_, width)| usize::from(width));
         // All that wait are listed: nobody redraws this.
-        let picture = frame(&timeline, now_us(&timeline), Size { width: size, height: usize::MAX });
+        let picture = frame(&timeline, now_us(&timeline, &folder), Size { width: size, height: usize::MAX });
         for line in picture {
             println!("{line}");
         }
@@ -117,7 +117,7 @@ fn watch(folder: &RunFolder, follower: &mut Follower, cancel: &Cancel) -> anyhow
             }
             return Ok(());
         }
-        let picture = frame(&timeline, now_us(&timeline), painter.size());
+        let picture = frame(&timeline, now_us(&timeline, folder), painter.size());
         painter.paint(&lines, &picture);
         first = false;
         if cancel.sleep(LOOK) {
@@ -126,10 +126,11 @@ fn watch(folder: &RunFolder, follower: &mut Follower, cancel: &Cancel) -> anyhow
     }
 }
 
-/// Microseconds since the run began, by this process's clock; never before the last event.
-fn now_us(timeline: &Timeline) -> u64 {
-    let since = timeline.run.as_ref().and_then(|run| since(&run.started_at).ok());
-    since.unwrap_or(0).max(timeline.last_us)
+/// Microseconds since the run began, by its own clock: that of its last event, and the time since that was written.
+fn now_us(timeline: &Timeline, folder: &RunFolder) -> u64 {
+    let written = folder.events().metadata().and_then(|events| events.modified());
+    let since = written.ok().and_then(|written| SystemTime::now().duration_since(written).ok()).unwrap_or_default();
+    timeline.last_us.saturating_add(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Microseconds since a time in RFC 3339; none of a time that is still to come.

@@ -51,7 +51,8 @@ impl std::error::Error for SpecsFailed {}
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// When, in microseconds since the run began, by a clock that never goes back.
+    /// When, in microseconds since the run began, by a clock that never goes back and stands still while the run is
+    /// stopped, as by Ctrl-Z.
     pub at_us: u64,
     /// What.
     #[serde(flatten)]

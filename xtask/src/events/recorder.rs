@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use camino::Utf8PathBuf;
+use e2e_support::clock::Instant;
 
 use super::folder::RunFolder;
 use super::{Event, RunStarted, SCHEMA, Timeline, What};

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::clock::Instant;
 use e2e_support::engine::Engine;
 use e2e_support::{Cancel, Job};
 use sha2::{Digest, Sha256};

@@ -1,9 +1,10 @@
 //! The cluster, its container runtime, its API server.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e_support::Job;
+use e2e_support::clock::Instant;
 use e2e_support::kind::Create;
 use serde_yaml::Value;
 use xshell::Shell;

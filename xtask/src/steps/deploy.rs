@@ -2,9 +2,10 @@
 
 use std::ops::ControlFlow;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use e2e_support::clock::Instant;
 use e2e_support::{Cancel, Job, Meter};
 use serde_json::Value;
 use xshell::Shell;

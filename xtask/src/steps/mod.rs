@@ -11,11 +11,12 @@ mod script;
 mod specs;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::Cancel;
+use e2e_support::clock::Instant;
 use e2e_support::engine::Engine;
 use e2e_support::kind::Kind;
 use e2e_support::kubectl::Kubectl;

@@ -1,9 +1,10 @@
 //! When a workload counts as rolled out, and when it never will be. Pure: objects come in as JSON.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
+use e2e_support::clock::Instant;
 use serde_json::Value;
 
 use crate::plan::ObjectRef;

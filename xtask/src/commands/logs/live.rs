@@ -1,6 +1,5 @@
 //! The logs of pods that are there now, asked of the suite's own cluster.
 
-use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use serde_json::Value;
 use xshell::Shell;
 
 use crate::cluster::Files;
+use crate::output;
 use crate::paths::Paths;
 use crate::setup::{catalog::Catalog, host::Host, piece};
 
@@ -71,11 +71,9 @@ impl Pods {
         let words = ["--namespace", namespace, "logs", pod, "--all-containers", "--prefix", "--tail", "-1"];
         let words = words.into_iter().chain(follow.then_some("--follow"));
         let print = |line: &str| {
-            // Whoever reads this may have gone away; then there is nothing left to do.
-            match writeln!(std::io::stdout().lock(), "{line}") {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            }
+            println!("{line}");
+            // Where whoever reads this has gone away there is nothing left to do.
+            if output::reader_is_gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let job = Job::new(self.kubectl.cmd(&sh).args(words)).deadline(if follow { FOLLOW } else { ANSWER });
         match job.cancel(cancel).lines(print) {

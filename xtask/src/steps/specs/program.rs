@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::clock::Instant;
 use e2e_support::{Cancel, Ended, Job, ProcessError};
 use xshell::{Shell, cmd};
 

@@ -1,8 +1,9 @@
 //! Small programs as specs' programs: each breaks the agreement in a way of its own.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use e2e_support::clock::Instant;
 use e2e_support::{Cancel, Job};
 use xshell::{Shell, cmd};
 

@@ -152,7 +152,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(dir.path()).unwrap();
         let (fake, journal) = (Fake::new(folder).unwrap(), folder.join("builds"));
+        let (running, stopped) = (begin(&journal).unwrap(), begin(&journal).unwrap());
         let now = since_epoch(SystemTime::now()).as_secs();
+        stopped.stopped().unwrap();
         let list = format!(
             r#"[{{"Id":"ours","State":"storage","Names":["x-working-container"],"Created":{now}}},
                 {{"Id":"older","State":"storage","Names":["y-working-container"],"Created":{}}}]"#,
@@ -160,8 +162,6 @@ mod tests {
         );
         fake.on("podman", "ps --all --external*", Play::says(list)).unwrap();
         let engine = Engine::at(crate::engine::Flavor::Podman, &fake.program("podman"), &[]).unwrap();
-        let (running, stopped) = (begin(&journal).unwrap(), begin(&journal).unwrap());
-        stopped.stopped().unwrap();
         assert_eq!(clean_unless(&engine, &journal, || Ok(true)).unwrap(), 0);
         assert_eq!(clean_unless(&engine, &journal, || Ok(false)).unwrap(), 1);
         assert_eq!(fake.calls_of("podman").unwrap().pop().as_deref(), Some("rm --force ours"));

@@ -395,13 +395,12 @@ impl<'a> Job<'a> {
             }
         })?;
         if !self.foreground {
-            reaper::watch(child.id());
-            if self.leader_first {
-                reaper::leader_first(child.id());
-            }
-            if self.grace > GRACE {
-                reaper::be_patient(child.id());
-            }
+            let way = match (self.leader_first, self.grace > GRACE) {
+                (_, true) => reaper::Way::Patient,
+                (true, false) => reaper::Way::LeaderFirst,
+                (false, false) => reaper::Way::Plain,
+            };
+            reaper::watch(child.id(), way);
         }
         Ok(Group {
             child,

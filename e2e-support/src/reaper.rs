@@ -20,8 +20,8 @@ live=' '; leaders=' '; patient=' '; told=' '; dirs=; notes=
 while IFS=' ' read -r op what; do
   case $op in
     +) live="$live$what " ;;
-    l) leaders="$leaders$what " ;;
-    p) patient="$patient$what " ;;
+    +l) live="$live$what "; leaders="$leaders$what " ;;
+    +p) live="$live$what "; patient="$patient$what " ;;
     t) told="$told$what " ;;
     -) live="${live%% $what *} ${live#* $what }"
        case $leaders in *" $what "*) leaders="${leaders%% $what *} ${leaders#* $what }" ;; esac
@@ -62,19 +62,25 @@ printf '%s' "$notes" | while IFS= read -r note; do [ -f "$note" ] && echo killed
 
 static PIPE: Mutex<Option<ChildStdin>> = Mutex::new(None);
 
+/// How a group is brought to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// All of it is told to stop, and then killed.
+    Plain,
+    /// Its leader comes first, as for [`crate::Job::leader_first`].
+    LeaderFirst,
+    /// It cleans up itself, as for [`crate::Job::grace`].
+    Patient,
+}
+
 /// From now on the process group `group` dies with this process.
-pub(crate) fn watch(group: u32) {
-    tell(&format!("+ {group}\n"));
-}
-
-/// Of this group the leader comes first, as for [`crate::Job::leader_first`].
-pub(crate) fn leader_first(group: u32) {
-    tell(&format!("l {group}\n"));
-}
-
-/// This group cleans up itself, as for [`crate::Job::grace`].
-pub(crate) fn be_patient(group: u32) {
-    tell(&format!("p {group}\n"));
+pub(crate) fn watch(group: u32, way: Way) {
+    let way = match way {
+        Way::Plain => "",
+        Way::LeaderFirst => "l",
+        Way::Patient => "p",
+    };
+    tell(&format!("+{way} {group}\n"));
 }
 
 /// This group was told to stop: to some a second time means at once.

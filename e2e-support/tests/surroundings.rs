@@ -68,7 +68,8 @@ fn a_process_that_is_stopped_does_not_use_up_its_deadlines() -> Result<()> {
     const DEADLINE: Duration = Duration::from_secs(2);
     if let Some(folder) = helpers_folder() {
         let sh = Shell::new()?;
-        let script = format!("touch {folder}/begun; while [ ! -e {folder}/end ]; do sleep 0.05; done");
+        let script =
+            format!("touch {folder}/begun; while [ -d {folder} ] && [ ! -e {folder}/end ]; do sleep 0.05; done");
         let cancel = Cancel::new();
         std::thread::scope(|scope| {
             let slept = scope.spawn(|| {
@@ -97,19 +98,23 @@ fn a_process_that_is_stopped_does_not_use_up_its_deadlines() -> Result<()> {
 
 #[test]
 fn what_cleans_up_itself_is_given_the_time_also_by_a_process_that_was_killed() -> Result<()> {
-    // Longer than those get that clean up nothing.
+    // Longer than those get that clean up nothing. It ends with its folder in any case.
     const CLEANS_UP: &str = "trap 'echo told >> $0/told; sleep 3.5; touch $0/clean; exit' TERM; touch $0/begun; \
-                             while :; do sleep 0.05; done";
+                             while [ -d $0 ]; do sleep 0.05; done";
     let sh = Shell::new()?;
     if let Some(folder) = helpers_folder() {
-        let job = Job::new(cmd!(sh, "sh -c {CLEANS_UP} {folder}")).grace(PATIENCE);
-        return job.run();
+        let _running = Job::new(cmd!(sh, "sh -c {CLEANS_UP} {folder}")).grace(PATIENCE).daemon()?;
+        std::fs::write(folder.join("watched"), "")?;
+        loop {
+            std::thread::park();
+        }
     }
     let (dir, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let (first, second) = (folder(&dir), folder(&other));
     let test = "what_cleans_up_itself_is_given_the_time_also_by_a_process_that_was_killed";
     let helper = helper(test, &second, &[], &[])?;
     wait_for(&second.join("begun"));
+    wait_for(&second.join("watched"));
     helper.kill();
     let cancel = Cancel::new();
     std::thread::scope(|scope| {

@@ -1,7 +1,7 @@
 //! The specs: what the gateway and datastorage must show where they are deployed.
 //!
 //! Arguments are those of Rust's own test runner (`specs --help`). Exit codes: 0, all selected specs passed; 101, a
-//! spec failed; 2, the specs could not be run.
+//! spec failed; 2, the specs could not be run, or their events not be written.
 //!
 //! Environment: `E2E_RUN_FILE` (required but for `--list`) names the file that tells where the services are;
 //! `E2E_EVENTS` a file to which starts and ends are appended as JSON lines; `E2E_EVIDENCE` a folder for what is kept
@@ -19,7 +19,7 @@ use harness::run_file::RunFile;
 use harness::runner;
 use libtest_mimic::{Arguments, Conclusion};
 
-/// The specs could not be run.
+/// The specs could not be run, or nobody was told of them.
 const EXIT_NOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(conclusion) => conclusion.exit_code(),
         Err(error) => {
-            eprintln!("the specs could not be run: {error:#}");
+            eprintln!("the specs did not run as they should: {error:#}");
             ExitCode::from(EXIT_NOT_RUN)
         }
     }

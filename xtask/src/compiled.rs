@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::paths::Paths;
 use crate::plan::{Expected, ExpectedFrom};
@@ -12,17 +12,30 @@ use crate::suite::Suite;
 /// 354 packages took 290 s of CPU time on the machine of docs/benchmarks.
 const CPU_S_PER_PACKAGE: f64 = 0.8;
 
-/// How long the step `compile` takes where not all of the suite's binaries have been made before; none where they have.
+/// Where cargo puts what the profile `dev` makes.
+const DEV: &str = "debug";
+/// Where cargo notes what it has compiled.
+const FINGERPRINTS: &str = ".fingerprint";
+
+/// How long the step `compile` takes where not all of the suite's binaries have been made before; none where they have,
+/// or where cargo keeps what it compiles in a way that is not known here.
 pub fn expected(paths: &Paths, suite: &Suite) -> Option<Expected> {
-    let made = paths.target.join("debug");
+    let made = made(&paths.target);
     let of_images = suite.images.iter().filter_map(|image| image.package.as_deref());
     let of_specs = suite.specs.iter().map(|specs| specs.binary.as_str());
-    if of_images.chain(of_specs).all(|binary| made.join(binary).exists()) {
+    let binaries: Vec<&str> = of_images.chain(of_specs).collect();
+    let has_all = |folder: &Utf8PathBuf| binaries.iter().all(|binary| folder.join(binary).exists());
+    if made.iter().any(has_all) {
+        return None;
+    }
+    // With `build.build-dir` the binaries are here, and what they are made of is elsewhere.
+    if !made.is_empty() && !made.iter().any(|folder| folder.join(FINGERPRINTS).exists()) {
         return None;
     }
     // Without a lock file cargo says what is wrong.
     let lock = std::fs::read_to_string(paths.root.join("Cargo.lock")).ok()?;
-    let left = packages(&lock).difference(&fingerprints(&made)).count();
+    let known = made.iter().flat_map(|folder| fingerprints(folder)).collect();
+    let left = packages(&lock).difference(&known).count();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let packages = u32::try_from(left).unwrap_or(u32::MAX);
     Some(Expected {
@@ -37,9 +50,15 @@ fn packages(lock: &str) -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
+/// The folders that cargo has built into without a profile's name: `debug` and, where a target is set, `<target>/debug`.
+fn made(target: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let triples = target.read_dir_utf8().into_iter().flatten().flatten().map(|entry| entry.path().join(DEV));
+    std::iter::once(target.join(DEV)).chain(triples).filter(|folder| folder.is_dir()).collect()
+}
+
 /// The names of what cargo has compiled into a folder: it keeps `<name>-<hash>` of each.
 fn fingerprints(made: &Utf8Path) -> BTreeSet<String> {
-    let entries = made.join(".fingerprint").read_dir_utf8().into_iter().flatten().flatten();
+    let entries = made.join(FINGERPRINTS).read_dir_utf8().into_iter().flatten().flatten();
     entries.filter_map(|entry| Some(entry.file_name().rsplit_once('-')?.0.to_owned())).collect()
 }
 
@@ -65,6 +84,16 @@ mod tests {
             assert!(left().is_some(), "{binary} is not there yet");
             std::fs::write(debug.join(binary), "").unwrap();
         }
+        assert_eq!(left(), None);
+        // With a target of its own.
+        let triple = paths.target.join("x86_64-unknown-linux-musl");
+        std::fs::create_dir_all(&triple).unwrap();
+        std::fs::rename(&debug, triple.join("debug")).unwrap();
+        assert_eq!(left(), None);
+        std::fs::remove_file(triple.join("debug/specs")).unwrap();
+        assert_eq!(left(), Some(ExpectedFrom::Packages(1)));
+        // Cargo's intermediate files are elsewhere: nothing can be said.
+        std::fs::remove_dir_all(triple.join("debug/.fingerprint")).unwrap();
         assert_eq!(left(), None);
     }
 }

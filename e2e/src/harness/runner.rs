@@ -41,6 +41,8 @@ struct Shared {
     evidence: Option<PathBuf>,
     turns: Turns,
     finished: Mutex<Vec<Context>>,
+    /// The first event that could not be told.
+    untold: Mutex<Option<anyhow::Error>>,
 }
 
 /// Lists the specs as `--list` does: needs no surroundings.
@@ -51,7 +53,8 @@ pub(crate) fn list(arguments: &Arguments, specs: Vec<Spec>) -> Conclusion {
 /// Runs the specs that the arguments select.
 ///
 /// # Errors
-/// What keeps the specs from being run at all. That a spec fails is none: the conclusion tells.
+/// What keeps the specs from being run at all, or what became of them from being told to who watches. That a spec fails
+/// is none: the conclusion tells.
 pub(crate) fn run(
     mut arguments: Arguments,
     mut specs: Vec<Spec>,
@@ -73,6 +76,7 @@ pub(crate) fn run(
         evidence: evidence::folder_from_environment(),
         turns: Turns::new(sharing),
         finished: Mutex::default(),
+        untold: Mutex::default(),
     });
     shared.tell(&Entry::SpecsListed { specs: listed });
     let trials = specs.into_iter().map(|spec| {
@@ -81,7 +85,8 @@ pub(crate) fn run(
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     shared.clean_up();
-    Ok(conclusion)
+    let untold = shared.untold.lock().unwrap_or_else(PoisonError::into_inner).take();
+    untold.map_or(Ok(conclusion), Err)
 }
 
 impl Shared {
@@ -121,6 +126,7 @@ impl Shared {
     fn tell(&self, entry: &Entry<'_>) {
         if let Err(error) = self.journal.write(entry) {
             eprintln!("{error:#}");
+            self.untold.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
     }
 

@@ -9,6 +9,7 @@ use e2e_support::{Cancel, Job};
 use xshell::{Shell, cmd};
 
 use crate::paths::Paths;
+use crate::report::github::Groups;
 
 /// How long one stage may take.
 const DEADLINE: Duration = Duration::from_secs(4500);
@@ -55,15 +56,18 @@ pub fn run(paths: &Paths, _: &Args, cancel: &Cancel) -> Result<ExitCode> {
             break;
         }
         let line = format!("cargo {}", stage.words.join(" "));
-        println!("{}{}: {line}", if github { "::group::" } else { "\n=== " }, stage.title);
+        let title = format!("{}: {line}", stage.title);
+        let mut groups = github.then(Groups::default);
+        match &mut groups {
+            Some(groups) => print!("{}", groups.begin(&title)),
+            None => println!("\n=== {title}"),
+        }
         let started = Instant::now();
-        let (counts, error) = stage.run(paths, cancel)?;
+        let (counts, error) = stage.run(paths, groups.as_mut(), cancel)?;
         if let Some(error) = &error {
             println!("{} failed: {error:#}", stage.title);
         }
-        if github {
-            println!("::endgroup::");
-        }
+        print!("{}", groups.as_mut().map_or("", Groups::end));
         total.passed += counts.passed;
         total.failed += counts.failed;
         let verdict = if error.is_none() { "ok" } else { "FAILED" };
@@ -75,7 +79,12 @@ pub fn run(paths: &Paths, _: &Args, cancel: &Cancel) -> Result<ExitCode> {
 
 impl Stage {
     /// Runs it with its output passed on. A stage that counts nothing itself counts as one.
-    fn run(&self, paths: &Paths, cancel: &Cancel) -> Result<(Counts, Option<anyhow::Error>)> {
+    fn run(
+        &self,
+        paths: &Paths,
+        mut groups: Option<&mut Groups>,
+        cancel: &Cancel,
+    ) -> Result<(Counts, Option<anyhow::Error>)> {
         let sh = Shell::new()?;
         sh.change_dir(&paths.root);
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
@@ -85,7 +94,10 @@ impl Stage {
         let mut counts = Counts::default();
         let job = Job::new(cmd!(sh, "sh -c {merged} sh {cargo} {words...}")).deadline(DEADLINE).cancel(cancel);
         let result = job.lines(|line| {
-            println!("{line}");
+            match &mut groups {
+                Some(groups) => print!("{}", groups.line(line)),
+                None => println!("{line}"),
+            }
             let found = counted(line);
             counts.passed += found.passed;
             counts.failed += found.failed;

@@ -71,6 +71,39 @@ impl Reporter for Github {
     }
 }
 
+/// Groups of lines around the output of programs that may print groups themselves: GitHub knows none within another, and
+/// ends the outer one with the first end. So an inner group ends the outer one, and nothing is ended twice.
+#[derive(Debug, Default)]
+pub struct Groups {
+    is_open: bool,
+}
+
+impl Groups {
+    /// What begins a group.
+    pub fn begin(&mut self, title: &str) -> String {
+        let end = self.end();
+        self.is_open = true;
+        format!("{end}::group::{title}\n")
+    }
+
+    /// A line of somebody else, as it is to be printed: with its end, or nothing.
+    pub fn line(&mut self, line: &str) -> String {
+        let command = line.trim_start();
+        if let Some(title) = command.strip_prefix("::group::") {
+            return self.begin(title);
+        }
+        if command.starts_with("::endgroup::") {
+            return self.end().to_owned();
+        }
+        format!("{line}\n")
+    }
+
+    /// What ends a group, if one is open.
+    pub fn end(&mut self) -> &'static str {
+        if std::mem::take(&mut self.is_open) { "::endgroup::\n" } else { "" }
+    }
+}
+
 /// An error that GitHub shows beside the job.
 fn annotation(title: &str, message: &str) -> String {
     let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
@@ -134,6 +167,21 @@ pub fn markdown(timeline: &Timeline) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_group_is_ever_within_another() {
+        let mut groups = Groups::default();
+        let mut out = groups.begin("suite");
+        for line in ["one", "::group::log of a", "two", "::endgroup::", "three", "::group::log of b", "four"] {
+            out += &groups.line(line);
+        }
+        out += groups.end();
+        out += groups.end();
+        out += &groups.line("::endgroup::");
+        let expected = "::group::suite\none\n::endgroup::\n::group::log of a\ntwo\n::endgroup::\nthree\n\
+                        ::group::log of b\nfour\n::endgroup::\n";
+        assert_eq!(out, expected);
+    }
 
     #[test]
     fn commands_are_escaped_and_those_of_others_defused() {

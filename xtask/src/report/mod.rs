@@ -18,6 +18,7 @@ use std::fs;
 use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
+use camino::Utf8PathBuf;
 
 use crate::events::{Reporter, RunFolder, Timeline};
 
@@ -36,14 +37,13 @@ pub fn reporters(folder: &RunFolder) -> Vec<Box<dyn Reporter>> {
 /// Writes the reports that are made at the end beside the run's events: page, trace, JUnit.
 ///
 /// # Errors
-/// One of them cannot be written.
+/// One of them cannot be written: the first such. The others are there.
 pub fn write(folder: &RunFolder, timeline: &Timeline) -> anyhow::Result<()> {
-    for (path, text) in [
+    let reports = [
         (folder.html(), html::page(timeline)),
         (folder.trace(), trace::trace(timeline)),
         (folder.junit(), junit::junit(timeline)),
-    ] {
-        fs::write(&path, text).with_context(|| format!("writing {path}"))?;
-    }
-    Ok(())
+    ];
+    let write = |(path, text): (Utf8PathBuf, String)| fs::write(&path, text).with_context(|| format!("writing {path}"));
+    reports.map(write).into_iter().collect()
 }

@@ -10,6 +10,16 @@ use crate::plan::StepKind;
 /// The summary of a run that is over, for a terminal, without colours; ends with a line break.
 pub fn summary(timeline: &Timeline, folder: Option<&RunFolder>) -> String {
     let mut out = String::new();
+    if matches!(timeline.result, Some((RunResult::WrongUsage, _))) {
+        // Where the time went is not what matters then, nor what never began.
+        let errors = timeline.steps.iter().filter_map(|state| match &state.status {
+            StepStatus::Failed(error) => Some(error),
+            _ => None,
+        });
+        errors.for_each(|error| out.push_str(&format!("wrong usage: {error}\n")));
+        last_line(&mut out, timeline, folder);
+        return out;
+    }
     failures(&mut out, timeline, folder);
     phases(&mut out, timeline);
     path(&mut out, timeline);
@@ -19,6 +29,11 @@ pub fn summary(timeline: &Timeline, folder: Option<&RunFolder>) -> String {
     if !flaky.is_empty() {
         let _ = writeln!(out, "flaky: {}", flaky.join(", "));
     }
+    last_line(&mut out, timeline, folder);
+    out
+}
+
+fn last_line(out: &mut String, timeline: &Timeline, folder: Option<&RunFolder>) {
     let mut last = String::from("\n");
     if !timeline.specs.is_empty() {
         let _ = write!(last, "{}; ", SpecCounts::of(timeline).sentence());
@@ -36,7 +51,6 @@ pub fn summary(timeline: &Timeline, folder: Option<&RunFolder>) -> String {
         let _ = write!(out, "; everything is in {}", folder.path());
     }
     out.push('\n');
-    out
 }
 
 /// What the machine did meanwhile, and what another order could gain.

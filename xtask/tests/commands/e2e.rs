@@ -56,6 +56,75 @@ fn specs_that_fail_are_named_and_end_with_4() -> Result<()> {
 }
 
 #[test]
+fn specs_that_do_not_end_are_named_and_end_with_4() -> Result<()> {
+    let stage = with_specs("end one passed; tell spec_started two ''; exit 0")?;
+    let why = "did not end: the specs' program ended with exit code 0";
+    stage.xtask(&E2E)?.must(4, &[&format!("spec two {why}"), "1 passed, 1 did not end; specs failed in"]);
+    let stage = with_specs("end one passed; kill -s KILL $$")?;
+    stage.xtask(&E2E)?.must(4, &["1 specs did not run: two", "ended with signal 9", "1 passed, 1 not run"]);
+    Ok(())
+}
+
+#[test]
+fn a_filter_that_lets_no_spec_through_ends_with_2_before_there_is_a_cluster() -> Result<()> {
+    let stage = with_specs("end one passed; end two passed")?;
+    stage.fake.on("kind", "create cluster *", Play::hangs())?;
+    let words = ["--filter", "tow", "--reuse", "--junit", "typo.xml"];
+    let ran = stage.xtask(&[&E2E[..], &words].concat())?;
+    ran.must(2, &["wrong usage: --filter tow: none of the 2 specs has this in its name", "the nearest: two"]);
+    assert!(!ran.text.contains("stays"), "{}", ran.text);
+    assert!(stage.fake.containers("podman").is_empty());
+    assert!(stage.fake.calls_of("specs")?.iter().all(|call| call.starts_with("--list")));
+    Ok(())
+}
+
+#[test]
+fn a_compile_error_leaves_no_half_made_cluster_whatever_was_to_be_kept() -> Result<()> {
+    for option in ["--keep", "--reuse"] {
+        let stage = with_specs("")?;
+        stage.fake.on("kind", "create cluster *", Play::hangs())?;
+        stage.fake.on("cargo", "build *", Play::fails(101, "error: no"))?;
+        let ran = stage.xtask(&[&E2E[..], &[option]].concat())?;
+        ran.must(3, &["step compile failed: error: no"]);
+        assert!(!ran.text.contains("stays"), "{option}: {}", ran.text);
+        assert!(!stage.instance()?.files.dir.exists(), "{option}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_junit_report_is_written_however_the_run_ends_or_refused_before_it() -> Result<()> {
+    let stage = with_specs("end one passed; end two passed")?;
+    let path = stage.paths.root.join("not/there/junit.xml");
+    let e2e = || stage.xtask(&[&E2E[..], &["--junit", path.as_str()]].concat());
+    let report = || std::fs::read_to_string(&path);
+    e2e()?.must(0, &["2 passed"]);
+    assert_eq!(report()?.matches("<testcase").count(), 4 + 1 + 2, "{}", report()?);
+    stage.fake.on("kind", "create cluster *", Play::fails(1, "no <space> left"))?;
+    e2e()?.must(3, &["step cluster failed"]);
+    assert!(report()?.contains("<error message=") && report()?.contains("no &lt;space&gt; left"), "{}", report()?);
+    let latest = stage.paths.root.join("target/e2e/shop/latest").canonicalize_utf8()?;
+    // Nor does it say anything of an older run where none could begin.
+    stage.fake.remove("podman")?;
+    stage.fake.remove("docker")?;
+    e2e()?.must(3, &["the set-up failed: this machine cannot be set up"]);
+    assert!(report()?.contains("tests=\"1\" failures=\"0\" errors=\"1\""), "{}", report()?);
+    assert!(report()?.contains("podman: not on PATH"), "{}", report()?);
+    assert_eq!(stage.paths.root.join("target/e2e/shop/latest").canonicalize_utf8()?, latest);
+    let folder = stage.xtask(&[&E2E[..], &["--junit", stage.paths.root.as_str()]].concat())?;
+    folder.must(2, &["the report cannot be written there"]);
+    Ok(())
+}
+
+#[test]
+fn a_run_whose_time_is_over_has_failed_and_was_not_interrupted() -> Result<()> {
+    let stage = with_specs("end one passed; end two passed")?;
+    stage.fake.on("kind", "create cluster *", Play::hangs())?;
+    stage.xtask(&[&E2E[..], &["--timeout", "0"]].concat())?.must(3, &["the run's --timeout of 0 min has passed"]);
+    Ok(())
+}
+
+#[test]
 fn a_set_up_that_fails_ends_with_3_and_no_spec_runs() -> Result<()> {
     let stage = with_specs("end one passed; end two passed")?;
     stage.fake.on("kind", "create cluster *", Play::fails(1, "ERROR: failed to create cluster: no space left"))?;

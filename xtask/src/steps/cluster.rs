@@ -9,7 +9,7 @@ use e2e_support::kind::Create;
 use serde_yaml::Value;
 use xshell::Shell;
 
-use super::{Running, write};
+use super::{Running, write, write_secret};
 use crate::cluster::RunFile;
 
 /// How often the node is asked whether something is there yet. Each question is a process.
@@ -63,10 +63,7 @@ impl Running<'_> {
         let site = self.site;
         if !site.cluster_is_there {
             let kubeconfig = self.until("the cluster's credentials", PAUSE, || self.kubeconfig())?;
-            write(&site.instance.files.kubeconfig(), kubeconfig)?;
-            use std::os::unix::fs::PermissionsExt as _;
-            let secret = std::fs::Permissions::from_mode(0o600);
-            std::fs::set_permissions(site.instance.files.kubeconfig(), secret).context("protecting the kubeconfig")?;
+            write_secret(&site.instance.files.kubeconfig(), kubeconfig)?;
         }
         let kubectl = site.kubectl();
         let sh = Shell::new()?;

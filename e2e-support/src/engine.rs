@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
@@ -39,6 +39,23 @@ impl Flavor {
         }
     }
 
+    /// Those variables of this process's environment that make the engine's client go elsewhere than it usually does.
+    pub fn redirected_by(self) -> Vec<&'static str> {
+        let names: &[&str] = match self {
+            Flavor::Podman => &[
+                "CONTAINER_HOST",
+                "CONTAINER_CONNECTION",
+                "CONTAINERS_CONF",
+                "CONTAINERS_CONF_OVERRIDE",
+                "CONTAINERS_STORAGE_CONF",
+            ],
+            Flavor::Docker => {
+                &["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"]
+            }
+        };
+        names.iter().copied().filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())).collect()
+    }
+
     /// The oldest version whose builds and listings work as used here.
     fn oldest(self) -> (u32, u32) {
         match self {
@@ -65,6 +82,35 @@ impl FromStr for Flavor {
         }
     }
 }
+
+/// Why no container engine works here.
+#[derive(Debug)]
+pub struct NoEngine {
+    /// Each that was tried, and what it said; nothing where its program is not on PATH.
+    tried: Vec<(Flavor, Option<anyhow::Error>)>,
+}
+
+impl NoEngine {
+    /// Whether the program of that engine is on PATH.
+    pub fn is_installed(&self, flavor: Flavor) -> bool {
+        self.tried.iter().any(|(tried, said)| *tried == flavor && said.is_some())
+    }
+}
+
+impl fmt::Display for NoEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no container engine works here")?;
+        for (flavor, said) in &self.tried {
+            match said {
+                Some(error) => write!(f, "\n  {flavor}: {error:#}")?,
+                None => write!(f, "\n  {flavor}: not on PATH")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for NoEngine {}
 
 /// A container engine that has answered.
 #[derive(Clone, Debug)]
@@ -96,6 +142,8 @@ pub struct Build {
     pub reference: String,
     /// `--build-arg`s.
     pub args: Vec<(String, String)>,
+    /// `--build-arg`s whose values the engine takes from its environment, so that they are on no command line.
+    pub inherited_args: Vec<String>,
     /// Folders that replace the stage of that name.
     pub contexts: Vec<(String, Utf8PathBuf)>,
     /// Files that `RUN --mount=type=secret,id=…` sees, and no image keeps.
@@ -111,25 +159,25 @@ impl Engine {
     /// it (kind gets it too, by [`Engine::env`]).
     ///
     /// # Errors
-    /// With what was tried and what each said, when none works.
-    pub fn find(choice: Option<Flavor>, env: &[(String, String)]) -> Result<Engine> {
-        let tried = match choice {
+    /// A [`NoEngine`] with what was tried and what each said, when none works.
+    pub fn find(choice: Option<Flavor>, env: &[(String, String)], cancel: &Cancel) -> Result<Engine> {
+        let flavors = match choice {
             Some(one) => vec![one],
             None => Flavor::ALL.to_vec(),
         };
-        let mut said = Vec::new();
-        for flavor in tried {
-            match Engine::open(flavor, env) {
+        let mut tried = Vec::new();
+        for flavor in flavors {
+            let Ok(program) = which::which(flavor.program()) else {
+                tried.push((flavor, None));
+                continue;
+            };
+            let program = Utf8PathBuf::try_from(program).context("the path of a container engine is not UTF-8")?;
+            match Engine::ask_for(flavor, &program, env, cancel) {
                 Ok(engine) => return Ok(engine),
-                Err(error) => said.push(format!("{flavor}: {error:#}")),
+                Err(error) => tried.push((flavor, Some(error))),
             }
         }
-        bail!("no container engine works here\n  {}", said.join("\n  "))
-    }
-
-    fn open(flavor: Flavor, env: &[(String, String)]) -> Result<Engine> {
-        let program = which::which(flavor.program()).map_err(|_| anyhow!("not on PATH"))?;
-        Engine::at(flavor, &Utf8PathBuf::try_from(program).context("its path is not UTF-8")?, env)
+        Err(NoEngine { tried }.into())
     }
 
     /// The engine whose program is at `program`, if it works.
@@ -137,6 +185,10 @@ impl Engine {
     /// # Errors
     /// When it does not answer, or is too old.
     pub fn at(flavor: Flavor, program: &Utf8Path, env: &[(String, String)]) -> Result<Engine> {
+        Engine::ask_for(flavor, program, env, &Cancel::new())
+    }
+
+    fn ask_for(flavor: Flavor, program: &Utf8Path, env: &[(String, String)], cancel: &Cancel) -> Result<Engine> {
         let mut engine = Engine {
             flavor,
             program: program.to_owned(),
@@ -145,10 +197,20 @@ impl Engine {
             journal: None,
             known: Arc::default(),
         };
-        engine.version = engine.ask_version().with_context(|| match flavor {
-            Flavor::Podman => "it is installed but does not answer (on a Mac: `podman machine start`)",
-            Flavor::Docker => {
-                "it is installed but its daemon does not answer (start Docker, or `systemctl start docker`)"
+        engine.version = engine.ask_version(cancel).with_context(|| {
+            let start = match flavor {
+                Flavor::Podman => "it is installed but does not answer (on a Mac: `podman machine start`)",
+                Flavor::Docker => {
+                    "it is installed but its daemon does not answer (start Docker, or `systemctl start docker`)"
+                }
+            };
+            match flavor.redirected_by().as_slice() {
+                [] => start.to_owned(),
+                [one] => format!("{start}; {one} is set: unset it, or see to it that what it names is there"),
+                more => {
+                    let names = more.join(" and ");
+                    format!("{start}; {names} are set: unset them, or see to it that what they name is there")
+                }
             }
         })?;
         let oldest = flavor.oldest();
@@ -163,16 +225,16 @@ impl Engine {
     }
 
     /// The version of what answers: the client alone answers also when the daemon is down.
-    fn ask_version(&self) -> Result<String> {
+    fn ask_version(&self, cancel: &Cancel) -> Result<String> {
         let sh = Shell::new()?;
         match self.flavor {
             // `podman info` takes eight times as long: it asks the package manager about its helpers.
             Flavor::Podman => {
-                self.ask(&sh, &["ps", "--quiet"]).read()?;
-                let words = self.ask(&sh, &["--version"]).read()?;
+                self.ask(&sh, &["ps", "--quiet"]).cancel(cancel).read()?;
+                let words = self.ask(&sh, &["--version"]).cancel(cancel).read()?;
                 Ok(words.rsplit(' ').next().unwrap_or_default().to_owned())
             }
-            Flavor::Docker => self.ask(&sh, &["info", "--format", "{{.ServerVersion}}"]).read(),
+            Flavor::Docker => self.ask(&sh, &["info", "--format", "{{.ServerVersion}}"]).cancel(cancel).read(),
         }
     }
 
@@ -289,16 +351,6 @@ impl Engine {
         Ok(string_map(&image["Config"]["Labels"]))
     }
 
-    /// Pulls an image from its registry.
-    ///
-    /// # Errors
-    /// As [`Job::run`].
-    pub fn pull(&self, reference: &str, deadline: Duration, log: &Utf8Path, cancel: &Cancel) -> Result<()> {
-        self.forget_images();
-        let sh = Shell::new()?;
-        Job::new(self.cmd(&sh).args(["pull", "--quiet", reference])).deadline(deadline).log(log).cancel(cancel).run()
-    }
-
     /// Gives an image another name.
     ///
     /// # Errors
@@ -325,6 +377,9 @@ impl Engine {
         cmd = cmd.args(["--network", "host", "--file", build.dockerfile.as_str(), "--tag", &build.reference]);
         for (key, value) in &build.args {
             cmd = cmd.arg("--build-arg").arg(format!("{key}={value}"));
+        }
+        for name in &build.inherited_args {
+            cmd = cmd.arg("--build-arg").arg(name);
         }
         for (stage, folder) in &build.contexts {
             cmd = cmd.arg("--build-context").arg(format!("{stage}={folder}"));
@@ -475,7 +530,12 @@ impl Engine {
     /// The folder of this machine that images and containers lie in; none where that is another machine's, or the engine
     /// does not tell.
     pub fn storage(&self) -> Option<Utf8PathBuf> {
-        if self.is_remote() {
+        let elsewhere = match self.flavor {
+            Flavor::Podman => "CONTAINER_HOST",
+            Flavor::Docker => "DOCKER_HOST",
+        };
+        let elsewhere = std::env::var(elsewhere).unwrap_or_default();
+        if self.is_remote() || !(elsewhere.is_empty() || elsewhere.starts_with("unix:")) {
             return None;
         }
         let field = match self.flavor {

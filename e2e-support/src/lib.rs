@@ -11,6 +11,7 @@ pub mod load;
 pub mod meter;
 pub mod network;
 pub mod process;
+pub mod pull;
 mod reaper;
 pub mod signals;
 mod surroundings;

@@ -55,6 +55,7 @@ fn a_build_with_docker_hands_everything_on() -> Result<()> {
         context: ".".into(),
         reference: "localhost/one:tag".into(),
         args: vec![("A".into(), "b".into())],
+        inherited_args: vec!["HTTP_PROXY".into()],
         contexts: vec![("build".into(), "/stage".into())],
         secrets: vec![("ca".into(), "/ca.crt".into())],
         labels: vec![("k".into(), "v".into())],
@@ -65,7 +66,8 @@ fn a_build_with_docker_hands_everything_on() -> Result<()> {
     assert_eq!(
         fake.calls_of("docker")?,
         ["build --load --progress plain --network host --file Dockerfile.one --tag localhost/one:tag \
-         --build-arg A=b --build-context build=/stage --secret id=ca,src=/ca.crt --label k=v --target last ."]
+         --build-arg A=b --build-arg HTTP_PROXY --build-context build=/stage --secret id=ca,src=/ca.crt --label k=v \
+         --target last ."]
     );
     Ok(())
 }
@@ -139,7 +141,7 @@ fn kind_gets_an_image_a_configuration_and_a_kubeconfig_of_ours() -> Result<()> {
 /// The real podman builds, lists and removes; what it has of others is not touched.
 #[test]
 fn podman_builds_an_image_and_tells_of_it() -> Result<()> {
-    let engine = Engine::find(Some(Flavor::Podman), &[])?;
+    let engine = Engine::find(Some(Flavor::Podman), &[], &Cancel::new())?;
     let dir = tempfile::tempdir()?;
     let context = Utf8Path::from_path(dir.path()).context("a folder in UTF-8")?;
     std::fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY file /file\n")?;

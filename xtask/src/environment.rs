@@ -56,6 +56,8 @@ pub fn environment(root: &Utf8Path, workshop: &Workshop) -> BTreeMap<String, Str
             .filter_map(|piece| piece.replaces.as_deref())
             .collect();
         put("stand-in images", Some(stand_ins.join(", ")));
+        let public: Vec<String> = workshop.images.iter().map(ToString::to_string).collect();
+        put("public images", Some(public.join(", ")));
     }
     facts
 }

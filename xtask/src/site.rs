@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use camino::Utf8PathBuf;
 use e2e_support::engine::{Engine, Flavor};
 use e2e_support::kind::Kind;
@@ -18,7 +18,7 @@ use crate::paths::Paths;
 use crate::plan::{BuildMode, Plan, StepKind};
 use crate::setup::make::Workshop;
 use crate::setup::piece::hex;
-use crate::setup::run::ensure;
+use crate::setup::run;
 use crate::steps::{Site, Way};
 use crate::suite::Suite;
 
@@ -145,14 +145,20 @@ fn leave_engine(paths: &Paths, instance: &Instance, now: Flavor, say: &mut dyn F
 /// When something that is needed is missing, and cannot or may not be put in place.
 pub fn set_up(paths: &Paths, suite: &Suite, options: &Options, cancel: &Cancel) -> Result<(Workshop, BuildMode)> {
     let mut mode = options.build.first();
+    let mut tried = Vec::new();
     loop {
+        tried.push(mode);
         let wanted = wanted(paths, suite, mode, options.engine)?;
-        let workshop = ensure(paths, &wanted, consent(options.yes), cancel)?;
+        let workshop = run::ensure(paths, &wanted, consent(options.yes), cancel)?;
         let engine = workshop.engine.as_ref().context("the set-up found no engine")?;
         let decided = options.build.decide(&paths.root, suite, engine, &paths.cache)?;
         if decided == mode {
             return Ok((workshop, mode));
         }
+        ensure!(
+            !tried.contains(&decided),
+            "finding out how to build: {tried:?} came out as wrong one after the other; choose one with --build"
+        );
         mode = decided;
     }
 }

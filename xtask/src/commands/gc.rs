@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use camino::Utf8Path;
 use e2e_support::engine::{Engine, Flavor};
-use e2e_support::network;
+use e2e_support::{Cancel, network};
 
 use super::setup::consent;
 use crate::cluster;
@@ -42,7 +42,7 @@ struct Removed {
 ///
 /// # Errors
 /// When no engine answers, or something cannot be removed.
-pub fn run(paths: &Paths, args: &Args) -> Result<()> {
+pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let root = paths.root.canonicalize_utf8().with_context(|| format!("resolving the folder {}", paths.root))?;
     let engines = match args.engine {
         Some(flavor) => vec![engine::open(Some(flavor), &paths.cache)?],
@@ -51,7 +51,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
     let found = engines.iter().map(leftovers::find).collect::<Result<Vec<_>>>()?;
     if args.all {
         list(&engines, &found)?;
-        agree("Remove all of that?", consent(args.yes))?;
+        agree("Remove all of that?", consent(args.yes), cancel)?;
     }
     let mut removed = Removed::default();
     for (engine, found) in engines.iter().zip(&found) {

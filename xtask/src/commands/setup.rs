@@ -10,6 +10,7 @@ use crate::dockerfile::bases;
 use crate::paths::Paths;
 use crate::plan::BuildMode;
 use crate::setup::catalog::Catalog;
+use crate::setup::places::Places;
 use crate::setup::run::{Consent, ensure};
 use crate::setup::survey::{Survey, Wanted};
 use crate::suite::Suite;
@@ -43,7 +44,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let build = if args.container_builds { BuildMode::Container } else { BuildMode::Host };
     let wanted = wanted(paths, &suite, build, args.engine)?;
     if args.check {
-        let survey = Survey::look(paths, &wanted, &BTreeSet::new())?;
+        let survey = Survey::look(paths, &wanted, &mut Places::default(), cancel)?;
         if survey.is_complete() {
             println!("everything that {} needs is there", suite.name);
             return Ok(());

@@ -145,7 +145,12 @@ impl World {
         let paths = Paths { target: root.join("target"), cache: fake.dir().join("cache"), root };
         let instance = Instance::of(&paths, &suite).unwrap();
         let engine = Engine::at(Flavor::Podman, &fake.program("podman"), &[]).unwrap();
-        let catalog = Catalog { versions: BTreeMap::new(), engine_packages: Vec::new(), pieces: Vec::new() };
+        let catalog = Catalog {
+            versions: BTreeMap::new(),
+            oldest: BTreeMap::new(),
+            engine_packages: Vec::new(),
+            pieces: Vec::new(),
+        };
         let workshop = Workshop {
             root: paths.root.clone(),
             cache: paths.cache.clone(),
@@ -153,6 +158,7 @@ impl World {
             catalog,
             keys: BTreeMap::new(),
             engine: Some(engine.clone()),
+            images: Vec::new(),
         };
         let site = Site {
             kind: Kind::new(fake.program("kind"), engine.clone()),

@@ -15,6 +15,9 @@ pub const FILE: &str = "images/setup.yaml";
 pub struct Catalog {
     /// The one place where versions are pinned.
     pub versions: BTreeMap<String, String>,
+    /// The oldest version of a tool that recipes work with, such as `1.24`.
+    #[serde(default)]
+    pub oldest: BTreeMap<String, String>,
     /// The Debian packages of podman and of what it works with.
     pub engine_packages: Vec<String>,
     pub pieces: Vec<Piece>,
@@ -61,9 +64,15 @@ pub struct Piece {
     pub digest: Option<String>,
     /// For files: where a finished program can be had.
     pub download: Option<Download>,
+    /// The only operating systems that what the recipe makes runs on; none for the machine's own, whichever it is.
+    #[serde(default)]
+    pub only_on: Vec<String>,
     /// Disk that making it takes, in MB.
     #[serde(default)]
     pub disk_mb: u64,
+    /// Disk that what is published takes, in MB.
+    #[serde(default)]
+    pub fetch_mb: u64,
     /// How long its recipe takes on two cores, in seconds.
     #[serde(default)]
     pub seconds: u64,
@@ -74,9 +83,19 @@ pub struct Piece {
 #[serde(deny_unknown_fields)]
 pub struct Download {
     pub url: String,
-    /// A file that starts with the program's SHA-256 in hex.
-    pub sha256_url: String,
+    /// The program's SHA-256 in hex, by `os-arch`. Where there is none, the program is not to be had for that machine.
+    pub sha256: BTreeMap<String, String>,
     /// What the program is called below the piece's folder.
+    pub to: Utf8PathBuf,
+}
+
+/// One file that is to be had for this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub url: String,
+    /// Its SHA-256 in lower-case hex.
+    pub sha256: String,
+    /// What it is called below the piece's folder.
     pub to: Utf8PathBuf,
 }
 
@@ -108,6 +127,13 @@ impl Catalog {
                 (piece.kind == Kind::Image) == piece.replaces.is_some(),
                 "the piece `{name}`: an image has `replaces`, and files have not"
             );
+            for (machine, sum) in piece.download.iter().flat_map(|download| &download.sha256) {
+                ensure!(is_sha256(sum), "the piece `{name}`: the SHA-256 for {machine} is not 64 digits of 0-9a-f");
+            }
+            if let Some(digest) = &piece.digest {
+                let sum = digest.strip_prefix("sha256:");
+                ensure!(sum.is_some_and(is_sha256), "the piece `{name}`: a digest is sha256: and 64 digits of 0-9a-f");
+            }
             if let Some(replaces) = &mut piece.replaces {
                 *replaces = fill(replaces, &catalog.versions).with_context(|| format!("the piece `{name}`"))?;
             }
@@ -147,10 +173,30 @@ impl Catalog {
         }
     }
 
+    /// Where the file of `piece` is to be had for a machine of this kind; none where it is published nowhere, or no
+    /// checksum of it is known.
+    ///
+    /// # Errors
+    /// When its address names an unknown version.
+    pub fn source(&self, piece: &Piece, os: &str, arch: &str) -> Result<Option<Source>> {
+        let Some(download) = &piece.download else { return Ok(None) };
+        // As Go calls it, and whoever publishes programs.
+        let os = if os == "macos" { "darwin" } else { os };
+        let Some(sha256) = download.sha256.get(&format!("{os}-{arch}")) else { return Ok(None) };
+        let mut names = self.versions.clone();
+        names.extend([("os", os), ("arch", arch)].map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let url = fill(&download.url, &names).with_context(|| format!("the piece `{}`", piece.name))?;
+        Ok(Some(Source { url, sha256: sha256.clone(), to: download.to.clone() }))
+    }
+
     /// The piece that stands in for the image `reference`, if one does.
     pub fn stand_in_for(&self, reference: &str) -> Option<&Piece> {
         self.pieces.iter().find(|piece| piece.replaces.as_deref() == Some(reference))
     }
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Replaces each `{name}` by that version.
@@ -192,6 +238,41 @@ pieces:
         let catalog = Catalog::parse(GOOD).unwrap();
         assert_eq!(catalog.stand_in_for("docker.io/library/redis:7.2").unwrap().name, "redis");
         assert!(catalog.stand_in_for("docker.io/library/redis:8").is_none());
+    }
+
+    #[test]
+    fn without_a_checksum_for_the_machine_a_file_is_not_to_be_had() {
+        let sum = "a".repeat(64);
+        let text = format!(
+            "
+versions: {{ tool: v1 }}
+engine_packages: []
+pieces:
+  - name: tool
+    kind: files
+    about: a
+    recipe: r
+    download: {{ url: 'https://x/{{tool}}/{{os}}-{{arch}}', sha256: {{ darwin-arm64: {sum} }}, to: bin/tool }}
+"
+        );
+        let catalog = Catalog::parse(&text).unwrap();
+        let tool = catalog.piece("tool").unwrap();
+        assert_eq!(catalog.source(tool, "linux", "arm64").unwrap(), None);
+        let url = catalog.source(tool, "macos", "arm64").unwrap().map(|source| source.url);
+        assert_eq!(url.as_deref(), Some("https://x/v1/darwin-arm64"));
+        let error = Catalog::parse(&text.replace(&sum, "abc")).unwrap_err().to_string();
+        assert!(error.contains("SHA-256 for darwin-arm64"), "{error}");
+    }
+
+    /// Whatever the project's own file says can be downloaded is pinned for every kind of machine it is used on.
+    #[test]
+    fn every_download_of_this_project_is_pinned_for_four_kinds_of_machine() {
+        let catalog = Catalog::read(Utf8Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))).unwrap();
+        for piece in catalog.pieces.iter().filter(|piece| piece.download.is_some()) {
+            for (os, arch) in [("linux", "amd64"), ("linux", "arm64"), ("macos", "amd64"), ("macos", "arm64")] {
+                assert!(catalog.source(piece, os, arch).unwrap().is_some(), "{} for {os}-{arch}", piece.name);
+            }
+        }
     }
 
     #[test]

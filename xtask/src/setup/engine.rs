@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::Cancel;
 use e2e_support::engine::{Engine, Flavor};
 
 use super::host::Host;
@@ -15,7 +16,7 @@ const PODMAN_PROCESSES: u64 = 4_194_304;
 /// # Errors
 /// When none works, or what killed builds left cannot be removed.
 pub fn open(choice: Option<Flavor>, cache: &Utf8Path) -> Result<Engine> {
-    Engine::find(choice, &settings(&Host::look(), cache)?)?.with_journal(&journal(cache))
+    Engine::find(choice, &settings(&Host::look(), cache)?, &Cancel::new())?.with_journal(&journal(cache))
 }
 
 /// Where image builds are written down.

@@ -76,12 +76,25 @@ fn raises_limits(status: &str) -> bool {
 /// # Errors
 /// When the file system does not answer.
 pub fn free_mb(path: &Utf8Path) -> Result<u64> {
-    let mut at: Utf8PathBuf = path.to_owned();
-    while !at.exists() {
-        at = at.parent().context("no folder of the path exists")?.to_owned();
-    }
+    let at = existing(path)?;
     let stat = rustix::fs::statvfs(at.as_std_path()).with_context(|| format!("asking for the free space of {at}"))?;
     Ok(stat.f_bavail * stat.f_frsize / 1_000_000)
+}
+
+/// The file system that `path`, or the nearest folder above it, lies on: equal numbers, equal file systems.
+///
+/// # Errors
+/// When no folder of the path can be looked at.
+pub fn device(path: &Utf8Path) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let at = existing(path)?;
+    Ok(at.metadata().with_context(|| format!("looking at {at}"))?.dev())
+}
+
+/// `path`, or the nearest folder above it that is there.
+fn existing(path: &Utf8Path) -> Result<Utf8PathBuf> {
+    let found = path.ancestors().find(|folder| folder.exists());
+    Ok(found.with_context(|| format!("no folder of {path} exists"))?.to_owned())
 }
 
 #[cfg(test)]

@@ -1,14 +1,19 @@
 //! Puts in place what a run needs and the machine lacks: the engine, kind, kubectl, base images.
 //!
 //! `images/setup.yaml` lists the pieces ([`catalog`]). A piece is there when its key, which stands
-//! for all that goes into it, is ([`piece`]). What is missing is pulled or downloaded where the
-//! internet answers, else built by its recipe ([`make`]).
+//! for all that goes into it, is ([`piece`]). What is missing is pulled or downloaded ([`fetch`]) where
+//! that can be ([`places`]), else built by its recipe ([`make`]).
 
 pub mod catalog;
+pub mod digests;
+mod display;
 pub mod engine;
+pub mod fetch;
 pub mod host;
 pub mod make;
 pub mod packages;
 pub mod piece;
+pub mod places;
 pub mod run;
 pub mod survey;
+mod tools;

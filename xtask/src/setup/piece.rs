@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::engine::Engine;
+use e2e_support::pull::digests;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::catalog::{Catalog, Kind, Piece};
@@ -23,8 +25,17 @@ pub enum State {
     Public,
     /// It is there, made here with the key that it would get now.
     Made,
-    /// There is none, or one that was made of other things.
+    /// There is none, or one that was made here of other things.
     Missing,
+    /// Something else has its name; this is what.
+    Unfit(String),
+}
+
+impl State {
+    /// Whether the piece can be used.
+    pub fn is_there(&self) -> bool {
+        matches!(self, State::Public | State::Made)
+    }
 }
 
 /// The keys of all pieces, for the machine of this architecture.
@@ -108,26 +119,44 @@ pub fn folder(cache: &Utf8Path, piece: &Piece, key: &str) -> Utf8PathBuf {
     cache.join("pieces").join(format!("{}-{}", piece.name, &key[..SHORT]))
 }
 
-/// Whether the piece is there.
+/// Whether the piece is there, for a machine of this architecture.
 ///
 /// # Errors
 /// When the engine does not answer.
-pub fn state(cache: &Utf8Path, engine: Option<&Engine>, piece: &Piece, key: &str) -> Result<State> {
+pub fn state(cache: &Utf8Path, engine: Option<&Engine>, piece: &Piece, key: &str, arch: &str) -> Result<State> {
     match (piece.kind, &piece.replaces, engine) {
         (Kind::Files, _, _) => Ok(if folder(cache, piece, key).is_dir() { State::Made } else { State::Missing }),
-        (Kind::Image, Some(reference), Some(engine)) => {
-            if engine.image(reference)?.is_none() {
-                return Ok(State::Missing);
-            }
-            let labels = engine.image_labels(reference)?;
-            Ok(match labels.iter().find(|(name, _)| name == STAND_IN_LABEL) {
-                None => State::Public,
-                Some((_, made_of)) if made_of == key => State::Made,
-                Some(_) => State::Missing,
-            })
-        }
+        (Kind::Image, Some(reference), Some(engine)) => match engine.image(reference)? {
+            Some(image) => judge(&image, reference, piece.digest.as_deref(), key, arch),
+            None => Ok(State::Missing),
+        },
         (Kind::Image, ..) => Ok(State::Missing),
     }
+}
+
+/// What an image is that has the name of a piece. The name says nothing: anybody can give it to anything.
+fn judge(image: &Value, reference: &str, digest: Option<&str>, key: &str, arch: &str) -> Result<State> {
+    let its_arch = image["Architecture"].as_str().unwrap_or_default();
+    if !its_arch.is_empty() && its_arch != arch {
+        return Ok(State::Unfit(format!("an image for {its_arch} has that name, and this machine is {arch}")));
+    }
+    if let Some(made_of) = image["Config"]["Labels"][STAND_IN_LABEL].as_str() {
+        return Ok(if made_of == key { State::Made } else { State::Missing });
+    }
+    let found = digests(image, reference)?;
+    Ok(match digest {
+        Some(wanted) if found.iter().any(|found| found == wanted) => State::Public,
+        Some(wanted) if found.is_empty() => {
+            State::Unfit(format!("an image without a digest has that name, and wanted is {wanted}"))
+        }
+        Some(wanted) => {
+            State::Unfit(format!("an image with the digest {} has that name, and wanted is {wanted}", found.join(", ")))
+        }
+        None if found.is_empty() => {
+            State::Unfit("an image that was made on this machine, by something else, has that name".into())
+        }
+        None => State::Public,
+    })
 }
 
 #[cfg(test)]
@@ -159,5 +188,32 @@ mod tests {
         std::fs::set_permissions(root.join("in/deep/file"), std::fs::Permissions::from_mode(0o644)).unwrap();
         std::fs::rename(root.join("in/deep/file"), root.join("in/deep/other")).unwrap();
         assert_ne!(hash(root), first);
+    }
+
+    #[test]
+    fn a_name_alone_makes_no_image_fit() {
+        use serde_json::json;
+        let (name, wanted) = ("docker.io/kindest/node:v1", "sha256:aa");
+        let public = json!({"Architecture": "amd64", "RepoDigests": ["docker.io/kindest/node@sha256:aa"]});
+        let made = |key: &str| json!({"Architecture": "amd64", "Config": {"Labels": {STAND_IN_LABEL: key}}});
+        let state = |image: &Value, digest| judge(image, name, digest, "key", "amd64").unwrap();
+        assert_eq!(state(&public, Some(wanted)), State::Public);
+        assert_eq!(state(&public, None), State::Public);
+        assert_eq!(state(&made("key"), Some(wanted)), State::Made);
+        assert_eq!(state(&made("old"), Some(wanted)), State::Missing);
+        for (image, digest, says) in [
+            (public.clone(), Some("sha256:bb"), "sha256:aa has that name, and wanted is sha256:bb"),
+            (json!({"Architecture": "amd64"}), Some(wanted), "without a digest"),
+            (
+                json!({"Architecture": "amd64", "RepoDigests": ["localhost/x@sha256:aa"]}),
+                Some(wanted),
+                "without a digest",
+            ),
+            (json!({"Architecture": "amd64"}), None, "by something else"),
+            (json!({"Architecture": "arm64", "Config": {"Labels": {STAND_IN_LABEL: "key"}}}), None, "for arm64"),
+        ] {
+            let state = state(&image, digest);
+            assert!(matches!(&state, State::Unfit(what) if what.contains(says)), "{says}: {state:?}");
+        }
     }
 }

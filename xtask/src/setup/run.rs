@@ -2,21 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use e2e_support::Cancel;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::make::Workshop;
-use super::packages;
+use super::display::Display;
+use super::fetch::{self, Mismatch};
+use super::make::{Scratch, Workshop, go_on};
+use super::piece::State;
+use super::places::Places;
 use super::survey::{Survey, Task, Wanted, Way};
+use super::{digests, packages};
 use crate::paths::Paths;
 use crate::schedule::{self, Change, End, Graph, Need, Node, On, OnFailure, Options};
 
-/// Where there is no terminal to draw on, this often a line says what is still being done.
-const STILL: Duration = Duration::from_secs(15);
 /// How many pieces are made at a time. Most of a recipe waits for a network or a disk; compilers take turns by
 /// themselves.
 const SLOTS: usize = 6;
@@ -33,44 +34,92 @@ pub enum Consent {
 /// Sees to it that all of `wanted` is there.
 ///
 /// # Errors
-/// When it cannot be had or may not be: everything that stands in the way, each with what to do.
+/// When it cannot be had or may not be: everything that stands in the way, each with what to do. Also when what was put
+/// in place is still missing.
 pub fn ensure(paths: &Paths, wanted: &Wanted, consent: Consent, cancel: &Cancel) -> Result<Workshop> {
-    let mut unreachable = BTreeSet::new();
-    let mut asked = false;
+    let mut places = Places::default();
+    let (mut agreed, mut done) = (BTreeSet::new(), BTreeSet::new());
+    // Held to the end: what one round has compiled with, the next may compile with again.
+    let mut scratch = None;
     loop {
-        let survey = Survey::look(paths, wanted, &unreachable)?;
+        let survey = Survey::look(paths, wanted, &mut places, cancel);
+        go_on(cancel)?;
+        let survey = survey?;
         if survey.is_complete() {
-            if asked {
+            if let Some(scratch) = scratch {
+                Scratch::remove(scratch)?;
+            }
+            if !done.is_empty() {
                 eprintln!("set-up: everything is there");
             }
-            return Ok(survey.workshop);
+            return with_images(survey.workshop, wanted);
         }
-        if !asked {
-            eprint!("set-up: what a run needs and this machine does not have yet:\n{}", survey.describe());
+        let changes = survey.changes();
+        let new = !changes.is_subset(&agreed);
+        if new {
+            let (what, text) = match agreed.is_empty() {
+                true => ("what a run needs and this machine does not have yet", survey.describe()),
+                false => ("what is left to do is not what was said before", survey.describe()),
+            };
+            eprint!("set-up: {what}:\n{text}");
         }
         if !survey.blockers.is_empty() {
             bail!("this machine cannot be set up:\n  {}", survey.blockers.join("\n  "));
         }
-        if !asked {
-            agree("Do that now?", consent)?;
-            asked = true;
+        if let Some(again) = changes.intersection(&done).next() {
+            bail!(
+                "this was done, and is still to do: {again}; something undoes it, or the one that was put in place is \
+                 not the one that is found (another program of that name on PATH?). Logs: {}",
+                paths.cache.join("logs")
+            );
+        }
+        if new {
+            agree("Do that now?", consent, cancel)?;
+            agreed.extend(changes.iter().cloned());
         }
         if !survey.packages.is_empty() || survey.packages_unfinished {
             install(paths, &survey, cancel)?;
         }
         if survey.engine_missing.is_some() {
             // Only now can the engine be asked for its images.
+            done.extend(survey.package_changes());
             continue;
         }
-        unreachable.extend(carry_out(&survey, cancel)?);
+        if scratch.is_none() && survey.tasks.iter().any(|task| task.way == Way::Make) {
+            scratch = Some(Scratch::hold(&paths.cache, cancel)?);
+        }
+        let unfetched = carry_out(&survey, cancel)?;
+        done.extend(changes);
+        for (name, why) in unfetched {
+            places.note_failure(&name, why);
+        }
     }
+}
+
+/// Notes which public images are used, and says where one is another than the last time.
+fn with_images(mut workshop: Workshop, wanted: &Wanted) -> Result<Workshop> {
+    let Some(engine) = &workshop.engine else { return Ok(workshop) };
+    let mut references = Vec::new();
+    for name in &wanted.pieces {
+        let piece = workshop.catalog.piece(name)?;
+        if let Some(reference) = piece.replaces.as_deref()
+            && workshop.state(piece)? == State::Public
+        {
+            references.push(reference);
+        }
+    }
+    workshop.images = digests::note(&workshop.cache, engine, &references)?;
+    for image in workshop.images.iter().filter(|image| image.before.is_some()) {
+        eprintln!("set-up: another image than the last time: {image}");
+    }
+    Ok(workshop)
 }
 
 /// Asks `question` at the terminal, unless consent was given beforehand.
 ///
 /// # Errors
-/// When the answer is no, or there is no terminal.
-pub fn agree(question: &str, consent: Consent) -> Result<()> {
+/// When the answer is no, there is no terminal, or the work was told to stop meanwhile.
+pub fn agree(question: &str, consent: Consent, cancel: &Cancel) -> Result<()> {
     if consent == Consent::Given {
         return Ok(());
     }
@@ -79,8 +128,20 @@ pub fn agree(question: &str, consent: Consent) -> Result<()> {
     }
     eprint!("{question} [y/N] ");
     std::io::stderr().flush().context("asking at the terminal")?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).context("reading the answer")?;
+    // Nothing interrupts a read of the terminal: it stays behind on its thread.
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut answer = String::new();
+        let read = std::io::stdin().lock().read_line(&mut answer);
+        let _ = sender.send(read.map(|_| answer));
+    });
+    let answer = loop {
+        match receiver.recv_timeout(Duration::from_millis(50)) {
+            Ok(read) => break read.context("reading the answer")?,
+            Err(mpsc::RecvTimeoutError::Timeout) => go_on(cancel)?,
+            Err(mpsc::RecvTimeoutError::Disconnected) => break String::new(),
+        }
+    };
     if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }
@@ -99,9 +160,9 @@ fn install(paths: &Paths, survey: &Survey, cancel: &Cancel) -> Result<()> {
     Ok(())
 }
 
-/// Puts the pieces in place. Returns those that could not be fetched after all, so that the next
+/// Puts the pieces in place. Returns those that could not be fetched after all, each with the reason, so that the next
 /// look plans to make them.
-fn carry_out(survey: &Survey, cancel: &Cancel) -> Result<BTreeSet<String>> {
+fn carry_out(survey: &Survey, cancel: &Cancel) -> Result<BTreeMap<String, String>> {
     let tasks: BTreeMap<&str, &Task> = survey.tasks.iter().map(|task| (task.piece.name.as_str(), task)).collect();
     let nodes = tasks.values().map(|task| Node {
         id: task.piece.name.clone(),
@@ -123,134 +184,48 @@ fn carry_out(survey: &Survey, cancel: &Cancel) -> Result<BTreeSet<String>> {
         tick: Some(Duration::from_millis(250)),
         hold_behind: None,
     };
-    let unfetched = Mutex::new(BTreeSet::new());
     let workshop = &survey.workshop;
     let own = cancel.child();
     let mut display = Display::new(&survey.tasks);
     let mut failure = None;
+    let mut unfetched = BTreeMap::new();
     schedule::run(
         graph,
         &options,
         &own,
-        |name: &String, _: &schedule::Context<Cancel, ()>| {
+        |name: &String, context: &schedule::Context<Cancel, String>| {
             let task = tasks[name.as_str()];
             match task.way {
                 Way::Make => workshop.make(&task.piece, &own),
                 Way::Fetch => workshop.fetch(&task.piece, &own).or_else(|error| {
-                    if own.is_cancelled() {
+                    if own.is_cancelled() || error.chain().any(|cause| cause.is::<Mismatch>()) {
                         return Err(error);
                     }
-                    let mut set = unfetched.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    set.insert(name.clone());
+                    context.say(fetch::said(&error));
                     Ok(())
                 }),
             }
         },
         |change| match change {
             Change::Started(name) => display.started(name),
+            Change::Said(name, why) => {
+                display.unfetched(name, &why);
+                unfetched.insert(name.clone(), why);
+            }
+            Change::Ended(name, End::Finished) if unfetched.contains_key(name) => {}
             Change::Ended(name, End::Finished) => display.finished(name),
             Change::Ended(name, End::Failed(error)) => {
                 display.gone(name);
-                failure.get_or_insert((name.clone(), error));
+                failure.get_or_insert(error);
             }
             Change::Ended(name, _) => display.gone(name),
             Change::Tick => display.tick(),
-            Change::Ready(_) | Change::Held(_) | Change::Said(..) => {}
+            Change::Ready(_) | Change::Held(_) => {}
         },
     )?;
-    display.bar.finish_and_clear();
+    display.close();
     match failure {
-        Some((_, error)) => Err(error),
-        None if cancel.is_cancelled() => {
-            bail!("set-up stopped: {}; start it again and it goes on", cancel.reason().unwrap_or_default())
-        }
-        None => Ok(unfetched.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)),
-    }
-}
-
-/// One moving line on a terminal; a line now and then elsewhere.
-struct Display<'a> {
-    tasks: &'a [Task],
-    running: BTreeMap<String, Instant>,
-    done: BTreeSet<String>,
-    bar: ProgressBar,
-    last: Instant,
-    moving: bool,
-}
-
-impl Display<'_> {
-    fn new(tasks: &[Task]) -> Display<'_> {
-        let moving = std::io::stderr().is_terminal();
-        let bar = if moving { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
-            bar.set_style(style);
-        }
-        Display { tasks, running: BTreeMap::new(), done: BTreeSet::new(), bar, last: Instant::now(), moving }
-    }
-
-    fn say(&self, line: &str) {
-        if self.moving {
-            self.bar.suspend(|| eprintln!("{line}"));
-        } else {
-            eprintln!("{line}");
-        }
-    }
-
-    fn task(&self, name: &str) -> Option<&Task> {
-        self.tasks.iter().find(|task| task.piece.name == name)
-    }
-
-    fn started(&mut self, name: &str) {
-        self.running.insert(name.to_owned(), Instant::now());
-        let Some(task) = self.task(name) else { return };
-        let how = match task.way {
-            Way::Fetch => "fetching".to_owned(),
-            Way::Make => format!("building, by itself about {} s", task.piece.seconds),
-        };
-        self.say(&format!("set-up: {name}: {how}"));
-    }
-
-    fn finished(&mut self, name: &str) {
-        let took = self.running.remove(name).map_or(0.0, |since| since.elapsed().as_secs_f64());
-        self.done.insert(name.to_owned());
-        self.say(&format!("set-up: {name}: done in {took:.1} s"));
-    }
-
-    fn gone(&mut self, name: &str) {
-        self.running.remove(name);
-    }
-
-    fn tick(&mut self) {
-        let line = self.line();
-        if self.moving {
-            self.bar.set_message(line);
-            self.bar.tick();
-        } else if self.last.elapsed() >= STILL {
-            self.last = Instant::now();
-            eprintln!("set-up: {line}");
-        }
-    }
-
-    /// What runs, since when, of how long; and what waits for what.
-    fn line(&self) -> String {
-        let running = self.running.iter().map(|(name, since)| {
-            let expected = self.task(name).map_or(0, |task| task.piece.seconds);
-            format!("{name} since {} s (by itself about {expected} s)", since.elapsed().as_secs())
-        });
-        let waiting = self.tasks.iter().filter_map(|task| {
-            let name = &task.piece.name;
-            if task.way == Way::Fetch || self.done.contains(name) || self.running.contains_key(name) {
-                return None;
-            }
-            let missing: Vec<&str> = task
-                .piece
-                .needs
-                .iter()
-                .filter(|need| self.task(need).is_some() && !self.done.contains(*need))
-                .map(String::as_str)
-                .collect();
-            (!missing.is_empty()).then(|| format!("{name} waits for {}", missing.join(" and ")))
-        });
-        running.chain(waiting).collect::<Vec<_>>().join(" · ")
+        Some(error) => Err(error),
+        None => go_on(cancel).map(|()| unfetched),
     }
 }

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use e2e_support::engine::{Engine, Flavor};
+use e2e_support::Cancel;
+use e2e_support::engine::{Engine, Flavor, NoEngine};
 
 use super::catalog::{Catalog, Kind, Piece};
+use super::fetch;
 use super::host::{self, Host};
-use super::make::{Workshop, answers};
+use super::make::Workshop;
 use super::piece::{self, State};
-use super::{engine, packages};
+use super::places::Places;
+use super::{engine, packages, tools};
 use crate::paths::Paths;
 
 /// What has to be there.
@@ -40,6 +43,26 @@ pub enum Way {
 pub struct Task {
     pub piece: Piece,
     pub way: Way,
+    /// What has its name and cannot be used, if something does.
+    pub found: Option<String>,
+    /// Why it is made and not fetched.
+    pub unfetched: Option<String>,
+}
+
+impl Task {
+    /// Where it is published: an image's reference, or the address of a program with what differs left open.
+    pub fn place(&self) -> &str {
+        let download = self.piece.download.as_ref().map(|download| download.url.as_str());
+        self.piece.replaces.as_deref().or(download).unwrap_or_default()
+    }
+
+    /// Disk that it takes, in MB.
+    fn disk_mb(&self) -> u64 {
+        match self.way {
+            Way::Fetch => self.piece.fetch_mb,
+            Way::Make => self.piece.disk_mb,
+        }
+    }
 }
 
 /// The result of looking.
@@ -59,11 +82,11 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Looks for what `wanted` lacks. Hosts in `unreachable` are not asked again.
+    /// Looks for what `wanted` lacks. `places` remembers what registries and sites said, for the next look.
     ///
     /// # Errors
     /// When the catalog or one of its inputs cannot be read, or the engine stops answering.
-    pub fn look(paths: &Paths, wanted: &Wanted, unreachable: &BTreeSet<String>) -> Result<Survey> {
+    pub fn look(paths: &Paths, wanted: &Wanted, places: &mut Places, cancel: &Cancel) -> Result<Survey> {
         let host = Host::look();
         let catalog = Catalog::read(&paths.root)?;
         let keys = piece::keys(&paths.root, &catalog, host.arch)?;
@@ -75,6 +98,7 @@ impl Survey {
                 catalog,
                 keys,
                 engine: None,
+                images: Vec::new(),
             },
             engine_missing: None,
             packages: BTreeMap::new(),
@@ -87,16 +111,26 @@ impl Survey {
             survey.blockers.push(format!("an installation of packages was stopped half-way; as root: `{command}`"));
         }
         if wanted.any_engine {
-            survey.look_for_engine(wanted.engine)?;
+            survey.look_for_engine(wanted.engine, cancel)?;
         }
         let names: Vec<String> = wanted.packages.keys().cloned().collect();
         survey.want_packages(&names, |name| wanted.packages[name].clone())?;
         survey.look_up_images(wanted)?;
-        let mut fetchable = Fetchable { unreachable, asked: BTreeMap::new() };
+        let mut missing = BTreeMap::new();
+        // Of an engine that does not answer nobody knows which images it has.
+        let blind = wanted.any_engine && survey.workshop.engine.is_none() && survey.engine_missing.is_none();
         for name in &wanted.pieces {
-            survey.want(name, &mut fetchable)?;
+            if blind && survey.workshop.catalog.piece(name)?.kind == Kind::Image {
+                continue;
+            }
+            survey.list_missing(name, &mut missing)?;
         }
-        survey.check_tools();
+        let pieces = missing.keys().map(|name| survey.workshop.catalog.piece(name)).collect::<Result<Vec<_>>>()?;
+        places.ask(&survey.workshop, &pieces, cancel)?;
+        for name in &wanted.pieces {
+            survey.want(name, &missing, places)?;
+        }
+        survey.check_tools(cancel);
         survey.check_disk()?;
         Ok(survey)
     }
@@ -120,19 +154,34 @@ impl Survey {
         }
     }
 
-    fn look_for_engine(&mut self, choice: Option<Flavor>) -> Result<()> {
+    fn look_for_engine(&mut self, choice: Option<Flavor>, cancel: &Cancel) -> Result<()> {
         let host = &self.workshop.host;
         let env = engine::settings(host, &self.workshop.cache)?;
-        match Engine::find(choice, &env) {
-            Ok(engine) => self.workshop.engine = Some(engine.with_journal(&engine::journal(&self.workshop.cache))?),
-            Err(error) if choice != Some(Flavor::Docker) && host.can_install() => {
-                self.engine_missing = Some(format!("{error:#}"));
-                let names = self.workshop.catalog.engine_packages.clone();
-                self.want_packages(&names, |_| "podman, the container engine".into())?;
+        let error = match Engine::find(choice, &env, cancel) {
+            Ok(engine) => {
+                self.workshop.engine = Some(engine.with_journal(&engine::journal(&self.workshop.cache))?);
+                return Ok(());
             }
-            Err(error) => self.blockers.push(format!("{error:#}\n  {}", engine::how_to_get(host))),
+            Err(error) => error,
+        };
+        let podman_is_there = error.downcast_ref::<NoEngine>().is_some_and(|none| none.is_installed(Flavor::Podman));
+        let names = self.workshop.catalog.engine_packages.clone();
+        // What is asked elsewhere, or is there with all that it needs, is not mended by installing it.
+        let can_help = choice != Some(Flavor::Docker)
+            && host.can_install()
+            && !(podman_is_there
+                && (!Flavor::Podman.redirected_by().is_empty() || packages::missing(&names)?.is_empty()));
+        if !can_help {
+            let how = if podman_is_there && choice != Some(Flavor::Docker) {
+                "see to it that podman answers (`podman info` tells more), or get another engine: Docker Engine 23 or later"
+            } else {
+                engine::how_to_get(host)
+            };
+            self.blockers.push(format!("{error:#}\n  {how}"));
+            return Ok(());
         }
-        Ok(())
+        self.engine_missing = Some(format!("{error:#}"));
+        self.want_packages(&names, |_| "podman, the container engine".into())
     }
 
     fn want_packages(&mut self, names: &[String], why: impl Fn(&str) -> String) -> Result<()> {
@@ -159,59 +208,141 @@ impl Survey {
         Ok(())
     }
 
-    fn want(&mut self, name: &str, fetchable: &mut Fetchable<'_>) -> Result<()> {
+    /// The piece, if it is missing, and what its recipe needs and is missing; each with what has its name, if
+    /// something does.
+    fn list_missing(&self, name: &str, missing: &mut BTreeMap<String, Option<String>>) -> Result<()> {
+        if missing.contains_key(name) {
+            return Ok(());
+        }
+        let piece = self.workshop.catalog.piece(name)?;
+        let found = match self.workshop.state(piece)? {
+            State::Public | State::Made => return Ok(()),
+            State::Missing => None,
+            State::Unfit(found) => Some(found),
+        };
+        missing.insert(name.to_owned(), found);
+        piece.needs.iter().try_for_each(|need| self.list_missing(need, missing))
+    }
+
+    fn want(&mut self, name: &str, missing: &BTreeMap<String, Option<String>>, places: &Places) -> Result<()> {
+        let Some(found) = missing.get(name) else { return Ok(()) };
         if self.tasks.iter().any(|task| task.piece.name == name) {
             return Ok(());
         }
         let piece = self.workshop.catalog.piece(name)?.clone();
-        if self.workshop.state(&piece)? != State::Missing {
-            return Ok(());
-        }
-        if fetchable.ask(&piece) {
-            self.tasks.push(Task { piece, way: Way::Fetch });
-            return Ok(());
-        }
-        if piece.kind == Kind::Image
-            && let Err(why) = self.workshop.host.can_build()
-        {
-            let reference = piece.replaces.as_deref().unwrap_or_default();
-            self.blockers.push(format!("the registry of {reference} does not answer, and {why}"));
+        let downloads = piece.replaces.is_none() && self.workshop.source(&piece)?.is_some();
+        let curl_is_missing = downloads && !fetch::has_curl();
+        let why = match places.fetchable(&self.workshop, &piece)? {
+            Ok(()) if curl_is_missing && !self.workshop.host.can_install() => fetch::NO_CURL.to_owned(),
+            Ok(()) => {
+                if curl_is_missing {
+                    let names = ["curl", "ca-certificates"].map(str::to_owned);
+                    self.want_packages(&names, |_| "downloads".into())?;
+                }
+                self.tasks.push(Task { piece, way: Way::Fetch, found: found.clone(), unfetched: None });
+                return Ok(());
+            }
+            Err(why) => why,
+        };
+        if let Err(cannot) = self.can_make(&piece) {
+            let found = found.as_ref().map(|found| format!("{found}; ")).unwrap_or_default();
+            self.blockers.push(format!("{name} cannot be had: {found}{why}; and {cannot}{}", self.by_hand(&piece)?));
             return Ok(());
         }
         for need in &piece.needs {
-            self.want(need, fetchable)?;
+            self.want(need, missing, places)?;
         }
         self.want_packages(&piece.packages, |_| format!("making {}", piece.name))?;
-        self.tasks.push(Task { piece, way: Way::Make });
+        self.tasks.push(Task { piece, way: Way::Make, found: found.clone(), unfetched: Some(why) });
         Ok(())
     }
 
-    fn check_tools(&mut self) {
-        let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for Task { piece, way } in &self.tasks {
+    /// Whether the recipe of the piece works here, and if not, why.
+    fn can_make(&self, piece: &Piece) -> Result<(), String> {
+        let host = &self.workshop.host;
+        if piece.kind == Kind::Image {
+            return host.can_build();
+        }
+        if !piece.only_on.is_empty() && !piece.only_on.iter().any(|os| os == host.os) {
+            return Err(format!("what is built from packages runs on {} alone", piece.only_on.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// How a person can put the piece in place, where that can be said.
+    fn by_hand(&self, piece: &Piece) -> Result<String> {
+        if let Some(reference) = piece.replaces.as_ref().filter(|reference| !reference.starts_with("localhost/")) {
+            let exact = fetch::exact(piece, reference)?;
+            return Ok(format!("; once `pull {exact}` works with the engine here, so does this"));
+        }
+        let Some(source) = self.workshop.source(piece)? else { return Ok(String::new()) };
+        let to = self.workshop.folder(&piece.name)?.join(&source.to);
+        Ok(format!(
+            "; or get {} by other means (SHA-256 {}), and put it, executable, at {to}",
+            source.url, source.sha256
+        ))
+    }
+
+    fn check_tools(&mut self, cancel: &Cancel) {
+        let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for Task { piece, way, .. } in &self.tasks {
             // A package of the same name brings it.
-            let without = |tool: &&String| which::which(tool).is_err() && !piece.packages.contains(tool);
-            for tool in piece.tools.iter().filter(without).filter(|_| *way == Way::Make) {
-                missing.entry(tool).or_default().push(&piece.name);
+            for tool in piece.tools.iter().filter(|tool| *way == Way::Make && !piece.packages.contains(tool)) {
+                wanted.entry(tool).or_default().push(&piece.name);
             }
         }
-        self.blockers.extend(missing.into_iter().map(|(tool, pieces)| {
-            let (pieces, get) = (pieces.join(", "), how_to_get_tool(tool));
-            format!("{tool} is not on PATH, and cannot be made without it: {pieces}; {get}")
-        }));
+        for (tool, pieces) in wanted {
+            let oldest = self.workshop.catalog.oldest.get(tool).map(String::as_str);
+            if let Err(why) = tools::check(tool, oldest, cancel) {
+                self.blockers.push(format!("{why}, and cannot be made without it: {}", pieces.join(", ")));
+            }
+        }
     }
 
+    /// Files lie in the cache, images where the engine keeps them.
     fn check_disk(&mut self) -> Result<()> {
-        let wanted_mb: u64 = self.tasks.iter().map(|task| task.piece.disk_mb).sum();
-        let free_mb = host::free_mb(&self.workshop.cache)?;
-        if wanted_mb > free_mb {
-            self.blockers.push(format!(
-                "too little disk for {}: about {wanted_mb} MB are needed, {free_mb} MB are free; \
-                 free some, or set XDG_CACHE_HOME to a larger disk",
-                self.workshop.cache
-            ));
+        let cache = &self.workshop.cache;
+        let of = |kind| self.tasks.iter().filter(|task| task.piece.kind == kind).map(Task::disk_mb).sum::<u64>();
+        let (files_mb, images_mb) = (of(Kind::Files), of(Kind::Image));
+        let engine = self.workshop.engine.as_ref().filter(|_| images_mb > 0);
+        let storage = engine.and_then(Engine::storage);
+        let move_cache = "free some, or set XDG_CACHE_HOME to a larger disk";
+        let mut checks = Vec::new();
+        match storage {
+            Some(storage) if host::device(&storage).ok() != host::device(cache).ok() => {
+                checks.push((cache.clone(), files_mb, move_cache));
+                checks.push((storage, images_mb, "free some; the engine keeps its images there"));
+            }
+            Some(_) => checks.push((cache.clone(), files_mb + images_mb, move_cache)),
+            // An engine that is elsewhere has its own disk; one that is still to be installed will use this one's.
+            None if engine.is_some() => checks.push((cache.clone(), files_mb, move_cache)),
+            None => checks.push((cache.clone(), files_mb + images_mb, move_cache)),
+        }
+        for (place, wanted_mb, what_to_do) in checks {
+            let free_mb = host::free_mb(&place)?;
+            if wanted_mb > free_mb {
+                self.blockers.push(format!(
+                    "too little disk for {place}: about {wanted_mb} MB are needed, {free_mb} MB are free; {what_to_do}"
+                ));
+            }
         }
         Ok(())
+    }
+
+    /// Everything that would be done, each in words: what a person agrees to.
+    pub fn changes(&self) -> BTreeSet<String> {
+        let mut changes = self.package_changes();
+        changes.extend(self.tasks.iter().map(|task| match task.way {
+            Way::Fetch => format!("fetching {} ({})", task.piece.name, task.place()),
+            Way::Make => format!("building {} ({})", task.piece.name, task.piece.recipe),
+        }));
+        changes
+    }
+
+    /// Those of them that are done by the system's package manager.
+    pub fn package_changes(&self) -> BTreeSet<String> {
+        let unfinished = self.packages_unfinished.then(|| "finishing an installation of packages".to_owned());
+        self.packages.keys().map(|name| format!("installing {name}")).chain(unfinished).collect()
     }
 
     /// What is missing, why, and what would be done; one line each.
@@ -230,52 +361,27 @@ impl Survey {
         for (why, names) in reasons {
             let _ = writeln!(out, "  Debian packages, for {why}:\n      apt-get install {}", names.join(" "));
         }
-        for Task { piece, way } in &self.tasks {
+        for Task { piece, way, found, unfetched } in &self.tasks {
             let _ = writeln!(out, "  {}: {}", piece.name, piece.about);
+            if let Some(found) = found {
+                let _ = writeln!(out, "      {found}; the name will go to the one that is put in place");
+            }
             let place = match (&piece.replaces, piece.kind) {
                 (Some(reference), _) => format!("as {reference}"),
                 (None, _) => format!("into {}", self.workshop.cache.join("pieces")),
             };
             let _ = match way {
-                Way::Fetch if piece.replaces.is_some() => writeln!(out, "      pull {place}"),
-                Way::Fetch => writeln!(out, "      download {place}"),
+                Way::Fetch if piece.replaces.is_some() => writeln!(out, "      pull ({} MB) {place}", piece.fetch_mb),
+                Way::Fetch => writeln!(out, "      download ({} MB) {place}", piece.fetch_mb),
                 Way::Make => writeln!(
                     out,
-                    "      build it from packages (about {} s on two cores, {} MB) {place}",
-                    piece.seconds, piece.disk_mb
+                    "      build it from packages (about {} s on two cores, {} MB) {place}: {}",
+                    piece.seconds,
+                    piece.disk_mb,
+                    unfetched.as_deref().unwrap_or_default()
                 ),
             };
         }
         out
-    }
-}
-
-/// Whether pieces can be had from where they are published; each host is asked once.
-struct Fetchable<'a> {
-    unreachable: &'a BTreeSet<String>,
-    asked: BTreeMap<String, bool>,
-}
-
-impl Fetchable<'_> {
-    fn ask(&mut self, piece: &Piece) -> bool {
-        if self.unreachable.contains(&piece.name) {
-            return false;
-        }
-        let Some(place) = piece.replaces.as_ref().or(piece.download.as_ref().map(|d| &d.url)) else { return false };
-        // By convention, images that are published nowhere.
-        if place.starts_with("localhost/") {
-            return false;
-        }
-        let host = place.trim_start_matches("https://").split('/').next().unwrap_or_default().to_owned();
-        *self.asked.entry(host).or_insert_with(|| answers(place))
-    }
-}
-
-fn how_to_get_tool(tool: &str) -> &'static str {
-    match tool {
-        "go" => "install Go 1.24 or later from https://go.dev/dl/",
-        "rustc" | "cargo" => "install Rust by https://rustup.rs",
-        "curl" => "install curl with the system's package manager",
-        _ => "install it with the system's package manager",
     }
 }

@@ -120,18 +120,16 @@ impl Running<'_> {
 
     fn build(&self, dockerfile: &Utf8Path, context: &Utf8Path, reference: &str) -> Build {
         let ca = std::env::var("SSL_CERT_FILE").ok().map(Utf8PathBuf::from).filter(|path| path.is_file());
-        let mut args = Vec::new();
-        // podman hands these in by itself.
-        if self.site.engine.flavor() == Flavor::Docker {
-            for name in ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"] {
-                args.extend(std::env::var(name).ok().map(|value| (name.to_owned(), value)));
-            }
-        }
+        // podman hands these in by itself. By name alone: their values may hold passwords, and command lines are seen
+        // by everybody on the machine and kept in the events.
+        let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+        let by_name = |name: &&str| self.site.engine.flavor() == Flavor::Docker && std::env::var_os(name).is_some();
+        let inherited_args = proxies.into_iter().filter(by_name).map(str::to_owned).collect();
         Build {
             dockerfile: dockerfile.to_owned(),
             context: context.to_owned(),
             reference: reference.to_owned(),
-            args,
+            inherited_args,
             labels: self.site.instance.labels().to_vec(),
             secrets: ca.map(|path| ("ca".to_owned(), path)).into_iter().collect(),
             deadline: Some(self.left()),

@@ -17,7 +17,7 @@ fn with_preload() -> Result<Stage> {
     stage.write("images/setup.yaml", &(catalog + piece))?;
     let suite = std::fs::read_to_string(stage.paths.root.join("manifests/suites/shop.yaml"))?;
     stage.write("manifests/suites/shop.yaml", &suite.replace("preload: []", "preload: [redis]"))?;
-    stage.fake.image("podman", "localhost/redis:7", &[])?;
+    stage.put_image("podman", "redis")?;
     Ok(stage)
 }
 
@@ -36,7 +36,7 @@ fn it_is_made_once_of_its_content() -> Result<()> {
     assert_eq!(runs_of(&stage)?.len(), 1, "it was there");
     stage.xtask(&["down", "shop"])?.must(0, &[]);
     // Another image under the same name.
-    stage.fake.image("podman", "localhost/redis:7", &[])?;
+    stage.put_image("podman", "redis")?;
     stage.xtask(&UP)?.must(0, &["localhost/node:1 with localhost/redis:7 inside"]);
     assert_eq!(runs_of(&stage)?.len(), 2);
     Ok(())
@@ -61,7 +61,7 @@ fn what_a_killed_run_left_of_it_is_no_hindrance() -> Result<()> {
     let container = run.split_whitespace().skip_while(|word| *word != "--name").nth(1).unwrap_or_default().to_owned();
     stage.xtask(&["down", "shop"])?.must(0, &[]);
     stage.container(&container, "running", &[])?;
-    stage.fake.image("podman", "localhost/redis:7", &[])?;
+    stage.put_image("podman", "redis")?;
     stage.xtask(&UP)?.must(0, &["stays"]);
     assert_eq!(stage.fake.containers("podman"), [stage.instance()?.node()]);
     Ok(())

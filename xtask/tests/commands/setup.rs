@@ -138,7 +138,7 @@ fn without_apt_and_engine_it_says_how_to_get_one() -> Result<()> {
 fn docker_is_taken_where_podman_does_not_answer() -> Result<()> {
     let stage = Stage::new()?;
     dead_podman(&stage)?;
-    stage.fake.image("docker", "localhost/node:1", &[])?;
+    stage.put_image("docker", "node")?;
     stage.xtask(&["setup", "shop", "--yes"])?.must(0, &["docker 26.1.5; everything that shop needs is there"]);
     // A choice is kept to.
     stage.xtask(&["setup", "shop", "--yes", "--engine", "podman"])?.must(1, &["unable to connect to Podman socket"]);

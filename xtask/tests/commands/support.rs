@@ -56,7 +56,7 @@ impl Stage {
         for name in ["kind", "kubectl"] {
             stage.put_tool(name)?;
         }
-        stage.fake.image("podman", "localhost/node:1", &[])?;
+        stage.put_image("podman", "node")?;
         Ok(stage)
     }
 
@@ -90,6 +90,14 @@ impl Stage {
         // The link's own name tells the fake which folder is its own.
         let start = format!("#!/bin/sh\nexec {} \"$@\"\n", self.fake.program(name));
         self.write_program(&bin.join(name), &start)
+    }
+
+    /// Gives the engine the image of the piece of that name, as its recipe would have made it.
+    pub(crate) fn put_image(&self, engine: &str, name: &str) -> Result<()> {
+        let catalog = Catalog::read(&self.paths.root)?;
+        let keys = piece::keys(&self.paths.root, &catalog, Host::look().arch)?;
+        let reference = catalog.piece(name)?.replaces.as_deref().context("an image")?;
+        self.fake.image(engine, reference, &[(piece::STAND_IN_LABEL, &keys[name])])
     }
 
     /// Writes a program, by another process: one that this one holds open for writing, if only in a child that was

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# How long it takes from nothing to an answer of the cluster's DNS in a pod: `up --cluster-only` beside plain
-# `kind create cluster` with the same node image, in turn. The caches are warm.
+# Measures: how long it takes from nothing to an answer of the cluster's DNS in a pod, beside plain kind
+# `up --cluster-only` and `kind create cluster` with the same node image, in turn. The caches are warm.
 #   scripts/dns-race.sh [ROUNDS]     default: 5
 set -euo pipefail
 cd "$(dirname "$0")/.."

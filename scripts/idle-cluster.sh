@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What a cluster costs that does nothing: how long the same compilation takes without a cluster, beside a bare one, and
-# beside one with everything deployed, in turn.
+# Measures: what a cluster costs that does nothing
+# How long the same compilation takes without a cluster, beside a bare one, and beside one with everything deployed, in
+# turn.
 #   scripts/idle-cluster.sh [ROUNDS]     default: 3
 set -euo pipefail
 cd "$(dirname "$0")/.."

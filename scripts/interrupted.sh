@@ -1,18 +1,35 @@
 #!/usr/bin/env bash
-# Interrupts `e2e` with SIGINT at random moments, then kills it with SIGKILL at others. After each: what is left of it
-# (processes, containers, volumes, networks, temporary files), and whether the next run is green.
-#   scripts/interrupted.sh [SUITE [SEED]]     default: gateway 1
-# Goes on where an earlier call for the same HEAD was stopped; its results are in target/interrupted/.
+# Trial: runs are interrupted with SIGINT or killed with SIGKILL at random moments; nothing stays, and the next is green
+# After each: what is left of it (processes, containers, volumes, networks, temporary files), whether it ended within
+# 10 s, and whether the next run is green. The moments are fractions of the time that a whole run takes. What others make
+# in the engine meanwhile counts as left: leave it alone.
+#   scripts/interrupted.sh [CASE…]     INT-20 is SIGINT after 20 % of that time; all where none is named
 set -euo pipefail
-cd "$(dirname "$0")/.."
-suite=${1:-gateway} seed=${2:-1}
-cargo build --quiet --package xtask
-xtask=${CARGO_TARGET_DIR:-target}/debug/xtask
+. "$(dirname "$0")/trial.sh"
+suite=gateway
+whole() { # the seconds of the fastest of the green runs that this checkout has
+  local events
+  for events in target/e2e/"$suite"/2*/events.jsonl; do
+    if [ -f "$events" ] && ! head -n1 "$events" | grep -qE '"command":\["up"|"--(reuse|filter)'; then
+      grep -o '"at_us":[0-9]*,"event":"run-finished","result":"passed"' "$events" || true
+    fi
+  done | sed 's/^[^0-9]*\([0-9]*\)[0-9]\{6\},.*/\1/' | sort -n | head -n1
+}
+cases() {
+  # Prime numbers: not every tenth of a run is the same step.
+  for percent in 3 11 19 29 37 47 59 71 83 97; do printf 'INT-%s\t%s\n' "$percent" $(( 50 + percent / 2 )); done
+  for percent in 7 23 43 61 89; do printf 'KILL-%s\t%s\n' "$percent" $(( 55 + percent / 2 )); done
+  # Without a green run one comes first, which tells how long it takes.
+  if [ -n "$(whole)" ]; then printf -- '-\t5\n'; else printf -- '-\t60\n'; fi
+}
+begin "$@"
+[ ${#todo[@]} -gt 0 ] || finish
+build_xtask
 engine=${E2E_ENGINE:-podman}
-work=target/interrupted
-results=$work/$(git rev-parse --short=12 HEAD)-$seed.tsv
-mkdir -p "$work"
-touch "$results"
+# Others write to /tmp, too.
+export TMPDIR=$work/tmp
+mkdir -p "$TMPDIR"
+tidy() { "$xtask" down "$suite" >/dev/null 2>&1 || true; }
 # Every process of a run inherits this; Linux shows it in /proc.
 mark=E2E_INTERRUPTED_MARK
 left_processes() { { grep -slz "^$mark=$1\$" /proc/[0-9]*/environ || true; } | wc -l; }
@@ -20,35 +37,33 @@ things() { # containers, volumes, networks, temporary files
   "$engine" ps --all --external --format 'container {{.Names}}'
   "$engine" volume ls --format 'volume {{.Name}}'
   "$engine" network ls --format 'network {{.Name}}'
-  find /tmp /var/tmp /dev/shm -mindepth 1 -maxdepth 1 -printf 'file %p\n' 2>/dev/null
+  find "$TMPDIR" /var/tmp /dev/shm -mindepth 1 -maxdepth 1 -printf 'file %p\n' 2>/dev/null
 }
-green() { "$xtask" e2e "$suite" --yes >"$work/last.log" 2>&1 && echo green || echo "RED, see $work/last.log"; }
+green() { "$xtask" e2e "$suite" --yes >"$work/last.log" 2>&1; }
 "$xtask" down "$suite" >/dev/null
-# A whole run comes first: it tells how long one is, and makes what is kept for later runs.
-start=$(date +%s)
-[ "$(green)" = green ] || { echo "the suite is not green by itself: see $work/last.log"; exit 1; }
-whole=$(( $(date +%s) - start ))
-RANDOM=$seed
-for round in $(seq 15); do
-  after=$(( 1 + RANDOM % whole ))
-  signal=INT
-  [ "$round" -le 10 ] || signal=KILL
-  grep -q "^$round	" "$results" && continue
+if [ -z "$(whole)" ]; then
+  green || { echo "the suite is not green by itself: see $work/last.log"; exit 1; }
+fi
+for name in "${todo[@]}"; do
+  signal=${name%-*}
+  after=$(awk "BEGIN { printf \"%.1f\", $(whole) * ${name#*-} / 100 }")
   things | sort >"$work/before"
-  env $mark=$round "$xtask" e2e "$suite" --yes >"$work/run.log" 2>&1 &
+  env $mark="$name" "$xtask" e2e "$suite" --yes >"$work/run.log" 2>&1 &
   pid=$!
-  timeout "$after" tail --pid="$pid" -f /dev/null || true
+  timeout --foreground "$after" tail --pid="$pid" -f /dev/null || true
   start=$(date +%s.%N)
-  kill -s $signal "$pid" 2>/dev/null || true
+  kill -s "$signal" "$pid" 2>/dev/null || true
   code=0
   wait "$pid" || code=$?
-  took=$(awk "BEGIN { printf \"%.1f\", $(date +%s.%N) - $start }")
+  took=$(seconds "$start")
   # After SIGKILL a shell of the run's stops its children, and `gc` removes the rest.
-  if [ $signal = KILL ]; then sleep 4; "$xtask" gc >"$work/gc.log"; fi
+  if [ "$signal" = KILL ]; then sleep 4; "$xtask" gc >"$work/gc.log"; fi
   things | sort >"$work/after"
-  left="$(left_processes "$round") processes, $(comm -13 "$work/before" "$work/after" | wc -l) things"
-  comm -13 "$work/before" "$work/after" >"$work/left.$round"
-  printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$round" "$signal" "$after" "$code" "$took" "$left" "$(green)" >>"$results"
+  comm -13 "$work/before" "$work/after" >"$work/left.$name"
+  processes=$(left_processes "$name") things=$(wc -l <"$work/left.$name") next=green
+  green || next="RED, see $work/last.log"
+  verdict=failed
+  if [ "$processes$things$next" = 00green ] && awk "BEGIN { exit !($took <= 10) }"; then verdict=passed; fi
+  record "$name" "$verdict" "after $after s: exit $code, gone after $took s, left $processes processes and $things things, next run $next"
 done
-{ printf 'round\tsignal\tafter s\texit\tgone after s\tleft\tnext run\n'; cat "$results"; } | column -t -s"$(printf '\t')"
-! grep -qv '	0 processes, 0 things	green$' "$results"
+finish

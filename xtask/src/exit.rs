@@ -20,6 +20,9 @@ Exit codes:
   4    specs failed, did not end or did not run
   130  interrupted";
 
+/// Stopped by a signal.
+pub const INTERRUPTED: u8 = 130;
+
 /// Whoever read the output has gone: as of a program that SIGPIPE ends.
 pub const NO_READER: u8 = 141;
 
@@ -56,7 +59,7 @@ fn code(result: RunResult, all_well_after: bool) -> u8 {
         RunResult::WrongUsage => 2,
         RunResult::SetupFailed => 3,
         RunResult::SpecsFailed => 4,
-        RunResult::Interrupted => 130,
+        RunResult::Interrupted => INTERRUPTED,
     }
 }
 
@@ -67,7 +70,7 @@ pub fn of(error: &anyhow::Error, cancel: &Cancel) -> ExitCode {
 
 fn code_of(error: &anyhow::Error, cancel: &Cancel) -> u8 {
     if cancel.is_cancelled() {
-        130
+        INTERRUPTED
     } else if error.is::<crate::suite::yaml::Problems>() || error.is::<WrongUsage>() {
         2
     } else if error.is::<SetUpFailed>() {

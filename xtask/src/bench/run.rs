@@ -14,7 +14,7 @@ use super::copy::{Copy, shown};
 use super::measure::{INPUTS, Planned, Run};
 use super::scenario::Scenario;
 use super::state::{Settings, State};
-use super::{prepare, random, shown};
+use super::{order, prepare, shown};
 use crate::build_mode::Choice;
 use crate::cluster;
 use crate::compiled;
@@ -109,7 +109,7 @@ impl Bench<'_> {
     fn turns(&self) -> impl Iterator<Item = (u32, usize, &Contender)> {
         let contenders = &self.settings.contenders;
         (1..=self.rounds).flat_map(move |round| {
-            let order = random::order(self.settings.seed, round, contenders.len());
+            let order = order::order(self.settings.seed, round, contenders.len());
             order.into_iter().enumerate().map(move |(place, at)| (round, place + 1, &contenders[at]))
         })
     }

@@ -11,7 +11,7 @@
 
 use serde::Serialize;
 
-use super::random::Random;
+use crate::random::Random;
 
 /// How often is resampled.
 const RESAMPLES: usize = 2000;

@@ -13,8 +13,10 @@ use crate::report::github::Groups;
 
 /// How long one stage may take.
 const DEADLINE: Duration = Duration::from_secs(4500);
+/// How long a stage has to remove what it made, once it is asked to stop: a cluster, say.
+const GRACE: Duration = Duration::from_secs(9);
 
-/// Everything that CI checks: formatting, lints, tests, the checks of the suite, and the suite itself
+/// Everything that CI checks: formatting, lints, tests, the checks of the suite, the suite itself, a sample of the trials
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -24,7 +26,7 @@ struct Stage {
     words: &'static [&'static str],
 }
 
-const STAGES: [Stage; 6] = [
+const STAGES: [Stage; 7] = [
     Stage { title: "format", words: &["fmt", "--all", "--check"] },
     Stage {
         title: "lints",
@@ -34,6 +36,7 @@ const STAGES: [Stage; 6] = [
     Stage { title: "checks", words: &["xtask", "check"] },
     Stage { title: "tests", words: &["xtask", "test", "--yes"] },
     Stage { title: "gateway on a cluster", words: &["xtask", "e2e", "gateway", "--yes"] },
+    Stage { title: "sample of trials", words: &["xtask", "trials", "--sample"] },
 ];
 
 /// What a stage counted.
@@ -92,7 +95,8 @@ impl Stage {
         // Both streams in one, in the order in which they were written.
         let merged = "exec \"$@\" 2>&1";
         let mut counts = Counts::default();
-        let job = Job::new(cmd!(sh, "sh -c {merged} sh {cargo} {words...}")).deadline(DEADLINE).cancel(cancel);
+        let job =
+            Job::new(cmd!(sh, "sh -c {merged} sh {cargo} {words...}")).deadline(DEADLINE).grace(GRACE).cancel(cancel);
         let result = job.lines(|line| {
             match &mut groups {
                 Some(groups) => print!("{}", groups.line(line)),
@@ -138,6 +142,7 @@ mod tests {
             ("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured", 3, 2),
             ("47 passed, 1 failed; specs failed in 40 s; everything is in /x", 47, 1),
             ("48 passed; passed in 42.7 s; everything is in /x", 48, 0),
+            ("5 passed, 1 failed; trials failed in 212.0 s; everything is in /x", 5, 1),
             ("passed in 20.5 s; everything is in /x", 0, 0),
             ("12 passed through here", 0, 0),
         ] {

@@ -12,4 +12,5 @@ pub mod plan;
 pub mod setup;
 pub mod status;
 pub mod test;
+pub mod trials;
 pub mod up;

@@ -1,10 +1,9 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::Result;
 use testbed::fakes::Play;
 
-use crate::support::Stage;
+use crate::support::{Stage, interrupt};
 
 const E2E: [&str; 3] = ["e2e", "shop", "--yes"];
 /// What the specs' program does: tells of each spec, as far as `$BODY` lets it.
@@ -178,16 +177,7 @@ fn an_interrupted_run_deletes_its_cluster_and_ends_with_130() -> Result<()> {
     let mut run = stage.start(&E2E, &log)?;
     let begun = || stage.fake.calls_of("specs").is_ok_and(|calls| calls.iter().any(|call| !call.starts_with("--list")));
     run.wait_until("the specs", Duration::from_secs(60), begun)?;
-    let pid = i32::try_from(run.pid()).ok().and_then(Pid::from_raw).context("a process id")?;
-    kill_process(pid, Signal::INT)?;
-    let end = Instant::now() + Duration::from_secs(30);
-    let ended = loop {
-        match run.check() {
-            Err(error) => break error.to_string(),
-            Ok(()) => assert!(Instant::now() < end, "it does not end"),
-        }
-        std::thread::yield_now();
-    };
+    let ended = interrupt(run)?;
     let said = std::fs::read_to_string(&log)?;
     assert!(ended.contains("exit code 130"), "{ended}\n{said}");
     assert!(said.contains("interrupted by SIGINT"), "{said}");

@@ -7,4 +7,5 @@ mod node_image;
 mod root;
 mod setup;
 mod support;
+mod trials;
 mod up;

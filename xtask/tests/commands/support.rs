@@ -1,8 +1,11 @@
 //! A small workspace, a machine on which nothing but fake programs is, and what the program says there.
 
-use anyhow::{Context, Result};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::{Daemon, Ended, Job};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use testbed::fakes::{Fake, Play};
 use xshell::{Cmd, Shell, cmd};
 use xtask::instance::Instance;
@@ -147,7 +150,7 @@ impl Stage {
     /// The same as somebody who is not root; none where this is root's and others cannot read the checkout.
     pub(crate) fn xtask_without_root(&self, words: &[&str]) -> Result<Option<Ran>> {
         let sh = Shell::new()?;
-        if !rustix::process::geteuid().is_root() {
+        if !geteuid().is_root() {
             return self.xtask(words).map(Some);
         }
         let dir = self.dir.path();
@@ -208,4 +211,18 @@ pub(crate) fn dead_docker(stage: &Stage) -> Result<()> {
     let said = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?";
     stage.fake.on("docker", "*", Play::fails(1, said))?;
     Ok(())
+}
+
+/// Presses Ctrl-C, and says how it ended.
+pub(crate) fn interrupt(mut run: Daemon) -> Result<String> {
+    let pid = i32::try_from(run.pid()).ok().and_then(Pid::from_raw).context("a process id")?;
+    kill_process(pid, Signal::INT)?;
+    let end = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < end {
+        if let Err(error) = run.check() {
+            return Ok(error.to_string());
+        }
+        std::thread::yield_now();
+    }
+    bail!("it does not end within 30 s")
 }

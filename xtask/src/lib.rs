@@ -29,6 +29,7 @@ pub mod environment;
 pub mod events;
 pub mod evidence;
 pub mod exit;
+pub mod image_name;
 pub mod instance;
 pub mod leftovers;
 pub mod machine;

@@ -6,10 +6,13 @@ use camino::Utf8PathBuf;
 
 use super::estimate::{self, Expected};
 use super::object::{self, Object, ObjectRef};
-use super::reads::{Read, reads};
+use super::reads::{Read, preferred, reads};
 use super::schedule::put_in_order;
+use super::soft;
+use super::webhook;
 use super::{BuildMode, Need, On, Origin, Plan, Resource, Schedule, Step, StepId, StepKind};
 use crate::at;
+use crate::image_name::full;
 use crate::schedule::GraphError;
 use crate::suite::Suite;
 use crate::suite::yaml::{Problem, Problems, Source, did_you_mean};
@@ -22,14 +25,16 @@ use crate::suite::yaml::{Problem, Problems, Source, did_you_mean};
 pub fn derive(suite: &Suite, manifests: &BTreeMap<Utf8PathBuf, Source>, build: BuildMode) -> Result<Plan, Problems> {
     let groups = parse_groups(suite, manifests)?;
     let index = Index::new(suite, manifests, &groups)?;
-    let mut steps = Steps { suite, build, steps: Vec::new() };
+    let mut steps = Steps { suite, build, steps: Vec::new(), preferred: Vec::new() };
     steps.cluster();
     steps.images();
     for (at, objects) in groups.iter().enumerate() {
         steps.apply(at, objects, &index);
     }
     steps.specs(&index);
-    let mut steps = steps.steps;
+    steps.preferred.extend(webhook::needs(suite, &groups, &index.workloads));
+    let Steps { mut steps, preferred, .. } = steps;
+    soft::add(&mut steps, preferred);
     apply_hints(suite, &mut steps)?;
     let mut plan =
         Plan { suite: suite.name.clone(), schedule: Schedule::Dag, build, phases: suite.phases.clone(), steps };
@@ -80,7 +85,7 @@ struct Index {
 
 impl Index {
     fn new(suite: &Suite, manifests: &BTreeMap<Utf8PathBuf, Source>, groups: &[Vec<Object>]) -> Result<Self, Problems> {
-        let images = suite.images.iter().map(|image| (image.reference.clone(), image.name.clone()));
+        let images = suite.images.iter().map(|image| (full(&image.reference), image.name.clone()));
         let mut index = Self {
             objects: BTreeMap::new(),
             kinds: BTreeMap::new(),
@@ -118,9 +123,12 @@ const DEFINITION: &str = "CustomResourceDefinition";
 
 /// `ready:<name>`, with kind and namespace where the name is not enough to tell workloads apart.
 fn name_workloads(groups: &[Vec<Object>]) -> Vec<Vec<(ObjectRef, String)>> {
-    let all = || groups.iter().flatten().map(|object| &object.reference).filter(|reference| is_workload(reference));
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for object in groups.iter().flatten().filter(|object| is_workload(&object.reference)) {
+        *counts.entry(&object.reference.name).or_default() += 1;
+    }
     let id = |reference: &ObjectRef| {
-        if all().filter(|other| other.name == reference.name).count() == 1 {
+        if counts.get(reference.name.as_str()) == Some(&1) {
             format!("ready:{}", reference.name)
         } else {
             format!("ready:{}/{}/{}", reference.namespace, reference.kind.to_lowercase(), reference.name)
@@ -141,9 +149,11 @@ struct Steps<'s> {
     suite: &'s Suite,
     build: BuildMode,
     steps: Vec<Step>,
+    /// Needs of steps that hold only where nothing waits for itself by them.
+    preferred: Vec<(StepId, Need)>,
 }
 
-fn need(step: impl Into<String>, why: impl Into<String>) -> Need {
+pub(super) fn need(step: impl Into<String>, why: impl Into<String>) -> Need {
     Need { step: StepId::new(step), on: On::Finish, origin: Origin::Read, why: why.into() }
 }
 
@@ -276,8 +286,10 @@ impl Steps<'_> {
             let owner = owner.filter(|&&owner| owner != at)?;
             Some(need(format!("apply:{}", self.suite.manifests[*owner].name), why))
         };
-        for read in objects.iter().flat_map(reads) {
-            needs.extend(match &read {
+        let id = format!("apply:{}", stated.name);
+        let all = objects.iter().flat_map(|object| reads(object).into_iter().map(move |read| (object, read)));
+        for (object, read) in all {
+            let found = match &read {
                 Read::Object(wanted) => of(index.objects.get(wanted), wanted.to_string()),
                 Read::Kind(group, kind) => {
                     let owner = index.kinds.get(&(group.clone(), kind.clone()));
@@ -288,10 +300,15 @@ impl Steps<'_> {
                     of(owner, format!("kind {plural}.{group}"))
                 }
                 Read::Image(reference) => {
-                    let image = index.images.get(reference);
+                    let image = index.images.get(&full(reference));
                     image.map(|name| need(format!("load:{name}"), format!("image {reference}")))
                 }
-            });
+            };
+            if preferred(object, &read) {
+                self.preferred.extend(found.map(|need| (StepId::new(id.as_str()), need)));
+            } else {
+                needs.extend(found);
+            }
         }
         for group in &stated.needs {
             needs.extend(self.ready_needs(group, index, Origin::Stated));
@@ -299,7 +316,6 @@ impl Steps<'_> {
         let phase = vec![stated.phase.clone()];
         let ground = objects.iter().all(|object| matches!(object.reference.kind.as_str(), DEFINITION | "Namespace"));
         let kind = StepKind::Apply { manifests: stated.name.clone(), ground };
-        let id = format!("apply:{}", stated.name);
         self.add(id.as_str(), format!("apply {}", stated.name), phase.clone(), kind, merged(needs));
         for (workload, ready) in &index.workloads[at] {
             let kind = StepKind::Ready { manifests: stated.name.clone(), workload: workload.clone() };
@@ -338,7 +354,7 @@ impl Steps<'_> {
 }
 
 /// One need for each step, with all its reasons; in the order in which they first came.
-fn merged(needs: Vec<Need>) -> Vec<Need> {
+pub(super) fn merged(needs: Vec<Need>) -> Vec<Need> {
     let mut merged: Vec<Need> = Vec::new();
     for need in needs {
         match merged.iter_mut().find(|other| other.step == need.step && other.on == need.on) {

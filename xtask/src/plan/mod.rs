@@ -6,11 +6,13 @@ mod derive;
 mod estimate;
 pub mod object;
 mod print;
-mod reads;
+pub(crate) mod reads;
 mod schedule;
 mod script;
+mod soft;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -422,7 +424,7 @@ pub fn read_manifests(root: &Utf8Path, suite: &Suite) -> Result<BTreeMap<Utf8Pat
 }
 
 /// The files beside the one that is missing.
-fn neighbours(root: &Utf8Path, file: &Utf8Path) -> Vec<String> {
+pub(crate) fn neighbours(root: &Utf8Path, file: &Utf8Path) -> Vec<String> {
     let folder = file.parent().unwrap_or(Utf8Path::new(""));
     let entries = root.join(folder).read_dir_utf8().into_iter().flatten().flatten();
     entries.map(|entry| folder.join(entry.file_name()).into_string()).collect()

@@ -7,8 +7,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
-use crate::at;
-use crate::suite::yaml::{Problem, Source};
+use crate::suite::yaml::{Problem, Segment, Source};
 
 /// Which object is meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,8 +35,10 @@ impl fmt::Display for ObjectRef {
 pub struct Object {
     /// The file it stands in.
     pub file: Utf8PathBuf,
-    /// Which of the file's documents it is, from 0.
+    /// Which of the file's documents it is in, from 0.
     pub document: usize,
+    /// Where it is in that document: nothing for the document itself, else the way to an item of a list.
+    pub item: Vec<Segment>,
     /// The API group with version: `apps/v1`.
     pub api_version: String,
     /// What it is called.
@@ -50,6 +51,16 @@ impl Object {
     /// The API group, empty for the core group.
     pub fn api_group(&self) -> &str {
         self.api_version.rsplit_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// The place of `keys` of this object in its document.
+    pub fn place(&self, keys: &[&str]) -> Vec<Segment> {
+        self.item.iter().cloned().chain(keys.iter().map(|key| Segment::from(*key))).collect()
+    }
+
+    /// A problem of this object at `keys`, with its file and line.
+    pub fn problem(&self, source: &Source, keys: &[&str], message: impl Into<String>) -> Problem {
+        source.problem_in(self.document, &self.place(keys), message)
     }
 
     /// A text at this way into the object.
@@ -99,35 +110,64 @@ pub fn node_ports(objects: &[Object]) -> BTreeMap<u16, String> {
     names
 }
 
-/// All objects of one manifest, `List`s taken apart.
+/// All objects of one manifest, lists taken apart.
 ///
 /// # Errors
-/// Text that is no YAML, or a document that is no object: kind, apiVersion and metadata.name are required.
+/// Text that is no YAML, a key that stands twice in a mapping, or a document that is no object: kind, apiVersion and
+/// metadata.name are required.
 pub fn parse(source: &Source) -> Result<Vec<Object>, Problem> {
     let mut objects = Vec::new();
     for (document, deserializer) in serde_yaml::Deserializer::from_str(&source.text).enumerate() {
-        let value = Value::deserialize(deserializer).map_err(|error| source.syntax_problem(&error))?;
+        let read = Value::deserialize(deserializer).map_err(|error| source.syntax_problem(&error));
+        let mut value = read.map_err(|problem| template_problem(source).unwrap_or(problem))?;
         if value.is_null() {
             continue;
         }
-        let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
-        if kind == "List" {
-            for item in list(&value, &["items"]) {
-                objects.push(object(source, document, item.clone())?);
-            }
-        } else {
-            objects.push(object(source, document, value)?);
-        }
+        // As kubectl does it.
+        value.apply_merge().map_err(|error| source.problem_in(document, &[], error.to_string()))?;
+        take_apart(source, document, Vec::new(), value, &mut objects)?;
     }
     Ok(objects)
 }
 
-fn object(source: &Source, document: usize, value: Value) -> Result<Object, Problem> {
+/// Adds `value`, or where it is a list its items: a `List`, or one of a kind (`DeploymentList`), whose items need not
+/// say what they are.
+fn take_apart(
+    source: &Source,
+    document: usize,
+    item: Vec<Segment>,
+    mut value: Value,
+    objects: &mut Vec<Object>,
+) -> Result<(), Problem> {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (kind, api_version) = (text("kind"), text("apiVersion"));
+    let Some(of) = kind.strip_suffix("List").filter(|_| value.get("items").is_some_and(Value::is_sequence)) else {
+        objects.push(object(source, document, item, value)?);
+        return Ok(());
+    };
+    let items = value.get_mut("items").and_then(Value::as_sequence_mut).map(std::mem::take).unwrap_or_default();
+    for (at, mut value) in items.into_iter().enumerate() {
+        if let (Some(map), false) = (value.as_mapping_mut(), of.is_empty()) {
+            for (key, default) in [("kind", of), ("apiVersion", api_version.as_str())] {
+                map.entry(key.into()).or_insert_with(|| default.into());
+            }
+        }
+        let place = item.iter().cloned().chain([Segment::from("items"), Segment::from(at)]).collect();
+        take_apart(source, document, place, value, objects)?;
+    }
+    Ok(())
+}
+
+fn object(source: &Source, document: usize, item: Vec<Segment>, value: Value) -> Result<Object, Problem> {
     let required = |path: &[&str]| {
         let text = get(&value, path).and_then(Value::as_str).filter(|text| !text.is_empty());
         text.map(str::to_owned).ok_or_else(|| {
-            let message = format!("a document without `{}`: not a Kubernetes object", path.join("."));
-            source.problem_in(document, &at![], message)
+            if let Some(problem) = to_be_rendered(source, document, &item, &value) {
+                return problem;
+            }
+            let what = if item.is_empty() { "a document" } else { "an item of a list" };
+            let message = format!("{what} without `{}`: not a Kubernetes object", path.join("."));
+            source.problem_in(document, &item, message)
         })
     };
     let api_version = required(&["apiVersion"])?;
@@ -135,13 +175,43 @@ fn object(source: &Source, document: usize, value: Value) -> Result<Object, Prob
     let name = required(&["metadata", "name"])?;
     let namespace = get(&value, &["metadata", "namespace"]).and_then(Value::as_str).unwrap_or_default();
     let namespace = if namespace.is_empty() && is_namespaced(&kind) { "default" } else { namespace };
-    Ok(Object {
-        file: source.file.clone(),
-        document,
-        api_version,
-        reference: ObjectRef { kind, namespace: namespace.to_owned(), name },
-        value,
-    })
+    let reference = ObjectRef { kind, namespace: namespace.to_owned(), name };
+    Ok(Object { file: source.file.clone(), document, item, api_version, reference, value })
+}
+
+/// What is wrong with a document that is no object as it stands, where it is meant for another tool than `kubectl apply`.
+fn to_be_rendered(source: &Source, document: usize, item: &[Segment], value: &Value) -> Option<Problem> {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
+    let at = |keys: &[&str], message: String, hint: &str| {
+        let path: Vec<Segment> = item.iter().cloned().chain(keys.iter().map(|key| Segment::from(*key))).collect();
+        Some(source.problem_in(document, &path, message).hint(Some(hint.to_owned())))
+    };
+    let kind = text("kind");
+    let of_kustomize = text("apiVersion").starts_with("kustomize.config.k8s.io/");
+    if of_kustomize || matches!(source.file.file_stem(), Some("kustomization" | "Kustomization")) {
+        let message = format!("a file for kustomize ({}), which `kubectl apply -f` does not take", source.file);
+        return at(&[], message, "write what `kubectl kustomize` prints into a file, and name that one");
+    }
+    if get(value, &["metadata", "generateName"]).is_some() {
+        let message = format!("{kind} has a `generateName`, which `kubectl apply` refuses");
+        return at(&["metadata", "generateName"], message, "write a `name` in its place");
+    }
+    template_problem(source)
+}
+
+/// Where the text is a template of Helm's: no manifest before it is filled in.
+fn template_problem(source: &Source) -> Option<Problem> {
+    let marks = |line: &str| {
+        let inside = line.split_once("{{").map_or("", |(_, inside)| inside);
+        let begins = ["if ", "range ", "with ", "end ", "end}", "include ", "define ", "template ", "else"];
+        let inside = inside.trim_start_matches('-').trim_start();
+        [".Values", ".Release", ".Chart", ".Capabilities"].iter().any(|name| inside.contains(name))
+            || begins.iter().any(|begin| inside.starts_with(begin))
+    };
+    let line = source.text.lines().position(marks)?;
+    let message = "a template of Helm's, which `kubectl` does not take as it stands".to_owned();
+    let hint = Some("write what `helm template` prints into a file, and name that one".to_owned());
+    Some(Problem { file: source.file.clone(), line: line + 1, column: 1, message, hint })
 }
 
 /// Whether objects of this kind that name no namespace land in `default`. Of kinds that Kubernetes does not have
@@ -205,6 +275,39 @@ items:
     }
 
     #[test]
+    fn a_list_of_a_kind_and_lists_in_lists_are_taken_apart() {
+        let text = "\
+apiVersion: v1
+kind: List
+items:
+  - apiVersion: apps/v1
+    kind: DeploymentList
+    items: [{metadata: {name: a}}, {metadata: {name: b, namespace: two}}]
+  - {apiVersion: v1, kind: ConfigMap, metadata: {name: c}}
+";
+        let source = Source::new("m.yaml", text);
+        let objects = parse(&source).unwrap();
+        let names: Vec<String> = objects.iter().map(|object| object.reference.to_string()).collect();
+        assert_eq!(names, ["Deployment default/a", "Deployment two/b", "ConfigMap default/c"]);
+        assert_eq!(objects[1].api_version, "apps/v1");
+        let problem = objects[2].problem(&source, &["metadata", "name"], "no");
+        assert_eq!((problem.line, problem.column), (7, 56), "{problem}");
+    }
+
+    #[test]
+    fn what_kubectl_merges_is_merged() {
+        let text = "\
+base: &base {restartPolicy: Always, serviceAccountName: one}
+apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec: {<<: *base, containers: []}
+";
+        let objects = parse(&Source::new("m.yaml", text)).unwrap();
+        assert_eq!(objects[0].text(&["spec", "serviceAccountName"]), Some("one"));
+    }
+
+    #[test]
     fn a_node_port_has_the_name_of_its_service() {
         let text = "\
 apiVersion: v1
@@ -227,6 +330,12 @@ spec: {ports: [{nodePort: 30004}]}
             ("apiVersion: v1\nkind: Pod\nmetadata: {}\n", 1, "metadata.name"),
             ("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n---\n\nname: x\n", 6, "apiVersion"),
             ("a: [\n", 2, "did not find expected node content"),
+            ("apiVersion: v1\n{{- with .Values.x }}\nkind: Pod\n{{- end }}\n", 2, "a template of Helm's"),
+            ("apiVersion: v1\nkind: Pod\nmetadata: {name: {{ .Release.Name }} }\n", 3, "a template of Helm's"),
+            ("apiVersion: kustomize.config.k8s.io/v1\nkind: Component\n", 1, "a file for kustomize (m.yaml)"),
+            ("apiVersion: v1\nkind: Pod\nmetadata:\n  generateName: p-\n", 4, "Pod has a `generateName`"),
+            ("apiVersion: v1\nkind: Pod\nkind: Job\nmetadata: {name: p}\n", 1, "duplicate"),
+            ("apiVersion: v1\nkind: List\nitems:\n  - {apiVersion: v1, kind: Pod}\n", 4, "an item of a list"),
         ] {
             let problem = parse(&Source::new("m.yaml", text)).unwrap_err();
             assert_eq!(problem.line, line, "{problem}");

@@ -43,6 +43,40 @@ pub(super) fn reads(object: &Object) -> Vec<Read> {
     reads
 }
 
+/// What of it is better there first, and not needed for the object to be applied: rights to a kind are given whether
+/// there is such a kind or not, and what is optional may be missing.
+pub(super) fn preferred(object: &Object, read: &Read) -> bool {
+    match read {
+        Read::Resource(..) => true,
+        Read::Object(wanted) => pod_spec_at(object).is_some_and(|(_, spec)| {
+            let mut refs = Vec::new();
+            configuration_refs(spec, &mut refs);
+            let of = |optional: bool| refs.contains(&(wanted.kind.as_str(), wanted.name.as_str(), optional));
+            of(true) && !of(false)
+        }),
+        Read::Kind(..) | Read::Image(_) => false,
+    }
+}
+
+/// Kind and name of each ConfigMap and Secret that is referred to below `value`, and whether it is optional.
+pub(crate) fn configuration_refs<'v>(value: &'v Value, found: &mut Vec<(&'static str, &'v str, bool)>) {
+    if let Value::Sequence(items) = value {
+        items.iter().for_each(|item| configuration_refs(item, found));
+    }
+    for (key, below) in value.as_mapping().into_iter().flatten() {
+        let kind = match key.as_str() {
+            Some("configMap" | "configMapRef" | "configMapKeyRef") => "ConfigMap",
+            Some("secret" | "secretRef" | "secretKeyRef") => "Secret",
+            _ => "",
+        };
+        let name = below.get("name").or_else(|| below.get("secretName")).and_then(Value::as_str);
+        if let (false, Some(name)) = (kind.is_empty(), name) {
+            found.push((kind, name, below.get("optional").and_then(Value::as_bool) == Some(true)));
+        }
+        configuration_refs(below, found);
+    }
+}
+
 fn named(kind: &str, namespace: &str, name: &str) -> Read {
     Read::Object(ObjectRef { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() })
 }

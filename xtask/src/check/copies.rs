@@ -1,31 +1,25 @@
-//! A COPY whose source is not in the build context.
+//! A COPY, ADD or mount whose source is not in the build context.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
-use super::{Subject, on_line};
+use super::context::{Context, Found};
+use super::layout::is_remote;
+use super::{Built, Subject, close, listed};
+use crate::dockerfile::pattern::is_pattern;
+use crate::dockerfile::{Instruction, Word};
 use crate::suite::yaml::{Problem, did_you_mean};
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (image, source, dockerfile) in &subject.dockerfiles {
-        let context = subject.root.join(&image.context);
-        let ignore = Ignore::read(&context);
-        for stage in &dockerfile.stages {
-            for instruction in &stage.instructions {
-                let Some((from, _)) = instruction.copies() else { continue };
-                if let Some(name) = instruction.flag("from") {
-                    let names = dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref());
-                    // What looks like an image is pulled; a bare word must be a stage.
-                    if dockerfile.stage(name).is_none() && !name.contains(['/', ':', '.']) {
-                        let message = format!("COPY --from={name}: no stage has that name");
-                        problems.push(on_line(source, instruction.line, message, did_you_mean(name, names)));
-                    }
-                    continue;
-                }
-                for path in from.iter().filter(|path| !path.contains(['$', '<']) && !path.contains("://")) {
-                    problems.extend(find(&context, path, &ignore).map(|(what, hint)| {
-                        on_line(source, instruction.line, format!("{} {path}: {what}", instruction.keyword), hint)
-                    }));
+    for built in &subject.built {
+        for instruction in built.instructions() {
+            if matches!(instruction.keyword.as_str(), "COPY" | "ADD") {
+                copy(built, instruction, &mut problems);
+            }
+            for mount in instruction.mounts().iter().filter(|mount| mount.kind == "bind") {
+                match &mount.from {
+                    Some(from) => problems.extend(stage(built, instruction, "RUN --mount", from)),
+                    None => problems.extend(source(built, instruction, "RUN --mount", &mount.source)),
                 }
             }
         }
@@ -33,137 +27,79 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     problems
 }
 
-/// Why `path` is not in the context, if it is not.
-fn find(context: &Utf8Path, path: &str, ignore: &Ignore) -> Option<(String, Option<String>)> {
-    let path = path.trim_start_matches("./").trim_start_matches('/');
-    let clean = path.trim_end_matches('/');
-    if clean.is_empty() || clean == "." {
+fn copy(built: &Built<'_>, instruction: &Instruction, problems: &mut Vec<Problem>) {
+    let keyword = instruction.keyword.as_str();
+    let Some((from, to)) = instruction.copies() else {
+        let message = format!("{keyword} needs what is copied and where to");
+        problems.push(built.on_line(instruction.line, message, Some(format!("write `{keyword} FROM TO`"))));
+        return;
+    };
+    let several = from.len() + instruction.heredocs.len() > 1;
+    if several && to.known && !to.text.ends_with('/') && !to.text.ends_with('.') {
+        let message =
+            format!("{keyword} of several files to {}, which is no folder without a slash at its end", to.text);
+        problems.push(built.on_line(instruction.line, message, Some(format!("write `{}/`", to.text))));
+    }
+    if let Some(name) = instruction.flag("from") {
+        problems.extend(stage(built, instruction, "COPY", name));
+        return;
+    }
+    for word in from {
+        if !is_remote(&word.text) {
+            problems.extend(source(built, instruction, keyword, word));
+        } else if keyword == "COPY" && word.text.contains("://") {
+            let message = format!("COPY {}: only ADD fetches addresses", word.text);
+            problems.push(built.on_line(instruction.line, message, Some("write ADD".into())));
+        }
+    }
+}
+
+/// What is wrong with `--from=name`: a name that is nearly that of a stage. Any other is an image's.
+fn stage(built: &Built<'_>, instruction: &Instruction, keyword: &str, name: &Word) -> Option<Problem> {
+    let text = &name.text;
+    if !name.known || text.contains(['/', ':', '.']) || built.file.stage(text).is_some() {
         return None;
     }
-    let (folder, name) = clean.rsplit_once('/').unwrap_or(("", clean));
-    let entries = || {
-        let list = context.join(folder).read_dir_utf8().into_iter().flatten().flatten();
-        list.map(|entry| Utf8PathBuf::from(folder).join(entry.file_name()).into_string()).collect::<Vec<_>>()
+    let names = built.file.stages.iter().filter_map(|stage| stage.name.as_deref());
+    let near = close(text, names)?;
+    let message = format!("{keyword} --from={text}: no stage has that name");
+    Some(built.on_line(instruction.line, message, Some(format!("did you mean `{near}`?"))))
+}
+
+fn source(built: &Built<'_>, instruction: &Instruction, keyword: &str, word: &Word) -> Option<Problem> {
+    if !word.known {
+        return None;
+    }
+    let (what, hint) = find(&built.context, &word.text)?;
+    Some(built.on_line(instruction.line, format!("{keyword} {}: {what}", word.text), hint))
+}
+
+/// Why `path` is not in the context, if it is not.
+fn find(context: &Context, path: &str) -> Option<(String, Option<String>)> {
+    let clean = Context::clean(path);
+    let ignored = |what: &str| {
+        let hint = format!("add `!{clean}` to it");
+        (format!("{} keeps {what} out of the build context", context.ignore.file), Some(hint))
     };
-    if name.contains('*') || name.contains('?') {
-        let found = entries().iter().any(|entry| matches(name, entry.rsplit('/').next().unwrap_or(entry)));
-        return (!found).then(|| ("nothing in the build context matches it".into(), None));
-    }
-    if !context.join(clean).exists() {
-        let near = entries();
-        let hint = did_you_mean(clean, near.iter().map(String::as_str))
-            .or_else(|| (!near.is_empty() && !folder.is_empty()).then(|| format!("{folder}/ has {}", names(&near))));
-        return Some(("it is not in the build context".into(), hint));
-    }
-    let excluded = ignore.excludes(clean) && !ignore.keeps_below(clean);
-    excluded
-        .then(|| ("the .dockerignore keeps it out of the build context".into(), Some(format!("add `!{clean}` to it"))))
-}
-
-fn names(paths: &[String]) -> String {
-    paths.iter().map(|path| path.rsplit('/').next().unwrap_or(path)).collect::<Vec<_>>().join(", ")
-}
-
-/// `.dockerignore`, as far as lists of folders, files and exceptions go.
-/// <https://docs.docker.com/build/concepts/context/#dockerignore-files>
-pub(super) struct Ignore(Vec<(bool, String)>);
-
-impl Ignore {
-    pub(super) fn read(context: &Utf8Path) -> Ignore {
-        Ignore::parse(&std::fs::read_to_string(context.join(".dockerignore")).unwrap_or_default())
-    }
-
-    fn parse(text: &str) -> Ignore {
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let rule = |line: &str| {
-            let (kept, pattern) = line.strip_prefix('!').map_or((false, line), |pattern| (true, pattern));
-            (kept, pattern.trim().trim_start_matches('/').trim_end_matches('/').to_owned())
-        };
-        Ignore(lines.map(rule).collect())
-    }
-
-    /// Whether the last rule that fits `path` or a folder above it excludes it.
-    fn excludes(&self, path: &str) -> bool {
-        let fits = |pattern: &str| {
-            let mut at = Some(Utf8Path::new(path));
-            while let Some(here) = at.filter(|here| !here.as_str().is_empty()) {
-                if matches(pattern, here.as_str()) {
-                    return true;
-                }
-                at = here.parent();
-            }
-            false
-        };
-        self.0.iter().rfind(|(_, pattern)| fits(pattern)).is_some_and(|(kept, _)| !kept)
-    }
-
-    /// Whether something below the folder `path` is kept by an exception.
-    fn keeps_below(&self, path: &str) -> bool {
-        self.0.iter().any(|(kept, pattern)| *kept && Utf8Path::new(pattern).starts_with(path))
-    }
-}
-
-/// Whether a pattern with `*`, `**` and `?` fits; `*` stops at a slash.
-fn matches(pattern: &str, text: &str) -> bool {
-    match (pattern.strip_prefix("**"), pattern.strip_prefix('*'), pattern.chars().next(), text.chars().next()) {
-        (_, _, None, None) => true,
-        (Some(rest), ..) => {
-            let rest = rest.trim_start_matches('/');
-            (0..=text.len()).any(|at| text.is_char_boundary(at) && matches(rest, &text[at..]))
+    if is_pattern(clean.as_str()) {
+        let matching = context.glob(&clean);
+        if matching.is_empty() {
+            let fixed = clean.ancestors().find(|path| !is_pattern(path.as_str())).unwrap_or(Utf8Path::new(""));
+            let hint = listed(fixed, &context.names(fixed));
+            return Some(("nothing in the build context matches it".into(), hint));
         }
-        (None, Some(rest), ..) => {
-            let end = text.find('/').unwrap_or(text.len());
-            (0..=end).any(|at| text.is_char_boundary(at) && matches(rest, &text[at..]))
-        }
-        (_, _, Some(p), Some(t)) if p == t || (p == '?' && t != '/') => {
-            matches(&pattern[p.len_utf8()..], &text[t.len_utf8()..])
-        }
-        _ => false,
+        let all = matching.iter().all(|path| context.find(path) == Found::Ignored);
+        return all.then(|| ignored("all that it matches"));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_allow_list_lets_only_its_exceptions_in() {
-        let ignore = Ignore::parse("# all\n*\n!api/src\n!Cargo.toml\n");
-        for (path, excluded) in
-            [("api/src/lib.rs", false), ("api/src", false), ("Cargo.toml", false), ("gateway/src", true)]
-        {
-            assert_eq!(ignore.excludes(path), excluded, "{path}");
+    match context.find(&clean) {
+        Found::File | Found::Folder => None,
+        Found::Ignored => Some(ignored("it")),
+        Found::Nothing => {
+            let folder = clean.parent().unwrap_or(Utf8Path::new(""));
+            let names = context.names(folder);
+            let paths: Vec<String> = names.iter().map(|name| folder.join(name).into_string()).collect();
+            let near = did_you_mean(clean.as_str(), paths.iter().map(String::as_str));
+            Some(("it is not in the build context".into(), near.or_else(|| listed(folder, &names))))
         }
-        assert!(ignore.keeps_below("api") && !ignore.keeps_below("gateway"));
-    }
-
-    #[test]
-    fn patterns() {
-        for (pattern, text, fits) in [
-            ("*.rs", "lib.rs", true),
-            ("*.rs", "src/lib.rs", false),
-            ("**/*.rs", "a/b/lib.rs", true),
-            ("li?.rs", "lib.rs", true),
-            ("target", "target", true),
-            ("target", "targets", false),
-        ] {
-            assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_there_is_named_with_its_neighbours() {
-        let dir = tempfile::tempdir().unwrap();
-        let context = Utf8Path::from_path(dir.path()).unwrap();
-        std::fs::create_dir_all(context.join("policies")).unwrap();
-        std::fs::write(context.join("policies/remediation_path.rego"), "").unwrap();
-        let ignore = Ignore::parse("");
-        let (_, hint) = find(context, "policies/priority.rego", &ignore).unwrap();
-        assert_eq!(hint.unwrap(), "policies/ has remediation_path.rego");
-        let (_, hint) = find(context, "policies/remediation_pth.rego", &ignore).unwrap();
-        assert!(hint.unwrap().contains("policies/remediation_path.rego"));
-        assert!(find(context, "policies/", &ignore).is_none());
-        assert!(find(context, "policies/*.rego", &ignore).is_none());
-        assert!(find(context, "policies/*.txt", &ignore).is_some());
     }
 }

@@ -3,74 +3,134 @@
 //!
 //! Each rule is a file. No rule names a file or a value of this project.
 
+mod cargo;
+mod cluster;
+mod context;
 mod copies;
+mod host_layout;
+mod ignore;
 mod image_paths;
 mod images;
+mod layout;
+mod made;
+mod order;
 mod packages;
+mod pull_policy;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 
 use anyhow::Result;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_yaml::Value;
 
-use crate::dockerfile::Dockerfile;
-use crate::plan::{self, Object, Plan};
+use crate::dockerfile::{Dockerfile, Instruction};
+use crate::image_name::full;
+use crate::plan::object::{list, pod_spec_at};
+use crate::plan::{self, BuildMode, Object};
 use crate::setup::catalog::Catalog;
-use crate::suite::yaml::{Problem, Problems, Source};
+use crate::suite::yaml::{Problem, Problems, Segment, Source, did_you_mean};
 use crate::suite::{Image, Suite};
 
-pub use packages::Packages;
+use context::Context;
+use ignore::Ignore;
+
+pub use cargo::Packages;
+
+/// So many names are listed where one of them is not found.
+const LISTED: usize = 8;
+
+/// One of the suite's images, with what it is built from.
+pub struct Built<'a> {
+    image: &'a Image,
+    /// Its place among the suite's images.
+    at: usize,
+    source: Source,
+    file: Dockerfile,
+    /// The place of the stage that it is made of.
+    target: Option<usize>,
+    context: Context,
+    /// The context's folder, as cargo tells its own.
+    folder: Utf8PathBuf,
+}
+
+/// A container: the object that makes its pods, its place in the document, the pods' specification, and itself.
+type Use<'a> = (&'a Object, Vec<Segment>, &'a Value, &'a Value);
 
 /// Everything that the rules look at.
 pub struct Subject<'a> {
-    pub root: &'a Utf8Path,
-    pub suite: &'a Suite,
-    pub catalog: &'a Catalog,
-    /// The suite's images, each with its Dockerfile; those whose file is missing are left out.
-    pub dockerfiles: Vec<(&'a Image, Source, Dockerfile)>,
-    /// The objects of all manifests, each with the text that it stands in.
-    pub objects: Vec<(Source, Object)>,
-    pub packages: Packages,
+    root: &'a Utf8Path,
+    suite: &'a Suite,
+    catalog: &'a Catalog,
+    /// Those whose Dockerfile is there.
+    built: Vec<Built<'a>>,
+    /// The texts of all manifests.
+    sources: &'a BTreeMap<Utf8PathBuf, Source>,
+    /// The objects of all manifests.
+    objects: &'a [Object],
+    /// Whether these are all: a manifest that cannot be read may hold anything.
+    is_whole: bool,
+    /// The objects, by kind, namespace and name.
+    index: BTreeMap<(&'a str, &'a str, &'a str), &'a Object>,
+    /// The containers of each image, by its whole reference.
+    uses: BTreeMap<String, Vec<Use<'a>>>,
+    packages: Packages,
 }
 
 /// Looks for all that is wrong with `suite`.
 ///
 /// # Errors
-/// When Cargo's metadata or the catalog cannot be read. What the rules find is the result.
+/// When cargo cannot be asked. What the rules find is the result.
 pub fn check(root: &Utf8Path, suite: &Suite) -> Result<Vec<Problem>> {
-    let catalog = Catalog::read(root)?;
     let packages = Packages::read(root)?;
-    let mut problems = Vec::new();
-    let mut dockerfiles = Vec::new();
-    for (at, image) in suite.images.iter().enumerate() {
-        match Source::read(root, &image.dockerfile) {
-            Ok(source) => {
-                let parsed = Dockerfile::parse(&source.text);
-                dockerfiles.push((image, source, parsed));
-            }
-            Err(problem) => {
-                let path = crate::at!["images", at, "dockerfile"];
-                problems.push(suite.source.problem(&path, format!("`{}`: {}", image.dockerfile, problem.message)));
-            }
-        }
-    }
+    let mut problems = packages.problems.clone();
+    let catalog = catalog(root, &mut problems);
+    let built = built(root, suite, &mut problems);
+    let sources = plan::read_manifests(root, suite).unwrap_or_else(|found| {
+        problems.extend(found.0);
+        BTreeMap::new()
+    });
+    let mut is_whole = !sources.is_empty() || suite.manifests.is_empty();
     let mut objects = Vec::new();
-    match plan::read_manifests(root, suite) {
-        Ok(texts) => {
-            for source in texts.values() {
-                match plan::object::parse(source) {
-                    Ok(found) => objects.extend(found.into_iter().map(|object| (source.clone(), object))),
-                    Err(problem) => problems.push(problem),
-                }
+    for source in sources.values() {
+        match plan::object::parse(source) {
+            Ok(found) => objects.extend(found),
+            Err(problem) => {
+                problems.push(problem);
+                is_whole = false;
             }
         }
-        Err(found) => problems.extend(found.0),
     }
-    if problems.is_empty()
-        && let Err(found) = Plan::load(root, suite, plan::BuildMode::Host)
-    {
+    if is_whole && let Err(found) = plan::derive(suite, &sources, BuildMode::Host) {
         problems.extend(found.0);
     }
-    let subject = Subject { root, suite, catalog: &catalog, dockerfiles, objects, packages };
-    for rule in [copies::check, packages::check, image_paths::check, images::check] {
+    let mut uses: BTreeMap<String, Vec<Use<'_>>> = BTreeMap::new();
+    for object in &objects {
+        for (place, spec, container) in containers(object) {
+            if let Some(image) = container.get("image").and_then(Value::as_str) {
+                uses.entry(full(image)).or_default().push((object, place, spec, container));
+            }
+        }
+    }
+    let key = |object| {
+        let Object { reference, .. }: &Object = object;
+        ((reference.kind.as_str(), reference.namespace.as_str(), reference.name.as_str()), object)
+    };
+    let index = objects.iter().map(key).collect();
+    let (sources, objects, catalog) = (&sources, &objects, &catalog);
+    let subject = Subject { root, suite, catalog, built, sources, objects, is_whole, index, uses, packages };
+    for rule in [
+        cluster::check,
+        copies::check,
+        packages::check,
+        host_layout::check,
+        image_paths::check,
+        images::check,
+        pull_policy::check,
+        made::check,
+        order::check,
+    ] {
         problems.extend(rule(&subject));
     }
     // Sorted, and each once.
@@ -80,7 +140,134 @@ pub fn check(root: &Utf8Path, suite: &Suite) -> Result<Vec<Problem>> {
     })
 }
 
-/// A problem on a line of a Dockerfile.
-fn on_line(source: &Source, line: usize, message: String, hint: Option<String>) -> Problem {
-    Problem { file: source.file.clone(), line, column: 1, message, hint }
+/// The list of the set-up's pieces; an empty one where the project has none.
+fn catalog(root: &Utf8Path, problems: &mut Vec<Problem>) -> Catalog {
+    let file = crate::setup::catalog::FILE;
+    if root.join(file).exists() {
+        match Catalog::read(root) {
+            Ok(catalog) => return catalog,
+            Err(error) => {
+                let message = format!("{error:#}");
+                problems.push(Problem { file: file.into(), line: 0, column: 0, message, hint: None });
+            }
+        }
+    }
+    Catalog::default()
+}
+
+fn built<'a>(root: &Utf8Path, suite: &'a Suite, problems: &mut Vec<Problem>) -> Vec<Built<'a>> {
+    let mut all = Vec::new();
+    for (at, image) in suite.images.iter().enumerate() {
+        // Any bytes may stand in a Dockerfile's strings.
+        let text = match std::fs::read(root.join(&image.dockerfile)) {
+            Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+            Err(error) => {
+                let path = crate::at!["images", at, "dockerfile"];
+                let near = plan::neighbours(root, &image.dockerfile);
+                let hint = did_you_mean(image.dockerfile.as_str(), near.iter().map(String::as_str));
+                let message = format!("`{}`: cannot read it: {error}", image.dockerfile);
+                problems.push(suite.source.problem(&path, message).hint(hint));
+                continue;
+            }
+        };
+        let folder = root.join(&image.context);
+        if !folder.is_dir() {
+            let path = crate::at!["images", at, "context"];
+            problems.push(suite.source.problem(&path, format!("`{}`: there is no such folder", image.context)));
+            continue;
+        }
+        let args: Vec<(String, String)> = image.args.clone().into_iter().collect();
+        let file = Dockerfile::parse_with(&text, &args);
+        let source = Source::new(image.dockerfile.clone(), text);
+        let target = file.target(image);
+        if let (None, Some(name)) = (target, &image.target) {
+            let path = crate::at!["images", at, "target"];
+            let hint = did_you_mean(name, file.stages.iter().filter_map(|stage| stage.name.as_deref()));
+            problems.push(suite.source.problem(&path, format!("{} has no stage `{name}`", source.file)).hint(hint));
+        } else if target.is_none() {
+            let hint = Some("begin it with FROM".to_owned());
+            problems.push(Problem {
+                file: source.file.clone(),
+                line: 1,
+                column: 1,
+                message: "no stage: there is no FROM".into(),
+                hint,
+            });
+        }
+        let ignore = Ignore::read(root, &image.context, &image.dockerfile);
+        let real = folder.canonicalize_utf8().unwrap_or_else(|_| folder.clone());
+        all.push(Built { image, at, source, file, target, context: Context::new(folder, ignore), folder: real });
+    }
+    all
+}
+
+impl<'a> Built<'a> {
+    /// The instructions of the stages that the image needs.
+    fn instructions(&self) -> impl Iterator<Item = &Instruction> {
+        let stages = self.target.map(|target| self.file.needed(target, None).0).unwrap_or_default();
+        stages.into_iter().flat_map(|stage| &self.file.stages[stage].instructions)
+    }
+
+    /// A path of this machine, relative to the context; none where it lies outside.
+    fn in_context(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+        path.strip_prefix(&self.folder).map(Utf8Path::to_owned).ok()
+    }
+
+    /// A problem on a line of the Dockerfile.
+    fn on_line(&self, line: usize, message: String, hint: Option<String>) -> Problem {
+        Problem { file: self.source.file.clone(), line, column: 1, message, hint }
+    }
+}
+
+impl<'a> Subject<'a> {
+    /// The text that an object stands in.
+    fn source(&self, object: &Object) -> &'a Source {
+        self.sources.get(&object.file).unwrap_or(&self.suite.source)
+    }
+
+    fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&'a Object> {
+        self.index.get(&(kind, namespace, name)).copied()
+    }
+
+    /// The references of the images that are on the node without a registry.
+    fn there(&self) -> Vec<String> {
+        let built = self.suite.images.iter().map(|image| image.reference.clone());
+        let preload = self.suite.cluster.preload.iter();
+        let preloaded =
+            preload.filter_map(|name| self.catalog.pieces.iter().find(|piece| piece.name == *name)?.replaces.clone());
+        built.chain(preloaded).collect()
+    }
+}
+
+/// The containers that an object's pods have: the place of each in the document, the pods' specification, itself.
+fn containers(object: &Object) -> Vec<(Vec<Segment>, &Value, &Value)> {
+    let Some((path, spec)) = pod_spec_at(object) else { return Vec::new() };
+    let mut all = Vec::new();
+    for key in ["containers", "initContainers"] {
+        for (at, container) in list(spec, &[key]).iter().enumerate() {
+            let place = [object.place(path), vec![Segment::from(key), Segment::from(at)]].concat();
+            all.push((place, spec, container));
+        }
+    }
+    all
+}
+
+/// The one of `right` that `wrong` is a slip of: nearer than what [`did_you_mean`] offers for what is wrong for sure.
+fn close<'n>(wrong: &str, right: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let limit = match wrong.chars().count() {
+        0..=2 => 0,
+        3..=5 => 1,
+        _ => 2,
+    };
+    let distance = |name: &&str| strsim::damerau_levenshtein(wrong, name);
+    right.into_iter().filter(|name| (1..=limit).contains(&distance(name))).min_by_key(distance)
+}
+
+/// `folder/ has a, b`; none where it has nothing.
+fn listed(folder: &Utf8Path, names: &[String]) -> Option<String> {
+    let shown = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if names.len() > LISTED { " …" } else { "" };
+    let folder = folder.as_str().trim_end_matches('/');
+    let folder = if folder.is_empty() { "the root".to_owned() } else { format!("{folder}/") };
+    (!names.is_empty()).then(|| format!("{folder} has {shown}{more}"))
 }

@@ -1,154 +1,302 @@
-//! A path dependency that an image's build needs and that no COPY brings.
+//! What cargo reads in an image's build, and no COPY brings to where cargo looks for it: manifests of the workspace's
+//! members, sources of the packages that are compiled and of their path dependencies.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeSet;
 
-use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use e2e_support::Job;
-use serde_json::Value;
-use xshell::{Shell, cmd};
 
-use super::{Subject, on_line};
-use crate::dockerfile::BUILD_STAGE;
+use super::cargo::{Kind, Package, Packages};
+use super::context::Found;
+use super::layout::{Layout, Point, Presence};
+use super::{Built, Subject};
+use crate::dockerfile::script::{CargoBuild, builds, rewrites};
+use crate::dockerfile::{BUILD_STAGE, Instruction, join};
 use crate::suite::yaml::{Problem, did_you_mean};
-
-/// The workspace's packages: where each lies, and which others it is built with.
-#[derive(Clone, Debug, Default)]
-pub struct Packages {
-    folders: BTreeMap<String, Utf8PathBuf>,
-    needs: BTreeMap<String, BTreeSet<String>>,
-}
-
-impl Packages {
-    /// Asks cargo, which needs no network for it.
-    ///
-    /// # Errors
-    /// When a manifest is wrong: what cargo says, with file and line.
-    pub fn read(root: &Utf8Path) -> Result<Packages> {
-        let sh = Shell::new()?;
-        sh.change_dir(root);
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-        let ask = cmd!(sh, "{cargo} metadata --no-deps --offline --format-version 1");
-        let text =
-            Job::new(ask).deadline(Duration::from_secs(30)).read().context("reading the workspace's manifests")?;
-        Ok(Packages::parse(root, &serde_json::from_str(&text).context("reading cargo's metadata")?))
-    }
-
-    fn parse(root: &Utf8Path, metadata: &Value) -> Packages {
-        let mut packages = Packages::default();
-        for package in metadata["packages"].as_array().into_iter().flatten() {
-            let (Some(name), Some(manifest)) = (package["name"].as_str(), package["manifest_path"].as_str()) else {
-                continue;
-            };
-            let folder = Utf8Path::new(manifest).parent().unwrap_or(root);
-            let folder = folder.strip_prefix(root).unwrap_or(folder);
-            packages.folders.insert(name.to_owned(), folder.to_owned());
-            let needs = package["dependencies"].as_array().into_iter().flatten().filter(|dependency| {
-                // Tests' dependencies are not compiled into a binary.
-                dependency["path"].is_string() && dependency["kind"] != "dev"
-            });
-            let needs = needs.filter_map(|dependency| dependency["name"].as_str().map(str::to_owned));
-            packages.needs.insert(name.to_owned(), needs.collect());
-        }
-        packages
-    }
-
-    /// The package and all that it is built with, with their folders.
-    fn built_with(&self, package: &str) -> BTreeMap<&str, &Utf8Path> {
-        let mut all = BTreeMap::new();
-        let mut open = vec![package];
-        while let Some(name) = open.pop() {
-            let Some((name, folder)) = self.folders.get_key_value(name) else { continue };
-            if all.insert(name.as_str(), folder.as_path()).is_none() {
-                open.extend(self.needs.get(name).into_iter().flatten().map(String::as_str));
-            }
-        }
-        all
-    }
-}
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (image, source, dockerfile) in &subject.dockerfiles {
-        let Some(package) = &image.package else { continue };
-        if !subject.packages.folders.contains_key(package) {
-            let at = subject.suite.images.iter().position(|other| other.name == image.name).unwrap_or(0);
-            let hint = did_you_mean(package, subject.packages.folders.keys().map(String::as_str));
-            let message = format!("the workspace has no package `{package}`");
-            problems.push(subject.suite.source.problem(&crate::at!["images", at, "package"], message).hint(hint));
-            continue;
-        }
-        let Some(stage) = dockerfile.stage(BUILD_STAGE) else {
-            let message = format!("no stage is named `{BUILD_STAGE}`, the one that compiles {package}");
-            problems.push(on_line(source, 1, message, Some(format!("write FROM … AS {BUILD_STAGE}"))));
-            continue;
-        };
-        let copied: Vec<&str> = dockerfile
-            .chain(stage)
-            .iter()
-            .flat_map(|stage| &stage.instructions)
-            .filter(|instruction| instruction.flag("from").is_none())
-            .filter_map(|instruction| instruction.copies())
-            .flat_map(|(from, _)| from.iter().map(String::as_str))
-            .collect();
-        let compiles = |words: &[String]| words.windows(2).any(|pair| pair[0].ends_with("cargo") && pair[1] == "build");
-        let build = stage.instructions.iter().find(|instruction| compiles(&instruction.words));
-        let line = build.map_or(stage.line, |instruction| instruction.line);
-        for (name, folder) in subject.packages.built_with(package) {
-            if copied.iter().any(|path| brings_sources(path, folder)) {
+    for built in &subject.built {
+        if let Some(name) = &built.image.package {
+            let Some(package) = subject.packages.member(name) else {
+                if subject.packages.problems.is_empty() {
+                    problems.push(unknown(subject, built, name));
+                }
                 continue;
-            }
-            let message = if name == package {
-                format!("{package} is compiled here, but no COPY before it brings its sources in {folder}/")
-            } else {
-                format!(
-                    "{package} is compiled here with its path dependency {name}, but no COPY before it brings {folder}/"
-                )
             };
-            problems.push(on_line(source, line, message, Some(format!("add `COPY {folder}/ {folder}/`"))));
+            problems.extend(stage_to_replace(built, name));
+            if !package.targets.iter().any(|target| target.kind == Kind::Binary && target.name == *name) {
+                let path = crate::at!["images", built.at, "package"];
+                let message = format!("the package `{name}` has no binary of that name");
+                let names = package.targets.iter().filter(|target| target.kind == Kind::Binary);
+                let hint = names.map(|target| target.name.as_str()).collect::<Vec<_>>().join(", ");
+                let hint = (!hint.is_empty()).then(|| format!("it has {hint}"));
+                problems.push(subject.suite.source.problem(&path, message).hint(hint));
+            }
         }
+        problems.extend(Compilation::find(subject, built).map(|found| found.check()).unwrap_or_default());
     }
     problems
 }
 
-/// Whether copying `path` brings the sources of the package in `folder`; its manifest alone does not.
-fn brings_sources(path: &str, folder: &Utf8Path) -> bool {
-    let path = Utf8Path::new(path.trim_start_matches("./").trim_end_matches('/'));
-    if path.as_str().is_empty() || path.as_str() == "." {
-        return true;
-    }
-    folder.starts_with(path) || path == folder.join("src")
+fn unknown(subject: &Subject<'_>, built: &Built<'_>, name: &str) -> Problem {
+    let hint = did_you_mean(name, subject.packages.members().map(|package| package.name.as_str()));
+    let message = format!("the workspace has no package `{name}`");
+    subject.suite.source.problem(&crate::at!["images", built.at, "package"], message).hint(hint)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
+/// A stage that a folder with the binary can take the place of: it has to be there and to have a name.
+fn stage_to_replace(built: &Built<'_>, package: &str) -> Option<Problem> {
+    let target = built.target?;
+    let hint = Some(format!("write FROM … AS {BUILD_STAGE}"));
+    match built.file.compiles(target) {
+        None => {
+            let message =
+                format!("no stage is named `{BUILD_STAGE}` or calls `cargo build`: the one that compiles {package}");
+            Some(built.on_line(1, message, hint))
+        }
+        Some(stage) if built.file.stages[stage].name.is_none() => {
+            let message = format!("the stage that compiles {package} has no name");
+            Some(built.on_line(built.file.stages[stage].line, message, hint))
+        }
+        Some(_) => None,
+    }
+}
 
-    #[test]
-    fn needs_are_followed_and_tests_needs_are_not() {
-        let package = |name: &str, needs: Value| json!({"name": name, "manifest_path": format!("/w/{name}/Cargo.toml"), "dependencies": needs});
-        let metadata = json!({"packages": [
-            package("gateway", json!([{"name": "api", "path": "/w/api", "kind": null},
-                {"name": "testbed", "path": "/w/testbed", "kind": "dev"}, {"name": "serde", "kind": null}])),
-            package("api", json!([{"name": "base", "path": "/w/base", "kind": null}])),
-            package("base", json!([])), package("testbed", json!([]))]});
-        let packages = Packages::parse(Utf8Path::new("/w"), &metadata);
-        assert_eq!(packages.built_with("gateway").into_keys().collect::<Vec<_>>(), ["api", "base", "gateway"]);
+/// The last call of cargo in the stage that compiles, and what is there for it.
+struct Compilation<'a> {
+    packages: &'a Packages,
+    built: &'a Built<'a>,
+    layout: Layout<'a>,
+    point: Point,
+    run: &'a Instruction,
+    build: CargoBuild,
+    /// The workspace's folder.
+    root: &'a Utf8Path,
+    /// Where it lies in the image.
+    there: Utf8PathBuf,
+}
+
+impl<'a> Compilation<'a> {
+    fn find(subject: &'a Subject<'_>, built: &'a Built<'a>) -> Option<Compilation<'a>> {
+        let packages = &subject.packages;
+        let root = packages.root.as_deref()?;
+        let stage = built.file.compiles(built.target?).or(built.target)?;
+        let layout = Layout::new(&built.file, &built.context);
+        let (point, run, build) = built.file.chain(stage).into_iter().rev().find_map(|stage| {
+            let instructions = &built.file.stages[stage].instructions;
+            let mut runs = instructions.iter().enumerate().rev();
+            runs.find_map(|(done, run)| Some((Point { stage, done }, run, builds(run).pop()?)))
+        })?;
+        // Nothing of the context is brought: then the sources are the base's.
+        let mounts = run.mounts().iter().any(|mount| mount.kind == "bind");
+        if !mounts && !layout.before(point).any(|instruction| instruction.copies().is_some()) {
+            return None;
+        }
+        let manifest = built.in_context(&root.join("Cargo.toml"));
+        let places = manifest.map(|path| {
+            let mut places = layout.places(point, &path);
+            places.extend(layout.places_mounted(run, &path));
+            places
+        });
+        let mut places: Vec<Utf8PathBuf> = places.unwrap_or_default();
+        places.retain(|place| place.file_name() == Some("Cargo.toml"));
+        let folders = || places.iter().filter_map(|place| place.parent());
+        // Cargo looks upwards from where it is called.
+        let above =
+            folders().filter(|folder| build.folder.starts_with(folder)).max_by_key(|folder| folder.as_str().len());
+        let there = above.or_else(|| folders().next()).unwrap_or(&build.folder).to_owned();
+        Some(Compilation { packages, built, layout, point, run, build, root, there })
     }
 
-    #[test]
-    fn a_manifest_alone_brings_no_sources() {
-        for (path, brings) in [
-            ("api/", true),
-            ("./api", true),
-            (".", true),
-            ("api/src/", true),
-            ("api/Cargo.toml", false),
-            ("gateway", false),
-        ] {
-            assert_eq!(brings_sources(path, Utf8Path::new("api")), brings, "{path}");
+    fn check(&self) -> Vec<Problem> {
+        // Only a part of the workspace is in the context: where it lies then is not told by the root's manifest.
+        if self.built.in_context(self.root).is_none() {
+            return self.apart();
         }
+        let mut problems = Vec::new();
+        let manifest = self.root.join("Cargo.toml");
+        if let Some((why, hint)) = self.missing(&manifest, "Cargo.toml") {
+            problems.push(self.problem(format!("cargo is called here, and {why}"), hint));
+            return problems;
+        }
+        let lock = self.root.join("Cargo.lock");
+        if self.build.is_locked
+            && lock.is_file()
+            && let Some((why, hint)) = self.missing(&lock, "Cargo.lock")
+        {
+            problems.push(self.problem(format!("cargo is called with --locked here, and {why}"), hint));
+        }
+        let (selected, sources) = self.needed();
+        let rewritten = self.layout.before(self.point).chain([self.run]);
+        let rewritten = rewritten.into_iter().any(|run| rewrites(run, &self.there.join("Cargo.toml")));
+        let told: BTreeSet<&Utf8Path> = sources.iter().map(|package| package.folder.as_path()).collect();
+        for package in self.packages.members().filter(|_| !rewritten) {
+            if told.contains(package.folder.as_path()) {
+                continue;
+            }
+            let manifest = package.folder.join("Cargo.toml");
+            if let Some((why, hint)) = self.missing(&manifest, &self.relative(&manifest)) {
+                let message = format!("cargo reads the manifests of all members of the workspace here, and {why}");
+                problems.push(self.problem(message, hint));
+            }
+        }
+        for package in sources {
+            problems.extend(self.sources(package, &selected));
+        }
+        problems
+    }
+
+    /// The selected packages, and all that they are built with.
+    fn needed(&self) -> (Vec<&'a Package>, Vec<&'a Package>) {
+        let build = &self.build;
+        let by_bins = |bins: &[String]| -> Vec<&Package> {
+            let has = |package: &&Package| {
+                let mut binaries = package.targets.iter().filter(|target| target.kind == Kind::Binary);
+                binaries.any(|target| bins.contains(&target.name))
+            };
+            self.packages.members().filter(has).collect()
+        };
+        let is_whole = self.built.in_context(self.root).is_some();
+        let of_context = |package: &&Package| self.built.in_context(&package.folder).is_some_and(|path| path == "");
+        let mut selected: Vec<&Package> = if !is_whole {
+            self.packages.members().filter(of_context).collect()
+        } else if !build.bins.is_empty() {
+            by_bins(&build.bins)
+        } else if !build.packages.is_empty() {
+            let named = build.packages.iter().map(|package| package.split('@').next().unwrap_or(package));
+            named.filter_map(|name| self.packages.member(name)).collect()
+        } else if let Some(package) = self.packages.members().find(|one| self.place(&one.folder) == build.folder) {
+            vec![package]
+        } else if build.is_all {
+            self.packages.members().collect()
+        } else {
+            self.packages.default.iter().filter_map(|name| self.packages.member(name)).collect()
+        };
+        let own = self.built.image.package.as_deref().and_then(|name| self.packages.member(name));
+        if let Some(own) = own.filter(|own| !selected.iter().any(|other| other.folder == own.folder)) {
+            selected.push(own);
+        }
+        let all = self.packages.built_with(&selected);
+        (selected, all)
+    }
+
+    /// Where a path of this machine's workspace lies in the image's.
+    fn place(&self, path: &Utf8Path) -> Utf8PathBuf {
+        match path.strip_prefix(self.root) {
+            Ok(below) => join(&self.there, below),
+            Err(_) => {
+                let above = self.root.ancestors().take_while(|folder| !path.starts_with(folder)).count();
+                let shared = self.root.ancestors().nth(above).unwrap_or(Utf8Path::new("/"));
+                let up = "../".repeat(above);
+                join(&self.there, Utf8Path::new(&up).join(path.strip_prefix(shared).unwrap_or(path)))
+            }
+        }
+    }
+
+    fn relative(&self, path: &Utf8Path) -> String {
+        self.built.in_context(path).unwrap_or_else(|| path.to_owned()).into_string()
+    }
+
+    fn look(&self, place: &Utf8Path) -> Presence {
+        self.layout.look(self.point, place).max(self.layout.look_mounted(self.run, place))
+    }
+
+    /// Why the file is not where cargo reads it, and what to do; `name` is what is to be brought.
+    fn missing(&self, file: &Utf8Path, name: &str) -> Option<(String, Option<String>)> {
+        let place = self.place(file);
+        let presence = self.look(&place);
+        if presence > Presence::Ignored {
+            return None;
+        }
+        let Some(inside) = self.built.in_context(file) else {
+            return Some((
+                format!("{name} lies outside of the build context"),
+                Some("set the image's `context`".into()),
+            ));
+        };
+        if presence == Presence::Ignored || self.built.context.find(&inside) == Found::Ignored {
+            let ignore = &self.built.context.ignore.file;
+            return Some((
+                format!("{ignore} keeps {name} out of the build context"),
+                Some(format!("add `!{name}` to it")),
+            ));
+        }
+        let target = match name.trim_end_matches('/').rsplit_once('/') {
+            _ if name.ends_with('/') => name.to_owned(),
+            Some((folder, _)) => format!("{folder}/"),
+            None => "./".to_owned(),
+        };
+        let add = Some(format!("add `COPY {name} {target}`"));
+        let elsewhere = self.layout.places(self.point, &inside);
+        match elsewhere.first() {
+            Some(wrong) => Some((format!("{name} lies elsewhere: {wrong}, and cargo looks at {place}"), add)),
+            None => Some((format!("no COPY before it brings {name}"), add)),
+        }
+    }
+
+    /// The first source of a package that is not there.
+    fn sources(&self, package: &Package, selected: &[&Package]) -> Option<Problem> {
+        let is_selected = selected.iter().any(|one| one.folder == package.folder);
+        let bins = &self.build.bins;
+        let counts = |kind: Kind, name: &String| match kind {
+            Kind::Library | Kind::BuildScript => true,
+            Kind::Binary => is_selected && (bins.is_empty() || bins.contains(name)),
+        };
+        let targets = package.targets.iter().filter(|target| counts(target.kind, &target.name));
+        let manifest = package.folder.join("Cargo.toml");
+        let files = targets.map(|target| &target.source).chain([&manifest]);
+        let (file, _) =
+            files.map(|file| (file, self.look(&self.place(file)))).find(|(_, found)| *found <= Presence::Ignored)?;
+        let (why, hint) = self.missing(file, &self.to_bring(package, file))?;
+        let message = if is_selected {
+            format!("{} is compiled here, and {why}", package.name)
+        } else {
+            let name = if package.name.is_empty() { self.relative(&package.folder) } else { package.name.clone() };
+            let names: Vec<&str> = selected.iter().map(|package| package.name.as_str()).collect();
+            format!("{} is compiled here with its path dependency {name}, and {why}", names.join(", "))
+        };
+        Some(self.problem(message, hint))
+    }
+
+    /// What a COPY for `file` should name: the package's folder, or where that is the root the part below it.
+    fn to_bring(&self, package: &Package, file: &Utf8Path) -> String {
+        let of_root = package.folder == self.root;
+        let below = file.strip_prefix(&package.folder).unwrap_or(file);
+        match below.components().next() {
+            _ if !of_root => format!("{}/", self.relative(&package.folder)),
+            Some(first) if below.components().count() > 1 => format!("{first}/"),
+            _ => self.relative(file),
+        }
+    }
+
+    /// Of a context that is a part of the workspace: sources that are nowhere.
+    fn apart(&self) -> Vec<Problem> {
+        let (selected, all) = self.needed();
+        let absent = |package: &&&Package| {
+            let source = package.targets.first().map(|target| &target.source);
+            let nowhere = |file: &Utf8PathBuf| match self.built.in_context(file) {
+                Some(inside) => {
+                    self.layout.places(self.point, &inside).is_empty()
+                        && self.layout.places_mounted(self.run, &inside).is_empty()
+                        && self.look(&self.build.folder.join("src")) <= Presence::Ignored
+                }
+                None => self.look(&self.build.folder.join(&package.name)) <= Presence::Ignored,
+            };
+            source.is_some_and(nowhere)
+        };
+        let tell = |package: &&Package| {
+            let why = match self.built.in_context(&package.folder) {
+                Some(_) => "no COPY before it brings its sources".to_owned(),
+                None => format!("{} lies outside of the build context", self.relative(&package.folder)),
+            };
+            let what =
+                if selected.iter().any(|one| one.folder == package.folder) { "" } else { "the path dependency " };
+            self.problem(format!("{what}{} is compiled here, and {why}", package.name), None)
+        };
+        all.iter().filter(absent).map(tell).collect()
+    }
+
+    fn problem(&self, message: String, hint: Option<String>) -> Problem {
+        self.built.on_line(self.run.line, message, hint)
     }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 pub const FILE: &str = "images/setup.yaml";
 
 /// All of `images/setup.yaml`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Catalog {
     /// The one place where versions are pinned.

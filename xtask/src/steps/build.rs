@@ -11,7 +11,7 @@ use xshell::{Shell, cmd};
 
 use super::executables::Executables;
 use super::{Running, Way};
-use crate::dockerfile::BUILD_STAGE;
+use crate::dockerfile::replaced_stage;
 use crate::instance::Instance;
 use crate::plan::{BuildMode, ExpectedFrom};
 use crate::suite::Image;
@@ -99,8 +99,11 @@ impl Running<'_> {
     pub(super) fn image(&self, name: &str) -> Result<()> {
         let image = self.site.suite.image(name).with_context(|| format!("the suite has no image {name}"))?;
         let mut build = self.build(&image.dockerfile, &image.context, &self.site.image_reference(image));
+        build.target.clone_from(&image.target);
+        build.args.extend(image.args.clone());
         if let (BuildMode::Host, Some(package)) = (self.site.build, &image.package) {
-            build.contexts.push((BUILD_STAGE.into(), self.site.staged(package)));
+            let stage = replaced_stage(&self.site.paths.root, image)?;
+            build.contexts.push((stage, self.site.staged(package)));
         }
         self.site
             .engine

@@ -101,9 +101,15 @@ pub struct Image {
     /// The folder that COPY reads from.
     #[serde(default = "workspace")]
     pub context: Utf8PathBuf,
+    /// The stage that it is made of; the last one where none is named.
+    pub target: Option<String>,
+    /// Values of the Dockerfile's ARGs.
+    #[serde(default)]
+    pub args: BTreeMap<String, String>,
     /// What manifests call it.
     pub reference: String,
-    /// The package whose binary, when it is built on the host, stands in for the Dockerfile's stage `build`.
+    /// The package whose binary, when it is built on the host, stands in for the Dockerfile's stage that
+    /// compiles: the one of the name `build`, else the last that calls `cargo build`.
     pub package: Option<String>,
     /// The phase that its time counts for.
     pub phase: String,

@@ -1,0 +1,175 @@
+//! What Cargo knows of the project's packages.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::Job;
+use serde_json::Value;
+use xshell::{Shell, cmd};
+
+use crate::suite::yaml::Problem;
+
+/// So many packages outside of the workspace are asked about; each costs a call of cargo.
+const OUTSIDE: usize = 20;
+
+/// The workspace's packages, and those outside of it that they depend on by path.
+#[derive(Clone, Debug, Default)]
+pub struct Packages {
+    /// The workspace's folder; none where the project has no Rust.
+    pub(super) root: Option<Utf8PathBuf>,
+    /// By their folders.
+    pub(super) all: BTreeMap<Utf8PathBuf, Package>,
+    /// The packages that a build without a selection compiles.
+    pub(super) default: Vec<String>,
+    /// What is wrong with the manifests themselves.
+    pub(super) problems: Vec<Problem>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Package {
+    pub(super) name: String,
+    pub(super) folder: Utf8PathBuf,
+    pub(super) is_member: bool,
+    /// The folders of the packages that it is built with.
+    pub(super) needs: Vec<Utf8PathBuf>,
+    pub(super) targets: Vec<Target>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    /// Its first source file.
+    pub(super) source: Utf8PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Library,
+    Binary,
+    BuildScript,
+}
+
+impl Packages {
+    /// Asks cargo, which needs no network for it. A project without `Cargo.toml` has no packages.
+    ///
+    /// # Errors
+    /// When cargo cannot be asked. A manifest that is wrong is one of the problems.
+    pub fn read(root: &Utf8Path) -> Result<Packages> {
+        if !root.join("Cargo.toml").is_file() {
+            return Ok(Packages::default());
+        }
+        let mut packages = match ask(root) {
+            Ok(metadata) => Packages::parse(&metadata),
+            Err(error) => {
+                let message = format!("cargo cannot read the workspace: {error:#}");
+                let file = "Cargo.toml".into();
+                let problem = Problem { file, line: 1, column: 1, message, hint: None };
+                return Ok(Packages { problems: vec![problem], ..Packages::default() });
+            }
+        };
+        for _ in 0..OUTSIDE {
+            let mut needs = packages.all.values().flat_map(|package| &package.needs);
+            let Some(folder) = needs.find(|folder| !packages.all.contains_key(*folder)).cloned() else { break };
+            let found = ask(&folder).ok().and_then(|metadata| Packages::parse(&metadata).all.remove(&folder));
+            let unknown = Package { folder: folder.clone(), ..Package::default() };
+            let package = Package { is_member: false, ..found.unwrap_or(unknown) };
+            packages.all.insert(folder, package);
+        }
+        Ok(packages)
+    }
+
+    pub(super) fn parse(metadata: &Value) -> Packages {
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let members = list(&metadata["workspace_members"]);
+        let defaults = list(&metadata["workspace_default_members"]);
+        let mut packages =
+            Packages { root: metadata["workspace_root"].as_str().map(Utf8PathBuf::from), ..Packages::default() };
+        for package in list(&metadata["packages"]) {
+            let (Some(name), Some(manifest)) = (package["name"].as_str(), package["manifest_path"].as_str()) else {
+                continue;
+            };
+            let folder = Utf8Path::new(manifest).parent().unwrap_or(Utf8Path::new("/")).to_owned();
+            // Tests' dependencies are not compiled into a binary.
+            let built_with = |one: &&Value| one["kind"] != "dev";
+            let dependencies = list(&package["dependencies"]);
+            let needs = dependencies.iter().filter(built_with).filter_map(|one| one["path"].as_str());
+            let targets = list(&package["targets"]).iter().filter_map(target).collect();
+            if defaults.contains(&package["id"]) {
+                packages.default.push(name.to_owned());
+            }
+            let package = Package {
+                name: name.to_owned(),
+                is_member: members.is_empty() || members.contains(&package["id"]),
+                needs: needs.map(|path| crate::dockerfile::join("/".into(), path)).collect(),
+                folder: folder.clone(),
+                targets,
+            };
+            packages.all.insert(folder, package);
+        }
+        packages
+    }
+
+    pub(super) fn member(&self, name: &str) -> Option<&Package> {
+        self.members().find(|package| package.name == name)
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = &Package> {
+        self.all.values().filter(|package| package.is_member)
+    }
+
+    /// These packages and all that they are built with.
+    pub(super) fn built_with<'a>(&'a self, packages: &[&'a Package]) -> Vec<&'a Package> {
+        let mut all: BTreeMap<&Utf8Path, &Package> = BTreeMap::new();
+        let mut open = packages.to_vec();
+        while let Some(package) = open.pop() {
+            if all.insert(&package.folder, package).is_none() {
+                open.extend(package.needs.iter().filter_map(|folder| self.all.get(folder)));
+            }
+        }
+        all.into_values().collect()
+    }
+}
+
+fn ask(folder: &Utf8Path) -> Result<Value> {
+    let sh = Shell::new()?;
+    sh.change_dir(folder);
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let ask = cmd!(sh, "{cargo} metadata --no-deps --offline --format-version 1");
+    let text = Job::new(ask).deadline(Duration::from_secs(30)).read()?;
+    serde_json::from_str(&text).context("reading cargo's metadata")
+}
+
+fn target(target: &Value) -> Option<Target> {
+    let kinds: Vec<&str> = target["kind"].as_array()?.iter().filter_map(Value::as_str).collect();
+    let kind = match kinds.first()? {
+        &"bin" => Kind::Binary,
+        &"custom-build" => Kind::BuildScript,
+        kind if kind.ends_with("lib") || *kind == "proc-macro" => Kind::Library,
+        _ => return None,
+    };
+    let source = target["src_path"].as_str()?.into();
+    Some(Target { name: target["name"].as_str()?.to_owned(), kind, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn needs_are_followed_and_tests_needs_are_not() {
+        let package = |name: &str, needs: Value| json!({"name": name, "id": name, "manifest_path": format!("/w/{name}/Cargo.toml"), "dependencies": needs});
+        let metadata = json!({"workspace_root": "/w", "workspace_members": ["shop", "api", "base"], "packages": [
+            package("shop", json!([{"name": "api", "path": "/w/api", "kind": null},
+                {"name": "bed", "path": "/w/bed", "kind": "dev"}, {"name": "serde", "kind": null}])),
+            package("api", json!([{"name": "base", "path": "/w/app/../base", "kind": "build"}])),
+            package("base", json!([])), package("bed", json!([]))]});
+        let packages = Packages::parse(&metadata);
+        let shop = packages.member("shop").unwrap();
+        let names: Vec<&str> = packages.built_with(&[shop]).iter().map(|package| package.name.as_str()).collect();
+        assert_eq!(names, ["api", "base", "shop"]);
+    }
+}

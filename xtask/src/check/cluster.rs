@@ -1,0 +1,53 @@
+//! The cluster's part of a suite: kind's configuration, and the pieces of the set-up that it names.
+
+use camino::Utf8Path;
+
+use super::{Subject, listed};
+use crate::setup::catalog::{FILE, Kind};
+use crate::suite::yaml::{Problem, Segment, Source, did_you_mean};
+
+pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
+    let cluster = &subject.suite.cluster;
+    let mut problems = Vec::new();
+    problems.extend(configuration(subject));
+    // Without a list of its own the project takes its pieces from somewhere else.
+    if !subject.root.join(FILE).exists() {
+        return problems;
+    }
+    problems.extend(piece(subject, &crate::at!["cluster", "node"], &cluster.node));
+    for (at, name) in cluster.preload.iter().enumerate() {
+        problems.extend(piece(subject, &crate::at!["cluster", "preload", at], name));
+    }
+    problems
+}
+
+fn configuration(subject: &Subject<'_>) -> Option<Problem> {
+    let config = &subject.suite.cluster.config;
+    let at = crate::at!["cluster", "config"];
+    match Source::read(subject.root, config) {
+        Ok(source) => source.parse::<serde_yaml::Value>().err(),
+        Err(problem) => {
+            let folder = config.parent().unwrap_or(Utf8Path::new(""));
+            let near = crate::plan::neighbours(subject.root, config);
+            let names: Vec<String> =
+                near.iter().filter_map(|path| Utf8Path::new(path).file_name().map(str::to_owned)).collect();
+            let hint = did_you_mean(config.as_str(), near.iter().map(String::as_str))
+                .or_else(|| listed(folder, &names).filter(|_| folder != ""));
+            Some(subject.suite.source.problem(&at, format!("`{config}`: {}", problem.message)).hint(hint))
+        }
+    }
+}
+
+/// A piece that the nodes run or have from the start: an image that is listed.
+fn piece(subject: &Subject<'_>, at: &[Segment], name: &str) -> Option<Problem> {
+    let images =
+        || subject.catalog.pieces.iter().filter(|piece| piece.kind == Kind::Image).map(|piece| piece.name.as_str());
+    if images().any(|image| image == name) {
+        return None;
+    }
+    let listed: Vec<&str> = images().collect();
+    let hint = did_you_mean(name, images())
+        .or_else(|| (!listed.is_empty()).then(|| format!("there are: {}", listed.join(", "))))
+        .or_else(|| Some(format!("list it in {FILE}")));
+    Some(subject.suite.source.problem(at, format!("{FILE} lists no image `{name}`")).hint(hint))
+}

@@ -1,10 +1,13 @@
 //! What the tasks and the tests need of the outside: child processes ([`process`]), the container
-//! engine ([`engine`], [`network`]), [`kind`] and [`kubectl`], each behind one small interface.
+//! engine ([`engine`], [`network`]), [`kind`] and [`kubectl`], each behind one small interface, and why a node does not
+//! come ([`diagnosis`]).
 
 mod builds;
 pub mod cancel;
 pub mod clock;
+pub mod diagnosis;
 pub mod engine;
+pub mod inotify;
 pub mod kind;
 pub mod kubectl;
 pub mod load;

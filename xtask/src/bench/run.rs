@@ -239,7 +239,8 @@ impl Bench<'_> {
             context.cancel().sleep(Duration::from_secs_f64(slow.seconds));
         }
         if let (StepKind::Specs, Some((edit, text))) = (&step.kind, edit) {
-            let port = site.config.ports.get(&edit.shown.node_port);
+            let ports = site.ports();
+            let port = ports.get(&edit.shown.node_port);
             let port =
                 *port.with_context(|| format!("no port of this machine is NodePort {}", edit.shown.node_port))?;
             shown::must_show(port, &edit.shown.path, &shown(edit, text), context.cancel())?;

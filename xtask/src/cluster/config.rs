@@ -29,6 +29,18 @@ pub fn effective(root: &Utf8Path, path: &Utf8Path) -> Result<Effective> {
     replace(&text, root, is_free).with_context(|| format!("reading {path}"))
 }
 
+impl Effective {
+    /// The same with other ports in place of those of `taken` and those that are taken at this moment.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn chosen_again(&self, taken: &[u16]) -> Result<Effective> {
+        // The folders in it are whole paths.
+        let free = |address, port| !taken.contains(&port) && is_free(address, port);
+        replace(&self.yaml, Utf8Path::new("/"), free).context("choosing other ports")
+    }
+}
+
 /// Adds the configuration as written to `hash`, and what of the workspace it mounts.
 ///
 /// # Errors
@@ -100,7 +112,7 @@ fn is_free(address: IpAddr, port: u16) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const CONFIG: &str = "
@@ -111,6 +123,11 @@ nodes:
       - { containerPort: 30090, hostPort: 9090, listenAddress: 127.0.0.1 }
 ";
 
+    /// A configuration with ports that were free a moment ago.
+    pub(in crate::cluster) fn of_ports() -> Effective {
+        replace(CONFIG, Utf8Path::new("/w"), |_, _| false).unwrap()
+    }
+
     #[test]
     fn a_port_that_is_taken_is_replaced_by_a_free_one() {
         let config = replace(CONFIG, Utf8Path::new("/w"), |_, port| port != 8080).unwrap();
@@ -118,6 +135,24 @@ nodes:
         assert_ne!(other, 8080);
         assert_eq!(config.ports, BTreeMap::from([(30080, other), (30090, 9090)]));
         assert!(config.yaml.contains(&format!("hostPort: {other}")), "{}", config.yaml);
+    }
+
+    #[test]
+    fn ports_that_were_taken_since_are_replaced_and_the_others_stay() {
+        let free = |listener: &TcpListener| listener.local_addr().unwrap().port();
+        let (one, two) = (
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
+        );
+        let (listened, said, other) = (free(&one), free(&two), 41);
+        drop(two);
+        let text = CONFIG.replace("8080", &listened.to_string()).replace("9090", &said.to_string());
+        let first = replace(&text, Utf8Path::new("/w"), |_, _| true).unwrap();
+        let again = first.chosen_again(&[said, other]).unwrap();
+        let [(a, _), (b, _)] = again.replaced[..] else { panic!("{:?}", again.replaced) };
+        assert_eq!((a, b), (listened, said));
+        let last = again.chosen_again(&[]).unwrap();
+        assert_eq!((last.ports, last.replaced), (again.ports, Vec::new()), "what is free stays");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The Kind cluster of a suite: its files, its ports, whether one that is there fits.
 
 mod config;
+mod creation;
 mod node_image;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use xshell::Shell;
 use crate::instance::Instance;
 
 pub use config::{Effective, effective, hash as hash_config};
+pub(crate) use creation::{Creation, below};
 pub use node_image::ensure as ensure_node_image;
 
 /// What specs and people need to know of a cluster: written beside its kubeconfig.

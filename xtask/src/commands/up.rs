@@ -105,13 +105,14 @@ pub fn print_access(site: &Site) {
     let manifests = read_manifests(&site.paths.root, &site.suite).unwrap_or_default();
     let objects: Vec<Object> = manifests.values().filter_map(|source| object::parse(source).ok()).flatten().collect();
     let names = object::node_ports(&objects);
-    for (node_port, port) in &site.config.ports {
+    let ports = site.ports();
+    for (node_port, port) in &ports {
         let name = names.get(node_port).map_or("nobody's", String::as_str);
         println!("  http://127.0.0.1:{port}  {name} (NodePort {node_port})");
     }
     if let Some(text) = &site.suite.access {
         let kubectl = format!("{} --kubeconfig {kubeconfig}", site.kubectl);
-        let text = site.config.ports.iter().fold(text.replace("{kubectl}", &kubectl), |text, (node_port, port)| {
+        let text = ports.iter().fold(text.replace("{kubectl}", &kubectl), |text, (node_port, port)| {
             text.replace(&format!("{{{node_port}}}"), &port.to_string())
         });
         println!("{}", text.trim_end());

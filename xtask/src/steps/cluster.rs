@@ -1,16 +1,19 @@
 //! The cluster, its container runtime, its API server.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use camino::Utf8PathBuf;
 use e2e_support::Job;
 use e2e_support::clock::Instant;
+use e2e_support::diagnosis::{self, Surety};
 use e2e_support::kind::Create;
 use serde_yaml::Value;
 use xshell::Shell;
 
 use super::{Running, write, write_secret};
-use crate::cluster::RunFile;
+use crate::cluster::{Creation, RunFile, below};
 
 /// How often the node is asked whether something is there yet. Each question is a process.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -30,44 +33,80 @@ const API_PORT: u16 = 6443;
 impl Running<'_> {
     /// Creates the cluster; a no-op where it is to stay as it is.
     pub(super) fn cluster(&self) -> Result<()> {
-        let site = self.site;
-        if site.cluster_is_there {
+        if self.site.cluster_is_there {
             return Ok(());
         }
-        write(&site.instance.files.config(), &site.config.yaml)?;
+        // The kubeconfig that is used is written as soon as the node has credentials.
+        self.create(self.site.instance.files.dir.join("kind.kubeconfig"))
+    }
+
+    pub(super) fn create(&self, kubeconfig: Utf8PathBuf) -> Result<()> {
+        let site = self.site;
         let create = Create {
             name: site.instance.cluster().to_owned(),
             config: site.instance.files.config(),
             node_image: site.node_image.clone(),
-            // The one that is used is written as soon as the node has credentials.
-            kubeconfig: site.instance.files.dir.join("kind.kubeconfig"),
+            kubeconfig,
             deadline: self.left(),
         };
+        let say = |text: &str| self.progress(text);
         let _network = crate::cluster::hold_network(&site.paths.cache, self.cancel)?;
-        site.kind.create(&create, self.log, self.cancel)
+        let creation =
+            Creation { kind: &site.kind, engine: &site.engine, create, log: self.log, cancel: self.cancel, say: &say };
+        if creation.run(&site.config)? > 1 {
+            self.context.unusual("the cluster was created more than once");
+        }
+        Ok(())
+    }
+
+    /// The error of a wait with the reason why the node does not come in front, where it is known.
+    fn because_of_node(&self, error: anyhow::Error) -> anyhow::Error {
+        if self.cancel.is_cancelled() {
+            return error;
+        }
+        match diagnosis::of_node(&self.site.engine, self.site.instance.cluster(), Surety::Suspect) {
+            Some(cause) => below(&cause, &error),
+            None => error,
+        }
     }
 
     /// Waits until the node's containerd takes images.
     pub(super) fn node(&self) -> Result<()> {
         let site = self.site;
         let sh = Shell::new()?;
-        self.until("the node's containerd", PAUSE, || {
+        self.until_on_node("the node's containerd", || {
             let ask = site.engine.exec(&sh, &site.node(), false, &["ctr", "--namespace", "k8s.io", "version"]);
             Job::new(ask).deadline(ANSWER.min(self.left())).cancel(self.cancel).read()
         })?;
         Ok(())
     }
 
+    /// As [`Running::until`], and gives up where the node has ended.
+    fn until_on_node<T>(&self, what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
+        let answer = self.until(what, PAUSE, || match ask() {
+            Ok(answer) => Ok(Ok(answer)),
+            // Only then: to look at a container is a process more, and one that is being made does not run yet either.
+            Err(error) if says_not_running(&error) => match self.site.engine.container(&self.site.node()) {
+                Ok(Some(container)) if container.state == "exited" => {
+                    Ok(Err(error.context(format!("waiting for {what}"))))
+                }
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
+        });
+        answer.and_then(|answer| answer).map_err(|error| self.because_of_node(error))
+    }
+
     /// Waits until the API server answers, and writes the kubeconfig and the run file.
     pub(super) fn api(&self) -> Result<()> {
         let site = self.site;
         if !site.cluster_is_there {
-            let kubeconfig = self.until("the cluster's credentials", PAUSE, || self.kubeconfig())?;
+            let kubeconfig = self.until_on_node("the cluster's credentials", || self.kubeconfig())?;
             write_secret(&site.instance.files.kubeconfig(), kubeconfig)?;
         }
         let kubectl = site.kubectl();
         let sh = Shell::new()?;
-        self.until("the API server", PAUSE, || {
+        self.until_on_node("the API server", || {
             let ask = kubectl.cmd(&sh).args(["get", "--raw", "/readyz"]);
             Job::new(ask).deadline(ANSWER.min(self.left())).cancel(self.cancel).read()
         })?;
@@ -83,7 +122,7 @@ impl Running<'_> {
             kubeconfig: site.instance.files.kubeconfig(),
             context: site.instance.context(),
             namespace: site.namespace.clone(),
-            ports: site.config.ports.clone(),
+            ports: self.ports()?,
         })
     }
 
@@ -101,6 +140,14 @@ impl Running<'_> {
             Job::new(site.engine.cmd(&sh).args(["port", &node, &format!("{API_PORT}/tcp")])).deadline(ANSWER).read()?;
         let address = port.lines().next().context("the engine names no port of the API server")?.trim();
         outside(&inside, address, &site.instance.context())
+    }
+
+    /// The port of this machine that leads to each NodePort, as the engine tells: when the cluster was created, others may
+    /// have been used than were chosen at first.
+    fn ports(&self) -> Result<BTreeMap<u16, u16>> {
+        let sh = Shell::new()?;
+        let ask = self.site.engine.cmd(&sh).args(["port", &self.site.node()]);
+        host_ports(&Job::new(ask).deadline(ANSWER).cancel(self.cancel).read()?)
     }
 
     /// Waits until the cluster's DNS answers at its service's address.
@@ -128,6 +175,28 @@ impl Running<'_> {
         self.progress(format!("DNS answered {:.1} s after the cluster was there", started.elapsed().as_secs_f64()));
         Ok(())
     }
+}
+
+/// Whether an engine refused because the container does not run.
+fn says_not_running(error: &anyhow::Error) -> bool {
+    let said = format!("{error:#}");
+    ["container state improper", "is not running"].iter().any(|words| said.contains(words))
+}
+
+/// The host's port of each TCP port of a container in the engine's list, but for the API server's.
+fn host_ports(list: &str) -> Result<BTreeMap<u16, u16>> {
+    let mut ports = BTreeMap::new();
+    for line in list.lines() {
+        // 30080/tcp -> 127.0.0.1:8080
+        let Some((inside, address)) = line.split_once("/tcp -> ") else { continue };
+        let number =
+            |text: &str| text.trim().parse::<u16>().with_context(|| format!("the engine lists a port {line:?}"));
+        let host = address.rsplit_once(':').map_or(address, |(_, port)| port);
+        if number(inside)? != API_PORT {
+            ports.insert(number(inside)?, number(host)?);
+        }
+    }
+    Ok(ports)
 }
 
 /// A kubeconfig of kubeadm's with the address and the names that this machine knows the cluster by.
@@ -176,6 +245,13 @@ mod tests {
         assert_eq!(read().as_deref(), Some("super-admin"));
         std::fs::remove_file(dir.path().join("super-admin.conf")).unwrap();
         assert_eq!(read().as_deref(), Some("admin"), "as before Kubernetes 1.29");
+    }
+
+    #[test]
+    fn ports_are_those_that_the_engine_lists() {
+        let list = "6443/tcp -> 127.0.0.1:41000\n30080/tcp -> 127.0.0.1:8081\n30090/tcp -> [::1]:9090\n53/udp -> 127.0.0.1:5353\n";
+        assert_eq!(host_ports(list).unwrap(), BTreeMap::from([(30080, 8081), (30090, 9090)]));
+        assert!(host_ports("30080/tcp -> nowhere").unwrap_err().to_string().contains("nowhere"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod rollout;
 mod script;
 mod specs;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -99,6 +100,12 @@ impl Site {
     /// The container that is the cluster's node.
     pub fn node(&self) -> String {
         self.instance.node()
+    }
+
+    /// The port of this machine that leads to each NodePort, once the cluster is there; before that, those that it is
+    /// to get.
+    pub fn ports(&self) -> BTreeMap<u16, u16> {
+        self.instance.files.read().map_or_else(|| self.config.ports.clone(), |run| run.ports)
     }
 
     /// kubectl for the suite's cluster.

@@ -4,7 +4,6 @@
 use anyhow::{Context, Result, bail, ensure};
 use camino::Utf8PathBuf;
 use e2e_support::Job;
-use e2e_support::kind::Create;
 use serde_yaml::Value;
 use xshell::Shell;
 
@@ -37,16 +36,7 @@ impl Running<'_> {
     fn script_cluster(&self) -> Result<()> {
         let site = self.site;
         ensure!(!site.cluster_is_there, "a script begins with a new cluster");
-        write(&site.instance.files.config(), &site.config.yaml)?;
-        let create = Create {
-            name: site.instance.cluster().to_owned(),
-            config: site.instance.files.config(),
-            node_image: site.node_image.clone(),
-            kubeconfig: site.instance.files.kubeconfig(),
-            deadline: self.left(),
-        };
-        let _network = crate::cluster::hold_network(&site.paths.cache, self.cancel)?;
-        site.kind.create(&create, self.log, self.cancel)
+        self.create(site.instance.files.kubeconfig())
     }
 
     fn script_node(&self) -> Result<()> {

@@ -3,9 +3,11 @@
 //! What a base image holds is not known here, and many a path is a route or will be made at run time. So only those are
 //! judged that the image's own COPYs speak of: names beside its own files, or nearly the same.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rayon::prelude::*;
 use serde_yaml::Value;
 
 use super::layout::{Layout, Point, Presence};
@@ -37,35 +39,43 @@ enum Role {
 }
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
+    subject.built.par_iter().flat_map_iter(|built| of_image(subject, built)).collect()
+}
+
+fn of_image(subject: &Subject<'_>, built: &Built<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for built in &subject.built {
-        let Some(files) = Files::of(built) else { continue };
-        let stage = &built.file.stages[files.point.stage];
-        for instruction in &stage.instructions {
-            let role = match instruction.keyword.as_str() {
-                "ENTRYPOINT" | "CMD" => Role::Program,
-                "ENV" => Role::Text,
-                _ => continue,
-            };
-            for (at, word) in instruction.words.iter().enumerate().filter(|(_, word)| word.known) {
-                let is_program = role == Role::Program && at == 0;
-                let paths = if is_program { program(&word.text, &instruction.workdir) } else { paths(&word.text) };
-                let role = if is_program { Role::Program } else { Role::Text };
-                for path in paths {
-                    if let Some((why, hint)) = files.missing(&path, role, &[]) {
-                        let message = format!("{} names {path}, and {why}", instruction.keyword);
-                        problems.push(built.on_line(instruction.line, message, hint));
-                    }
+    let Some(files) = Files::of(built) else { return problems };
+    let stage = &built.file.stages[files.point.stage];
+    for instruction in &stage.instructions {
+        let runs = matches!(instruction.keyword.as_str(), "ENTRYPOINT" | "CMD");
+        if !runs && instruction.keyword != "ENV" {
+            continue;
+        }
+        for (at, word) in instruction.words.iter().enumerate().filter(|(_, word)| word.known) {
+            let role = if runs && at == 0 { Role::Program } else { Role::Text };
+            for path in role.paths(&word.text, &instruction.workdir) {
+                if let Some((why, hint)) = files.missing(&path, role, &[]) {
+                    let message = format!("{} names {path}, and {why}", instruction.keyword);
+                    problems.push(built.on_line(instruction.line, message, hint));
                 }
             }
         }
-        for &(object, ref place, spec, container) in
-            subject.uses.get(&crate::image_name::full(&built.image.reference)).into_iter().flatten()
-        {
-            of_container(subject, &files, object, place, spec, container, &mut problems);
-        }
+    }
+    let uses = subject.uses.get(&crate::image_name::full(&built.image.reference));
+    for &(object, ref place, spec, container) in uses.into_iter().flatten() {
+        of_container(subject, &files, object, place, spec, container, &mut problems);
     }
     problems
+}
+
+impl Role {
+    /// The paths in a text of this role.
+    fn paths(self, text: &str, workdir: &Utf8Path) -> Vec<Utf8PathBuf> {
+        match self {
+            Role::Program => program(text, workdir),
+            Role::Text => paths(text),
+        }
+    }
 }
 
 /// Looks at what a container of the image names, and at the ConfigMaps that it mounts.
@@ -92,10 +102,8 @@ fn of_container(
         let mut found = Vec::new();
         texts(value, &mut [place, &[Segment::from(part)]].concat(), &mut found);
         for (at, (way, text)) in found.iter().enumerate() {
-            let is_program = part == "command" && at == 0;
-            let paths = if is_program { program(text, &workdir) } else { paths(text) };
-            let role = if is_program { Role::Program } else { Role::Text };
-            for path in paths {
+            let role = if part == "command" && at == 0 { Role::Program } else { Role::Text };
+            for path in role.paths(text, &workdir) {
                 problems.extend(files.problem(&path, role, &mounts, source, object, way));
             }
         }
@@ -171,13 +179,15 @@ struct Files<'a> {
     point: Point,
     /// The base's name, for folders that are the base's own.
     base: &'a str,
+    endings: OnceCell<BTreeSet<String>>,
 }
 
 impl<'a> Files<'a> {
     fn of(built: &'a Built<'_>) -> Option<Files<'a>> {
         let layout = Layout::new(&built.file, &built.context);
         let target = built.target?;
-        Some(Files { point: layout.end(target), base: built.file.base_image(target).unwrap_or_default(), layout })
+        let base = built.file.base_image(target).unwrap_or_default();
+        Some(Files { point: layout.end(target), base, layout, endings: OnceCell::new() })
     }
 
     fn workdir(&self) -> Utf8PathBuf {
@@ -234,7 +244,7 @@ impl<'a> Files<'a> {
             }
             Presence::Missing | Presence::Perhaps => {}
         }
-        let beside = self.layout.names(self.point, folder);
+        let beside: Vec<String> = self.layout.names(self.point, folder).into_iter().collect();
         let near = close(name, beside.iter().map(String::as_str)).filter(|near| Self::may_be_meant(name, near, role));
         let hint = match near {
             Some(near) => Some(format!("did you mean `{}`?", folder.join(near))),
@@ -278,12 +288,16 @@ impl<'a> Files<'a> {
             return false;
         }
         // A folder that nothing fills, of a name that no system has: where the image has files of that kind elsewhere.
-        let roots = self.layout.roots(self.point);
-        let of_kind = |root: &Utf8PathBuf| {
-            root.extension() == ending
-                || self.layout.names(self.point, root).iter().any(|name| Utf8Path::new(name).extension() == ending)
-        };
-        roots.iter().any(of_kind)
+        ending.is_some_and(|ending| self.endings.get_or_init(|| self.own_endings()).contains(ending))
+    }
+
+    /// The endings of the image's own files, as far as they lie in the folders that are filled.
+    fn own_endings(&self) -> BTreeSet<String> {
+        let endings = self.layout.roots(self.point).into_iter().flat_map(|root| {
+            let names = self.layout.names(self.point, root);
+            names.into_iter().chain(root.file_name().map(str::to_owned))
+        });
+        endings.filter_map(|name| Utf8Path::new(&name).extension().map(str::to_owned)).collect()
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let used = used(subject);
     // What nothing uses is what somebody may have meant.
     let unused: Vec<&str> = there.iter().map(String::as_str).filter(|one| !used.contains(&full(one))).collect();
-    for object in subject.objects {
+    for &object in subject.objects {
         for (place, _, container) in containers(object) {
             let Some(image) = container.get("image").and_then(serde_yaml::Value::as_str) else { continue };
             if whole.contains(&full(image)) {
@@ -47,7 +47,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
 
 /// The images that are built for nothing, where there are manifests that could use them.
 fn unused_images(subject: &Subject<'_>, used: &BTreeSet<String>) -> Vec<Problem> {
-    let names: BTreeSet<&str> = subject.objects.iter().flat_map(images).collect();
+    let names: BTreeSet<&str> = subject.objects.iter().copied().flat_map(images).collect();
     if names.is_empty() {
         return Vec::new();
     }
@@ -76,12 +76,12 @@ fn images(object: &Object) -> impl Iterator<Item = &str> {
 /// and by other images' Dockerfiles.
 fn used(subject: &Subject<'_>) -> BTreeSet<String> {
     let mut texts = BTreeSet::new();
-    for object in subject.objects {
+    for &object in subject.objects {
         all_texts(&object.value, &mut texts);
     }
     let of_files = subject.built.iter().filter_map(|built| Some(built.file.needed(built.target?, None).1)).flatten();
     let mut used: BTreeSet<String> = of_files.map(|name| full(&name)).collect();
-    used.extend(subject.objects.iter().flat_map(images).map(full));
+    used.extend(subject.objects.iter().copied().flat_map(images).map(full));
     used.extend(
         subject
             .suite

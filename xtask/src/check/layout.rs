@@ -1,6 +1,8 @@
 //! What lies where in the stages of a Dockerfile. Nothing is listed beforehand: a path is followed back through the
 //! COPYs to the build context, so that the size of the context does not matter.
 
+use std::collections::BTreeSet;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::context::{Context, Found};
@@ -39,9 +41,9 @@ pub(super) struct Point {
     pub(super) done: usize,
 }
 
-/// One thing that an instruction puts somewhere.
+/// What an instruction puts to one place.
 struct Entry {
-    from: Origin,
+    from: Vec<Origin>,
     /// Where it goes.
     to: Utf8PathBuf,
     /// Whether `to` is the folder that it goes into: a file keeps its name there.
@@ -130,39 +132,36 @@ impl<'a> Layout<'a> {
     }
 
     fn brings(&self, entry: &Entry, path: &Utf8Path, depth: usize) -> Presence {
-        // A folder that something is put into is there.
-        if entry.to.starts_with(path) {
-            return match &entry.from {
-                Origin::Context(_, found) if entry.to == path => match found {
-                    Found::Nothing => Presence::Missing,
-                    Found::Ignored => Presence::Ignored,
-                    Found::File | Found::Folder => Presence::Here,
-                },
-                _ => Presence::Here,
-            };
-        }
-        let Ok(below) = path.strip_prefix(&entry.to) else { return Presence::Missing };
-        // A file keeps its name in a folder, and below a file there is nothing.
-        let named = |name: Option<&str>| match name {
-            Some(name) if below == name => Presence::Here,
-            _ => Presence::Missing,
+        let is_above = below(&entry.to, path).is_some();
+        let Some(below) = below(path, &entry.to).or(is_above.then_some(Utf8Path::new(""))) else {
+            return Presence::Missing;
         };
-        match &entry.from {
+        let is_place = is_above && entry.to.as_str() == path.as_str();
+        let of = |from: &Origin| match (from, is_above) {
+            (Origin::Context(_, found), true) if is_place => presence(*found),
+            // A folder that something is put into is there.
+            (_, true) => Presence::Here,
+            (from, false) => self.brings_below(entry, from, below, depth),
+        };
+        entry.from.iter().map(of).max().unwrap_or(Presence::Missing)
+    }
+
+    /// Whether `from`, put to the place of `entry`, brings what is called `below` there.
+    fn brings_below(&self, entry: &Entry, from: &Origin, below: &Utf8Path, depth: usize) -> Presence {
+        // A file keeps its name in a folder, and below a file there is nothing.
+        let is_name = |name: Option<&str>| name == Some(below.as_str());
+        match from {
             Origin::Elsewhere => Presence::Unknown,
-            Origin::Text(name) => named(Some(name)),
+            Origin::Text(name) if is_name(Some(name)) => Presence::Here,
+            Origin::Text(_) => Presence::Missing,
             Origin::Context(from, found) => match found {
-                Found::File => named(from.file_name()),
-                Found::Nothing => Presence::Missing,
-                Found::Ignored if from.file_name() == Some(below.as_str()) => Presence::Ignored,
-                Found::Ignored | Found::Folder => match self.context.find(&from.join(below)) {
-                    Found::Nothing => Presence::Missing,
-                    Found::Ignored => Presence::Ignored,
-                    Found::File | Found::Folder => Presence::Here,
-                },
+                Found::File | Found::Ignored if is_name(from.file_name()) => presence(*found),
+                Found::File | Found::Nothing => Presence::Missing,
+                Found::Ignored | Found::Folder => presence(self.context.find(&from.join(below))),
             },
             Origin::Stage(stage, from) => {
                 let Some(depth) = depth.checked_sub(1) else { return Presence::Unknown };
-                if entry.into && from.file_name() == Some(below.as_str()) {
+                if entry.into && is_name(from.file_name()) {
                     return Presence::Here;
                 }
                 match self.look_deep(self.end(*stage), &from.join(below), depth) {
@@ -192,66 +191,85 @@ impl<'a> Layout<'a> {
     }
 
     fn places_of(&self, entry: &Entry, path: &Utf8Path, depth: usize) -> Vec<Utf8PathBuf> {
-        match &entry.from {
-            Origin::Context(from, Found::File) if from == path => {
-                let name = path.file_name().filter(|_| entry.into);
-                vec![name.map_or_else(|| entry.to.clone(), |name| entry.to.join(name))]
+        let mut places = Vec::new();
+        for from in &entry.from {
+            match from {
+                Origin::Context(from, Found::File) if from == path => {
+                    let name = path.file_name().filter(|_| entry.into);
+                    places.push(name.map_or_else(|| entry.to.clone(), |name| entry.to.join(name)));
+                }
+                Origin::Context(from, _) => {
+                    let inside = path.strip_prefix(from).ok();
+                    let gets_in = |_: &&Utf8Path| matches!(self.context.find(path), Found::File | Found::Folder);
+                    places.extend(inside.filter(gets_in).map(|inside| tidy(&entry.to, inside)));
+                }
+                Origin::Stage(stage, from) => {
+                    let Some(depth) = depth.checked_sub(1) else { continue };
+                    let there = self.places_deep(self.end(*stage), path, depth);
+                    let inside = there.iter().filter_map(|place| place.strip_prefix(from).ok());
+                    places.extend(inside.map(|inside| tidy(&entry.to, inside)));
+                }
+                Origin::Text(_) | Origin::Elsewhere => {}
             }
-            Origin::Context(from, _) => {
-                let gets_in = matches!(self.context.find(path), Found::File | Found::Folder);
-                path.strip_prefix(from)
-                    .ok()
-                    .filter(|_| gets_in)
-                    .map(|below| tidy(&entry.to, below))
-                    .into_iter()
-                    .collect()
-            }
-            Origin::Stage(stage, from) => {
-                let Some(depth) = depth.checked_sub(1) else { return Vec::new() };
-                let there = self.places_deep(self.end(*stage), path, depth);
-                there.iter().filter_map(|place| Some(tidy(&entry.to, place.strip_prefix(from).ok()?))).collect()
-            }
-            Origin::Text(_) | Origin::Elsewhere => Vec::new(),
         }
+        places
     }
 
     /// The names that are put into the folder `folder`, as far as they are known.
-    pub(super) fn names(&self, point: Point, folder: &Utf8Path) -> Vec<String> {
-        let mut names = Vec::new();
+    pub(super) fn names(&self, point: Point, folder: &Utf8Path) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
         for entry in self.entries_before(point) {
-            let name = match &entry.from {
-                Origin::Context(from, _) | Origin::Stage(_, from) => from.file_name(),
-                Origin::Text(name) => Some(name.as_str()),
-                Origin::Elsewhere => None,
-            };
-            let of_context = match &entry.from {
-                Origin::Context(from, found) => Some((from, *found)),
-                _ => None,
-            };
-            if let Some((from, Found::Folder)) = of_context {
-                if let Ok(below) = folder.strip_prefix(&entry.to) {
-                    let inside = tidy(from, below);
-                    let gets_in = |name: &String| self.context.find(&inside.join(name)) != Found::Ignored;
-                    names.extend(self.context.names(&inside).into_iter().filter(gets_in));
-                } else if entry.to.parent() == Some(folder) {
-                    names.extend(entry.to.file_name().map(str::to_owned));
+            let inside = below(folder, &entry.to);
+            let own = entry.to.file_name().filter(|_| is_in(&entry.to, folder));
+            if inside.is_none() && own.is_none() {
+                continue;
+            }
+            let is_place = inside.is_some_and(|inside| inside.as_str().is_empty());
+            for from in &entry.from {
+                match (from, inside) {
+                    (Origin::Context(from, Found::Folder), Some(inside)) => {
+                        let inside = tidy(from, inside);
+                        let gets_in = |name: &String| self.context.find(&inside.join(name)) != Found::Ignored;
+                        names.extend(self.context.names(&inside).into_iter().filter(gets_in));
+                    }
+                    (Origin::Context(_, Found::Nothing | Found::Ignored) | Origin::Elsewhere, _) => {}
+                    (Origin::Context(_, Found::Folder), None) => names.extend(own.map(str::to_owned)),
+                    (Origin::Context(from, _) | Origin::Stage(_, from), _) if entry.into && is_place => {
+                        names.extend(from.file_name().map(str::to_owned));
+                    }
+                    (Origin::Text(name), _) if entry.into && is_place => drop(names.insert(name.clone())),
+                    _ if !entry.into => names.extend(own.map(str::to_owned)),
+                    _ => {}
                 }
-            } else if matches!(of_context, Some((_, Found::Nothing | Found::Ignored))) {
-            } else if entry.into && entry.to == folder {
-                names.extend(name.map(str::to_owned));
-            } else if !entry.into && entry.to.parent() == Some(folder) {
-                names.extend(entry.to.file_name().map(str::to_owned));
             }
         }
-        names.sort();
-        names.dedup();
         names
     }
 
-    /// The paths that something is put at, one for each thing: what the image's own files lie at or below.
-    pub(super) fn roots(&self, point: Point) -> Vec<Utf8PathBuf> {
-        self.entries_before(point).map(|entry| entry.to.clone()).collect()
+    /// The places that something is put to: what the image's own files lie at or below.
+    pub(super) fn roots(&self, point: Point) -> BTreeSet<&Utf8Path> {
+        self.entries_before(point).map(|entry| entry.to.as_path()).collect()
     }
+}
+
+fn presence(found: Found) -> Presence {
+    match found {
+        Found::Nothing => Presence::Missing,
+        Found::Ignored => Presence::Ignored,
+        Found::File | Found::Folder => Presence::Here,
+    }
+}
+
+/// What leads from `folder` to `path`, both absolute and tidy. Asked for each path that is named and each thing that is
+/// copied, so it compares the bytes and not the components.
+fn below<'p>(path: &'p Utf8Path, folder: &Utf8Path) -> Option<&'p Utf8Path> {
+    let rest = path.as_str().strip_prefix(folder.as_str().trim_end_matches('/'))?;
+    if rest.is_empty() { Some(Utf8Path::new("")) } else { rest.strip_prefix('/').map(Utf8Path::new) }
+}
+
+/// Whether `path` lies in `folder` itself.
+fn is_in(path: &Utf8Path, folder: &Utf8Path) -> bool {
+    below(path, folder).is_some_and(|rest| !rest.as_str().is_empty() && !rest.as_str().contains('/'))
 }
 
 fn tidy(folder: &Utf8Path, below: &Utf8Path) -> Utf8PathBuf {
@@ -271,37 +289,42 @@ fn entries(instruction: &Instruction, file: &Dockerfile, context: &Context) -> V
     let mut all = Vec::new();
     for text in texts {
         let from = Origin::Text(text.name.clone());
-        all.push(Entry { from, to: place.clone(), into: is_folder });
+        all.push(Entry { from: vec![from], to: place.clone(), into: is_folder });
     }
     for source in from {
-        let mut add = |from: Origin, to: &Utf8Path, into: bool| all.push(Entry { from, to: to.to_owned(), into });
+        let mut add = |from: Vec<Origin>, to: &Utf8Path, into: bool| all.push(Entry { from, to: to.to_owned(), into });
         if !source.known || is_remote(&source.text) || !to.known {
-            add(Origin::Elsewhere, &place, is_folder);
+            add(vec![Origin::Elsewhere], &place, is_folder);
             continue;
         }
         if let Some(name) = instruction.flag("from") {
             let path = join("/".into(), &source.text);
             match file.stage(&name.text).filter(|_| name.known && !is_pattern(&source.text)) {
-                Some(stage) => add(Origin::Stage(stage, path), &place, is_folder),
-                None => add(Origin::Elsewhere, &place, is_folder),
+                Some(stage) => add(vec![Origin::Stage(stage, path)], &place, is_folder),
+                None => add(vec![Origin::Elsewhere], &place, is_folder),
             }
             continue;
         }
         if instruction.keyword == "ADD" && is_archive(&source.text) {
-            add(Origin::Elsewhere, &place, true);
+            add(vec![Origin::Elsewhere], &place, true);
             continue;
         }
         let path = Context::clean(&source.text);
         let pattern = is_pattern(path.as_str());
         let found = if pattern { context.glob(&path) } else { vec![path] };
-        let parents = instruction.flag("parents").is_some();
-        for path in &found {
-            let into = is_folder || found.len() > 1;
-            let from = Origin::Context(path.clone(), context.find(path));
-            match path.parent().filter(|_| parents) {
-                Some(parent) => add(from, &join(&place, parent), true),
-                None => add(from, &place, into),
-            }
+        let into = is_folder || found.len() > 1;
+        let origins = found.into_iter().map(|path| {
+            let there = context.find(&path);
+            Origin::Context(path, there)
+        });
+        if instruction.flag("parents").is_none() {
+            add(origins.collect(), &place, into);
+            continue;
+        }
+        for origin in origins {
+            let Origin::Context(path, _) = &origin else { continue };
+            let to = join(&place, path.parent().unwrap_or(Utf8Path::new("")));
+            add(vec![origin], &to, true);
         }
     }
     all
@@ -323,7 +346,7 @@ fn mounted(run: &Instruction, file: &Dockerfile, context: &Context) -> Vec<Entry
             Some(Some(stage)) => Origin::Stage(stage, join("/".into(), &mount.source.text)),
             Some(None) => Origin::Elsewhere,
         };
-        Entry { from, to: join(&run.workdir, &mount.target.text), into: false }
+        Entry { from: vec![from], to: join(&run.workdir, &mount.target.text), into: false }
     };
     bound.map(entry).collect()
 }

@@ -55,7 +55,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let mut problems = namespaces(subject);
     problems.extend(kinds(subject));
     let made = MadeLater::of(subject.objects);
-    for object in subject.objects {
+    for &object in subject.objects {
         let Some((path, spec)) = pod_spec_at(object) else { continue };
         let mut refs = Vec::new();
         refs_in(spec, &mut object.place(path), &mut refs);
@@ -68,7 +68,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
 
 fn namespaces(subject: &Subject<'_>) -> Vec<Problem> {
     let mut users: BTreeMap<&str, Vec<&Object>> = BTreeMap::new();
-    for object in subject.objects.iter().filter(|object| !object.reference.namespace.is_empty()) {
+    for &object in subject.objects.iter().filter(|object| !object.reference.namespace.is_empty()) {
         users.entry(&object.reference.namespace).or_default().push(object);
     }
     let known = subject.objects.iter().filter(|object| object.reference.kind == "Namespace");
@@ -96,7 +96,7 @@ fn kinds(subject: &Subject<'_>) -> Vec<Problem> {
     let served: BTreeSet<&str> = of("APIService").filter_map(|object| object.text(&["spec", "group"])).collect();
     let mut problems = Vec::new();
     let mut told = BTreeSet::new();
-    for object in subject.objects {
+    for &object in subject.objects {
         let (group, kind) = (object.api_group(), object.reference.kind.as_str());
         let known = GROUPS.contains(&group) || served.contains(group) || defined.contains(&(group, kind));
         if known || !told.insert((group, kind)) {
@@ -159,7 +159,7 @@ struct MadeLater<'a> {
 }
 
 impl<'a> MadeLater<'a> {
-    fn of(objects: &'a [Object]) -> MadeLater<'a> {
+    fn of(objects: &'a [&'a Object]) -> MadeLater<'a> {
         let mut made = MadeLater { named: BTreeSet::new(), created: BTreeSet::new() };
         for object in objects {
             if !GROUPS.contains(&object.api_group()) {

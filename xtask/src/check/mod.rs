@@ -68,7 +68,7 @@ pub struct Subject<'a> {
     /// The texts of all manifests.
     sources: &'a BTreeMap<Utf8PathBuf, Source>,
     /// The objects of all manifests.
-    objects: &'a [Object],
+    objects: &'a [&'a Object],
     /// Whether these are all: a manifest that cannot be read may hold anything.
     is_whole: bool,
     /// The objects, by kind, namespace and name.
@@ -87,37 +87,32 @@ pub fn check(root: &Utf8Path, suite: &Suite) -> Result<Vec<Problem>> {
     let mut problems = packages.problems.clone();
     let catalog = catalog(root, &mut problems);
     let built = built(root, suite, &mut problems);
+    let mut is_whole = true;
     let sources = plan::read_manifests(root, suite).unwrap_or_else(|found| {
         problems.extend(found.0);
+        is_whole = false;
         BTreeMap::new()
     });
-    let mut is_whole = !sources.is_empty() || suite.manifests.is_empty();
-    let mut objects = Vec::new();
-    for source in sources.values() {
-        match plan::object::parse(source) {
-            Ok(found) => objects.extend(found),
-            Err(problem) => {
-                problems.push(problem);
-                is_whole = false;
-            }
-        }
+    let mut groups = Vec::new();
+    if is_whole {
+        let (parsed, found) = plan::parse_groups(suite, &sources);
+        groups = parsed;
+        is_whole = found.is_empty();
+        problems.extend(found);
     }
-    if is_whole && let Err(found) = plan::derive(suite, &sources, BuildMode::Host) {
+    if is_whole && let Err(found) = plan::derive_groups(suite, &sources, &groups, BuildMode::Host) {
         problems.extend(found.0);
     }
+    let objects: Vec<&Object> = groups.iter().flatten().collect();
     let mut uses: BTreeMap<String, Vec<Use<'_>>> = BTreeMap::new();
-    for object in &objects {
+    for &object in &objects {
         for (place, spec, container) in containers(object) {
             if let Some(image) = container.get("image").and_then(Value::as_str) {
                 uses.entry(full(image)).or_default().push((object, place, spec, container));
             }
         }
     }
-    let key = |object| {
-        let Object { reference, .. }: &Object = object;
-        ((reference.kind.as_str(), reference.namespace.as_str(), reference.name.as_str()), object)
-    };
-    let index = objects.iter().map(key).collect();
+    let index = objects.iter().map(|object| (key(object), *object)).collect();
     let (sources, objects, catalog) = (&sources, &objects, &catalog);
     let subject = Subject { root, suite, catalog, built, sources, objects, is_whole, index, uses, packages };
     for rule in [
@@ -138,6 +133,11 @@ pub fn check(root: &Utf8Path, suite: &Suite) -> Result<Vec<Problem>> {
         Ok(()) => Vec::new(),
         Err(Problems(problems)) => problems,
     })
+}
+
+fn key(object: &Object) -> (&str, &str, &str) {
+    let reference = &object.reference;
+    (&reference.kind, &reference.namespace, &reference.name)
 }
 
 /// The list of the set-up's pieces; an empty one where the project has none.

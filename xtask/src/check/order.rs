@@ -9,7 +9,7 @@ use crate::suite::yaml::Problem;
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let mut by_file: BTreeMap<&str, Vec<&Object>> = BTreeMap::new();
-    for object in subject.objects {
+    for &object in subject.objects {
         by_file.entry(object.file.as_str()).or_default().push(object);
     }
     let mut problems = Vec::new();

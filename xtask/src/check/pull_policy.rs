@@ -12,7 +12,7 @@ use crate::suite::yaml::{Problem, Segment};
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let there: BTreeSet<String> = subject.there().iter().map(|reference| full(reference)).collect();
     let mut problems = Vec::new();
-    for object in subject.objects {
+    for &object in subject.objects {
         for (place, _, container) in containers(object) {
             let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
             if !there.contains(&full(image)) {

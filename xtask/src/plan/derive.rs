@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
+use rayon::prelude::*;
 
 use super::estimate::{self, Expected};
 use super::object::{self, Object, ObjectRef};
@@ -23,8 +24,19 @@ use crate::suite::yaml::{Problem, Problems, Source, did_you_mean};
 /// Manifests that do not parse, objects that appear twice, estimates for steps that there are not, and things that
 /// wait for each other: with file and line.
 pub fn derive(suite: &Suite, manifests: &BTreeMap<Utf8PathBuf, Source>, build: BuildMode) -> Result<Plan, Problems> {
-    let groups = parse_groups(suite, manifests)?;
-    let index = Index::new(suite, manifests, &groups)?;
+    let (groups, problems) = parse_groups(suite, manifests);
+    Problems(problems).into_result()?;
+    derive_groups(suite, manifests, &groups, build)
+}
+
+/// As [`derive`], of the objects of each group.
+pub(crate) fn derive_groups(
+    suite: &Suite,
+    manifests: &BTreeMap<Utf8PathBuf, Source>,
+    groups: &[Vec<Object>],
+    build: BuildMode,
+) -> Result<Plan, Problems> {
+    let index = Index::new(suite, manifests, groups)?;
     let mut steps = Steps { suite, build, steps: Vec::new(), preferred: Vec::new() };
     steps.cluster();
     steps.images();
@@ -32,7 +44,7 @@ pub fn derive(suite: &Suite, manifests: &BTreeMap<Utf8PathBuf, Source>, build: B
         steps.apply(at, objects, &index);
     }
     steps.specs(&index);
-    steps.preferred.extend(webhook::needs(suite, &groups, &index.workloads));
+    steps.preferred.extend(webhook::needs(suite, groups, &index.workloads));
     let Steps { mut steps, preferred, .. } = steps;
     soft::add(&mut steps, preferred);
     apply_hints(suite, &mut steps)?;
@@ -42,18 +54,19 @@ pub fn derive(suite: &Suite, manifests: &BTreeMap<Utf8PathBuf, Source>, build: B
     Ok(plan)
 }
 
-/// The objects of each group.
-fn parse_groups(suite: &Suite, manifests: &BTreeMap<Utf8PathBuf, Source>) -> Result<Vec<Vec<Object>>, Problems> {
-    let mut groups = Vec::new();
-    let mut problems = Vec::new();
-    for (at, group) in suite.manifests.iter().enumerate() {
-        let mut objects = Vec::new();
+/// The objects of each group, and what is wrong with the files that have none. Files do not depend on each other, and
+/// there may be hundreds.
+pub(crate) fn parse_groups(
+    suite: &Suite,
+    manifests: &BTreeMap<Utf8PathBuf, Source>,
+) -> (Vec<Vec<Object>>, Vec<Problem>) {
+    let group = |at: usize| {
+        let group = &suite.manifests[at];
+        let (mut objects, mut problems) = (Vec::new(), Vec::new());
         for (position, file) in group.files.iter().enumerate() {
-            match manifests.get(file) {
-                Some(source) => match object::parse(source) {
-                    Ok(found) => objects.extend(found),
-                    Err(problem) => problems.push(problem),
-                },
+            match manifests.get(file).map(object::parse) {
+                Some(Ok(found)) => objects.extend(found),
+                Some(Err(problem)) => problems.push(problem),
                 None => {
                     let path = at!["manifests", at, "files", position];
                     problems.push(suite.source.problem(&path, format!("`{file}` was not read")));
@@ -64,9 +77,10 @@ fn parse_groups(suite: &Suite, manifests: &BTreeMap<Utf8PathBuf, Source>) -> Res
             let message = format!("the files of `{}` hold no object", group.name);
             problems.push(suite.source.problem(&at!["manifests", at, "files"], message));
         }
-        groups.push(objects);
-    }
-    Problems(problems).into_result().map(|()| groups)
+        (objects, problems)
+    };
+    let (groups, problems): (Vec<_>, Vec<_>) = (0..suite.manifests.len()).into_par_iter().map(group).unzip();
+    (groups, problems.into_iter().flatten().collect())
 }
 
 /// Who has what.

@@ -25,6 +25,7 @@ use crate::suite::Suite;
 use crate::suite::yaml::{Problem, Problems, Source};
 
 pub use derive::derive;
+pub(crate) use derive::{derive_groups, parse_groups};
 pub use estimate::{Expected, History, Source as ExpectedFrom};
 pub use object::{Object, ObjectRef};
 pub use print::Format;

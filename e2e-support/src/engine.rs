@@ -13,6 +13,7 @@ use xshell::{Cmd, Shell, cmd};
 
 use crate::builds;
 use crate::cancel::Cancel;
+use crate::meter::Meter;
 use crate::process::{Ended, Job, ProcessError};
 
 /// An engine that does not answer a small question within this time is down.
@@ -413,7 +414,8 @@ impl Engine {
             None | Some(Ended::Exited(_)) => entry.end()?,
             Some(_) => {
                 entry.stopped()?;
-                self.clean_builds()?;
+                // Also, and above all, where the time of whoever builds is over.
+                Meter::here().unlimited().run(|| self.clean_builds())?;
             }
         }
         result

@@ -17,7 +17,7 @@ use xshell::Shell;
 
 use crate::cancel::Cancel;
 use crate::engine::{Engine, Flavor};
-use crate::process::Job;
+use crate::process::{Ended, Job, ProcessError};
 
 /// What a load has moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,9 @@ pub struct Loaded {
 }
 
 /// Loads the engine's image `reference` into the containerd of the running container `node`, where it
-/// is called `name`. `spool` is a folder of this image's own which speeds up the next load of it.
+/// is called `name`. `spool` is a folder of this image's own which speeds up the next load of it. How long it
+/// may take is what the thread's [`crate::Meter`] says; each of its parts has [`crate::process::DEFAULT_DEADLINE`] at
+/// most.
 ///
 /// # Errors
 /// When the engine cannot save the image, or the node's containerd does not take it.
@@ -88,7 +90,8 @@ fn load_oci_dir(
     let Names { reference, name } = image;
     let id = engine.image_id(reference)?.with_context(|| format!("{} has no such image", engine.flavor()))?;
     if let Err(error) = engine.save(reference, spool, log, cancel) {
-        if cancel.is_cancelled() {
+        let ended = error.downcast_ref::<ProcessError>().map(|error| error.ended);
+        if cancel.is_cancelled() || matches!(ended, Some(Ended::DeadlinePassed { .. })) {
             return Err(error);
         }
         // A save that was killed may have left a folder that the engine no longer takes.

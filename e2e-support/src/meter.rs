@@ -1,6 +1,7 @@
-//! What child processes use, counted for whoever asked for them.
+//! What child processes use, counted for whoever asked for them, and until when they may run.
 //!
-//! A [`Meter`] counts the jobs that its threads make. The kernel tells what a child and the descendants that it waited
+//! A [`Meter`] counts the jobs that its threads make, and ends them all at one moment where it has a limit: so whoever
+//! gives a piece of work its time need not trust that every job in it was given what is left of it. The kernel tells what a child and the descendants that it waited
 //! for have used when the child is waited for. Containers are children of the engine, not of this process: what runs
 //! in them is not counted here.
 
@@ -12,13 +13,26 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::cancel::Cancel;
+use crate::clock::Instant;
+
 thread_local! {
     static HERE: RefCell<Meter> = RefCell::default();
 }
 
-/// Adds up what jobs use. Clones stand for the same sum.
+/// Adds up what jobs use. Clones stand for the same sum, and have the same limit.
 #[derive(Clone, Debug, Default)]
-pub struct Meter(Arc<Mutex<Used>>);
+pub struct Meter {
+    used: Arc<Mutex<Used>>,
+    limit: Option<Limit>,
+}
+
+/// When all jobs of a piece of work end, whatever deadline each of them has.
+#[derive(Clone, Debug)]
+struct Limit {
+    end: Instant,
+    cancel: Cancel,
+}
 
 /// What jobs have used so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +51,32 @@ impl Meter {
         Meter::default()
     }
 
+    /// The same sum, whose jobs end at `end`, and as soon as `cancel` is set, also those that name no such flag.
+    #[must_use]
+    pub fn until(mut self, end: Instant, cancel: &Cancel) -> Meter {
+        self.limit = Some(Limit { end, cancel: cancel.clone() });
+        self
+    }
+
+    /// The same sum without a limit, for what has to be put in order after a limit was reached. Its jobs have their own
+    /// deadlines.
+    #[must_use]
+    pub fn unlimited(mut self) -> Meter {
+        self.limit = None;
+        self
+    }
+
+    /// `deadline`, or what is left of the limit where that is less.
+    pub(crate) fn within(&self, deadline: Duration) -> Duration {
+        let left = self.limit.as_ref().map(|limit| limit.end.saturating_duration_since(Instant::now()));
+        left.map_or(deadline, |left| left.min(deadline))
+    }
+
+    /// The flag that stops jobs which name none.
+    pub(crate) fn cancel(&self) -> Cancel {
+        self.limit.as_ref().map_or_else(Cancel::new, |limit| limit.cancel.clone())
+    }
+
     /// Does `work`, and counts every job that this thread makes in it.
     pub fn run<T>(&self, work: impl FnOnce() -> T) -> T {
         let _back = Back(HERE.replace(self.clone()));
@@ -50,18 +90,18 @@ impl Meter {
 
     /// What was counted so far.
     pub fn used(&self) -> Used {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn note_command(&self, command: &str) {
-        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if !used.commands.contains(command) {
             used.commands.insert(command.to_owned());
         }
     }
 
     fn add(&self, usage: &libc::rusage) {
-        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.cpu += duration(usage.ru_utime) + duration(usage.ru_stime);
         used.peak_rss_bytes = used.peak_rss_bytes.max(resident_bytes(usage));
     }

@@ -138,11 +138,12 @@ impl<'a> Job<'a> {
         let shown = shown(&command);
         command.stdin(Stdio::null());
         surroundings::keep_out(&mut command);
+        let meter = Meter::here();
         Job {
             command,
             shown,
             deadline: DEFAULT_DEADLINE,
-            cancel: Cancel::new(),
+            cancel: meter.cancel(),
             log: None,
             feeder: None,
             user: None,
@@ -151,11 +152,11 @@ impl<'a> Job<'a> {
             leader_first: false,
             grace: GRACE,
             sudo: None,
-            meter: Meter::here(),
+            meter,
         }
     }
 
-    /// Stops the child when it runs for longer than this.
+    /// Stops the child when it runs for longer than this, or earlier where the thread's [`Meter`] has a limit.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -276,6 +277,7 @@ impl<'a> Job<'a> {
     pub fn lines<T>(mut self, mut on_line: impl FnMut(&str) -> ControlFlow<T>) -> Result<Option<T>> {
         let sink = Sink::open(self.log.as_deref())?;
         self.command.stdout(Stdio::piped()).stderr(sink.writer()?);
+        self.deadline = self.meter.within(self.deadline);
         let mut group = self.spawn()?;
         let stdout = group.child.stdout.take().context("the child's standard output was not piped")?;
         let (sender, receiver) = mpsc::channel();
@@ -329,6 +331,7 @@ impl<'a> Job<'a> {
             let finished = Finished { ended: Ended::Cancelled, stdout: String::new(), tail: String::new() };
             return Ok(Outcome { shown: self.shown, log: self.log, finished });
         }
+        self.deadline = self.meter.within(self.deadline);
         let sink = Sink::open(self.log.as_deref())?;
         let captured = if capture { Some(surroundings::spool()?) } else { None };
         if capture {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use camino::Utf8PathBuf;
-use e2e_support::{Cancel, Ended, Job, Meter, ProcessError};
+use e2e_support::{Cancel, Ended, Job, Meter, ProcessError, clock};
 use xshell::{Shell, cmd};
 
 fn failure(result: Result<()>) -> ProcessError {
@@ -252,5 +252,29 @@ fn a_meter_counts_its_own_jobs_with_their_descendants() -> Result<()> {
     });
     spawned.join().expect("the thread ends")?;
     assert!(meter.used().commands.contains("echo from-a-thread"));
+    Ok(())
+}
+
+#[test]
+fn the_limit_of_a_meter_ends_jobs_that_know_nothing_of_it() -> Result<()> {
+    let begun = clock::Instant::now();
+    let limited = Meter::new().until(begun + Duration::from_millis(200), &Cancel::new());
+    limited.run(|| {
+        let sh = Shell::new().expect("a shell");
+        let ran = failure(Job::new(cmd!(sh, "sleep 60")).deadline(Duration::from_secs(50)).run());
+        assert!(matches!(ran.ended, Ended::DeadlinePassed { deadline_ms: 0..=200 }), "{ran}");
+        let read = Job::new(cmd!(sh, "sleep 60")).lines(|_| ControlFlow::<()>::Continue(()));
+        assert!(matches!(failure(read.map(drop)).ended, Ended::DeadlinePassed { .. }));
+        // What has to be put in order afterwards still can be.
+        Meter::here().unlimited().run(|| Job::new(cmd!(sh, "true")).run()).expect("it is not limited");
+    });
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+
+    let cancel = Cancel::new();
+    cancel.cancel("enough");
+    let sh = Shell::new()?;
+    let stopped = Meter::new().until(begun + Duration::from_secs(600), &cancel);
+    let ran = failure(stopped.run(|| Job::new(cmd!(sh, "sleep 60")).run()));
+    assert_eq!(ran.ended, Ended::Cancelled);
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use camino::Utf8PathBuf;
 use e2e_support::meter::Used;
-use e2e_support::{Cancel, Meter};
+use e2e_support::{Cancel, Meter, clock};
 
 use super::recorder::Recorder;
 use super::stop::Stop;
@@ -173,7 +173,8 @@ where
         |id: &StepId, inner: &schedule::Context<Cancel, What>| {
             let step = steps.get(id).copied().with_context(|| format!("the plan has no step {id}"))?;
             let context = StepContext { inner, step, log: folder.step_log(id), usage: Mutex::default() };
-            let meter = Meter::new();
+            // The deadline holds for every child of the step, whatever else the step asks of it.
+            let meter = Meter::new().until(clock::Instant::now() + context.deadline(), context.cancel());
             let result = meter.run(|| work(step, &context));
             context.add_children(&meter.used(), &folders);
             let usage = *context.usage();

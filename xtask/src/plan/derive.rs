@@ -115,8 +115,7 @@ impl Index {
                     let message = format!("{} stands here a second time", object.reference);
                     let hint = Some(format!("the first is in {}", other.file));
                     let source = manifests.get(&object.file).unwrap_or(&suite.source);
-                    let path = at!["metadata", "name"];
-                    problems.push(source.problem_in(object.document, &path, message).hint(hint));
+                    problems.push(object.problem(source, &["metadata", "name"], message).hint(hint));
                 }
                 index.objects.insert(object.reference.clone(), at);
                 if object.reference.kind == DEFINITION

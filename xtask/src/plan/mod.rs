@@ -27,8 +27,9 @@ use crate::suite::yaml::{Problem, Problems, Source};
 pub use derive::derive;
 pub(crate) use derive::{derive_groups, parse_groups};
 pub use estimate::{Expected, History, Source as ExpectedFrom};
-pub use object::{Object, ObjectRef};
+pub use object::{Manifests, Object, ObjectRef};
 pub use print::Format;
+pub use reads::configuration;
 pub use schedule::Schedule;
 
 /// The name of a step: stable from run to run, so that times can be compared.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
-use crate::suite::yaml::{Problem, Segment, Source};
+use crate::suite::Suite;
+use crate::suite::yaml::{Problem, Problems, Segment, Source};
 
 /// Which object is meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -108,6 +109,58 @@ pub fn node_ports(objects: &[Object]) -> BTreeMap<u16, String> {
         }
     }
     names
+}
+
+/// The manifests of a suite as they were at one moment: what a run applies and compares is all of the same moment, also
+/// where a file is edited meanwhile.
+#[derive(Debug, Clone, Default)]
+pub struct Manifests {
+    /// The texts, by path.
+    pub sources: BTreeMap<Utf8PathBuf, Source>,
+    /// The objects of each.
+    pub objects: BTreeMap<Utf8PathBuf, Vec<Object>>,
+}
+
+impl Manifests {
+    /// Takes the texts apart.
+    ///
+    /// # Errors
+    /// As [`parse`], for every file.
+    pub fn new(sources: BTreeMap<Utf8PathBuf, Source>) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let mut objects = BTreeMap::new();
+        for (file, source) in &sources {
+            match parse(source) {
+                Ok(found) => drop(objects.insert(file.clone(), found)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Problems(problems).into_result().map(|()| Self { sources, objects })
+    }
+
+    /// Reads those of `suite`, whose files are below `root`.
+    ///
+    /// # Errors
+    /// Files that cannot be read or parsed.
+    pub fn read(root: &Utf8Path, suite: &Suite) -> Result<Self, Problems> {
+        Self::new(super::read_manifests(root, suite)?)
+    }
+
+    /// All objects of all files.
+    pub fn all(&self) -> impl Iterator<Item = &Object> {
+        self.objects.values().flatten()
+    }
+
+    /// The objects of these files, in their order.
+    pub fn of<'a>(&'a self, files: &'a [Utf8PathBuf]) -> impl Iterator<Item = &'a Object> {
+        files.iter().filter_map(|file| self.objects.get(file)).flatten()
+    }
+
+    /// `file:line:column: message` for something that is wrong with `object`.
+    pub fn problem(&self, object: &Object, keys: &[&str], message: impl Into<String>) -> Problem {
+        let source = self.sources.get(&object.file).cloned().unwrap_or_else(|| Source::new(object.file.clone(), ""));
+        object.problem(&source, keys, message)
+    }
 }
 
 /// All objects of one manifest, lists taken apart.

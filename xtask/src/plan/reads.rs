@@ -43,6 +43,21 @@ pub(super) fn reads(object: &Object) -> Vec<Read> {
     reads
 }
 
+/// The ConfigMaps and Secrets that the pods of this object read when they start; none where it makes no pods.
+pub fn configuration(object: &Object) -> Vec<ObjectRef> {
+    let mut reads = Vec::new();
+    if let Some((_, spec)) = pod_spec_at(object) {
+        pod_reads(spec, &object.reference.namespace, &mut reads);
+    }
+    reads.sort();
+    reads.dedup();
+    let objects = reads.into_iter().filter_map(|read| match read {
+        Read::Object(object) if matches!(object.kind.as_str(), "ConfigMap" | "Secret") => Some(object),
+        _ => None,
+    });
+    objects.collect()
+}
+
 /// What of it is better there first, and not needed for the object to be applied: rights to a kind are given whether
 /// there is such a kind or not, and what is optional may be missing.
 pub(super) fn preferred(object: &Object, read: &Read) -> bool {
@@ -88,6 +103,8 @@ fn pod_reads(spec: &Value, namespace: &str, reads: &mut Vec<Read>) {
         }
     };
     add("ServiceAccount", namespace, spec.get("serviceAccountName"));
+    // Its name of old, which is still taken.
+    add("ServiceAccount", namespace, spec.get("serviceAccount"));
     add("PriorityClass", "", spec.get("priorityClassName"));
     add("RuntimeClass", "", spec.get("runtimeClassName"));
     for secret in list(spec, &["imagePullSecrets"]) {
@@ -145,5 +162,42 @@ fn binding(object: &Object, reads: &mut Vec<Read>) {
     let namespace = if kind == "Role" { object.reference.namespace.as_str() } else { "" };
     if let Some(name) = object.text(&["roleRef", "name"]) {
         reads.push(named(kind, namespace, name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::object::parse;
+    use crate::suite::yaml::Source;
+
+    #[test]
+    fn every_configuration_of_a_pod_is_found() {
+        let text = "\
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: c, namespace: n}
+spec: {jobTemplate: {spec: {template: {spec: {
+  serviceAccountName: a,
+  imagePullSecrets: [{name: pull}],
+  volumes: [{secret: {secretName: volume}}, {configMap: {name: map}}, {persistentVolumeClaim: {claimName: claim}},
+    {projected: {sources: [{secret: {name: projected}}, {configMap: {name: projected}}]}}],
+  initContainers: [{image: i, env: [{valueFrom: {secretKeyRef: {name: init}}}]}],
+  containers: [{image: i, envFrom: [{configMapRef: {name: from}}, {secretRef: {name: from}}],
+    env: [{valueFrom: {configMapKeyRef: {name: map}}}]}]}}}}}
+";
+        let objects = parse(&Source::new("m.yaml", text)).unwrap();
+        let found: Vec<String> = configuration(&objects[0]).iter().map(ToString::to_string).collect();
+        let expected = [
+            "ConfigMap n/from",
+            "ConfigMap n/map",
+            "ConfigMap n/projected",
+            "Secret n/from",
+            "Secret n/init",
+            "Secret n/projected",
+            "Secret n/pull",
+            "Secret n/volume",
+        ];
+        assert_eq!(found, expected);
     }
 }

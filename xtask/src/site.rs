@@ -1,6 +1,7 @@
 //! From a suite's name to everything that its steps work with.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use camino::Utf8PathBuf;
@@ -15,7 +16,7 @@ use crate::commands::setup::{consent, wanted};
 use crate::dockerfile::runtime_base;
 use crate::instance::Instance;
 use crate::paths::Paths;
-use crate::plan::{BuildMode, Plan, StepKind};
+use crate::plan::{BuildMode, Manifests, Plan, StepKind};
 use crate::setup::make::Workshop;
 use crate::setup::piece::hex;
 use crate::setup::run;
@@ -98,6 +99,7 @@ pub fn open(
         say(&format!("port {wanted} is taken on this machine: {port} is used in its place"));
     }
     let namespace = namespace(paths, &suite)?;
+    let manifests = Arc::new(Manifests::read(&paths.root, &suite)?);
     Ok(Site {
         workshop,
         instance,
@@ -110,6 +112,7 @@ pub fn open(
         made_from,
         config,
         namespace,
+        manifests,
         run_dir,
         cluster_is_there,
         specs: None,

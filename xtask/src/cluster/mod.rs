@@ -112,6 +112,20 @@ impl Files {
         std::fs::write(&path, hash).with_context(|| format!("writing {path}"))
     }
 
+    /// Forgets that hash: the ground is about to be changed.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn forget_ground(&self) -> Result<()> {
+        let path = self.dir.join("ground");
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {path}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the run file; `None` where there is none, or none that this version wrote.
     pub fn read(&self) -> Option<RunFile> {
         serde_json::from_slice(&std::fs::read(self.run_file()).ok()?).ok()

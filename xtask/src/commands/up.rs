@@ -10,10 +10,10 @@ use crate::compiled;
 use crate::drive::{Afterwards, Left, drive};
 use crate::events::{RunResult, Runs, Stop, history};
 use crate::paths::Paths;
-use crate::plan::object::{self, Object};
-use crate::plan::{Extent, Plan, Schedule, read_manifests};
+use crate::plan::object;
+use crate::plan::{Extent, Plan, Schedule};
 use crate::report::summary::summary;
-use crate::setup::piece::{hash_path, hex};
+use crate::setup::piece::hex;
 use crate::site;
 use crate::steps::Site;
 use crate::suite::Suite;
@@ -54,7 +54,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         .with_history(&history::load(&runs, &site.suite.name, site.build, Schedule::Dag))
         .with_compilation(compiled::expected(paths, &site.suite))
         .with_schedule(Schedule::Dag);
-    let ground = ground(paths, &site)?;
+    let ground = ground(&site);
     if args.cluster_only && site.cluster_is_there && site.instance.files.ground().as_deref() == Some(&ground) {
         println!("the cluster {} is there, answers, and is as it would be made now", site.instance.cluster());
         print_access(&site);
@@ -73,13 +73,13 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     Ok(())
 }
 
-/// The content of all manifests of the suite, as one hash.
-fn ground(paths: &Paths, site: &Site) -> Result<String> {
+/// The content of all manifests of the suite as this run applies them, as one hash.
+fn ground(site: &Site) -> String {
     let mut hash = Sha256::new();
-    for file in site.suite.manifests.iter().flat_map(|group| &group.files) {
-        hash_path(&paths.root, file, &mut hash)?;
+    for (file, source) in &site.manifests.sources {
+        hash.update(format!("{file}\0{}\0{}", source.text.len(), source.text));
     }
-    Ok(hex(&hash.finalize()))
+    hex(&hash.finalize())
 }
 
 /// What a run has left of the cluster, and how to look into it; nothing where it has left nothing.
@@ -101,10 +101,7 @@ pub fn print_access(site: &Site) {
     let kubeconfig = site.instance.files.kubeconfig();
     println!("cluster {} stays; remove it: cargo xtask down {}", site.instance.cluster(), site.suite.name);
     println!("  export KUBECONFIG={kubeconfig}");
-    // What cannot be read has no name here: whether it can be applied is not asked.
-    let manifests = read_manifests(&site.paths.root, &site.suite).unwrap_or_default();
-    let objects: Vec<Object> = manifests.values().filter_map(|source| object::parse(source).ok()).flatten().collect();
-    let names = object::node_ports(&objects);
+    let names = object::node_ports(site.manifests.all());
     let ports = site.ports();
     for (node_port, port) in &ports {
         let name = names.get(node_port).map_or("nobody's", String::as_str);

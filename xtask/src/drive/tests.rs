@@ -161,6 +161,7 @@ impl World {
             images: Vec::new(),
         };
         let site = Site {
+            manifests: std::sync::Arc::default(),
             kind: Kind::new(fake.program("kind"), engine.clone()),
             kubectl: fake.program("kubectl"),
             build: BuildMode::Host,

@@ -94,9 +94,9 @@ pub(crate) fn pod_spec_at(object: &Object) -> Option<(&'static [&'static str], &
 }
 
 /// Who answers at each NodePort: the Service, with the name of its port where it has one.
-pub fn node_ports(objects: &[Object]) -> BTreeMap<u16, String> {
+pub fn node_ports<'a>(objects: impl IntoIterator<Item = &'a Object>) -> BTreeMap<u16, String> {
     let mut names = BTreeMap::new();
-    for service in objects.iter().filter(|object| object.reference.kind == "Service") {
+    for service in objects.into_iter().filter(|object| object.reference.kind == "Service") {
         for port in list(&service.value, &["spec", "ports"]) {
             let number = port.get("nodePort").and_then(Value::as_u64).and_then(|number| u16::try_from(number).ok());
             let Some(number) = number else { continue };

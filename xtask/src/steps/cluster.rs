@@ -110,6 +110,8 @@ impl Running<'_> {
             let ask = kubectl.cmd(&sh).args(["get", "--raw", "/readyz"]);
             Job::new(ask).deadline(ANSWER.min(self.left())).cancel(self.cancel).read()
         })?;
+        // Before anything is applied: what is renamed must not be in the way of what comes in its place.
+        self.prune()?;
         self.remember_cluster()
     }
 
@@ -136,8 +138,8 @@ impl Running<'_> {
             Job::new(site.engine.exec(&sh, &node, false, words)).deadline(deadline).cancel(self.cancel).read()
         };
         let inside = ask(&["sh", "-c", CREDENTIALS, "sh", CREDENTIALS_FOLDER])?;
-        let port =
-            Job::new(site.engine.cmd(&sh).args(["port", &node, &format!("{API_PORT}/tcp")])).deadline(ANSWER).read()?;
+        let port = Job::new(site.engine.cmd(&sh).args(["port", &node, &format!("{API_PORT}/tcp")])).deadline(ANSWER);
+        let port = port.cancel(self.cancel).read()?;
         let address = port.lines().next().context("the engine names no port of the API server")?.trim();
         outside(&inside, address, &site.instance.context())
     }

@@ -1,17 +1,25 @@
 //! What each step of a plan really does. The order is the scheduler's; a step only does its own
 //! part and ends, within its deadline, well or with an error that says what was found.
 
+mod applied;
 mod build;
 mod cluster;
 mod deploy;
 mod dns;
 mod executables;
+#[cfg(test)]
+mod played_tests;
+mod pods;
+mod ready;
+mod refused;
+mod render;
 mod rollout;
 mod script;
 mod specs;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -26,7 +34,7 @@ use crate::cluster::Effective;
 use crate::events::StepContext;
 use crate::instance::Instance;
 use crate::paths::Paths;
-use crate::plan::{BuildMode, Step, StepKind};
+use crate::plan::{BuildMode, Manifests, Step, StepKind};
 use crate::setup::make::Workshop;
 use crate::suite::Suite;
 
@@ -37,6 +45,8 @@ pub use build::dependencies_reference;
 pub struct Site {
     pub paths: Paths,
     pub suite: Suite,
+    /// The suite's manifests as they were when the site was made.
+    pub manifests: Arc<Manifests>,
     pub build: BuildMode,
     pub engine: Engine,
     pub kind: Kind,
@@ -128,10 +138,20 @@ impl Site {
             context.already_there("the cluster of an earlier run");
         }
         let running = Running { site: self, step, context, end, cancel: context.cancel(), log: context.log() };
-        if self.way == Way::Script {
-            return running.as_a_script();
-        }
-        running.own_way()
+        let result = match self.way {
+            Way::Script => running.as_a_script(),
+            Way::Own => running.own_way(),
+        };
+        result.map_err(|error| {
+            if Instant::now() < end || running.cancel.is_cancelled() {
+                return error;
+            }
+            let Step { id, deadline_s, .. } = step;
+            error.context(format!(
+                "its deadline of {deadline_s} s has passed (the suite's file gives it another: \
+                 `steps: {{{id}: {{deadline_s: …}}}}`)"
+            ))
+        })
     }
 }
 
@@ -146,8 +166,13 @@ impl Running<'_> {
             StepKind::Dependencies => self.dependencies(),
             StepKind::Image { image } => self.image(image),
             StepKind::Load { image } => self.load(image),
-            StepKind::Apply { manifests, .. } => self.apply(manifests),
-            StepKind::Ready { workload, .. } => self.ready(workload),
+            StepKind::Apply { manifests, ground } => {
+                if *ground {
+                    self.site.instance.files.forget_ground()?;
+                }
+                self.apply(manifests)
+            }
+            StepKind::Ready { manifests, workload } => self.ready(manifests, workload),
             StepKind::Specs => self.specs(),
         }
     }
@@ -189,7 +214,7 @@ impl Running<'_> {
                 return Err(last.context(format!("waiting for {what}, stopped: {reason}")));
             }
             if Instant::now() >= self.end {
-                return Err(last.context(format!("waiting for {what}: not so after {:.0} s", self.step.deadline_s)));
+                return Err(last.context(format!("waiting for {what}")));
             }
         }
     }

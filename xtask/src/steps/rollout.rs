@@ -1,27 +1,31 @@
 //! When a workload counts as rolled out, and when it never will be. Pure: objects come in as JSON.
+//!
+//! Only pods of the current revision count, and nothing counts before the controller has seen the object as it is now:
+//! on a kept cluster pods of the revision before may be broken, and that is what the new one mends.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
 use e2e_support::clock::Instant;
 use serde_json::Value;
 
+use super::pods::{self, Owner, Pod};
 use crate::plan::ObjectRef;
 
-/// An unschedulable pod is given this long: a node that has just registered still has its taints.
-const UNSCHEDULABLE: Duration = Duration::from_secs(30);
-/// A registry that does not hand an image out is given this long, which is three tries of the kubelet: at once, and
-/// twice with its pause, which begins at 10 s and doubles.
-/// <https://kubernetes.io/docs/concepts/containers/images/#imagepullbackoff>
-const UNPULLED: Duration = Duration::from_secs(35);
-/// A pod whose containers are not made for so long is asked about…
-const SLOW: Duration = Duration::from_secs(20);
-/// …and is given up where the kubelet has told that often that it cannot make them. Its pause between two tries begins
-/// at half a second and doubles, so that this is a quarter of a minute.
-const REFUSALS: u64 = 5;
-/// A container may restart this often while what it needs comes up.
-const RESTARTS: u64 = 3;
+/// A pod that cannot be created is given this long: what it needs may be applied a moment later…
+const UNCREATED: Duration = Duration::from_secs(5);
+/// …and this long where something is on its way that it needs.
+const HEALS: Duration = Duration::from_secs(60);
+/// A workload without a pod for so long is asked about, where its controller runs already, and where it may be starting.
+const QUIET_KEPT: Duration = Duration::from_secs(2);
+const QUIET_NEW: Duration = Duration::from_secs(10);
+/// Between two questions about the same.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// Between two questions about revisions.
+const ASK_REVISIONS: Duration = Duration::from_secs(1);
+/// How far the clocks of the cluster and of this machine may be apart, and how much earlier something was applied.
+const EARLIER: Duration = Duration::from_secs(5);
 
 /// The API server's paths that a rollout is watched by.
 pub(super) struct Paths {
@@ -46,59 +50,13 @@ pub(super) fn paths(workload: &ObjectRef) -> Result<Paths> {
     })
 }
 
-/// Whether the rollout of `object` is done, and how far it is in words.
-///
-/// # Errors
-/// When it has failed for good: a job that used up its tries.
-pub(super) fn progress(kind: &str, object: &Value) -> Result<(bool, String)> {
-    let status = &object["status"];
-    let number = |key: &str| status[key].as_u64().unwrap_or(0);
-    if kind == "Job" {
-        let condition = |name: &str| {
-            let list = status["conditions"].as_array().into_iter().flatten();
-            list.clone().find(|condition| condition["type"] == name && condition["status"] == "True").cloned()
-        };
-        if let Some(failed) = condition("Failed") {
-            bail!("the job failed: {}", failed["message"].as_str().unwrap_or("no message"));
-        }
-        let done = condition("Complete").is_some();
-        return Ok((done, format!("{} succeeded, {} active", number("succeeded"), number("active"))));
-    }
-    let seen = number("observedGeneration") >= object["metadata"]["generation"].as_u64().unwrap_or(0);
-    let (wanted, updated, ready) = match kind {
-        "DaemonSet" => (number("desiredNumberScheduled"), number("updatedNumberScheduled"), number("numberAvailable")),
-        "StatefulSet" => {
-            let wanted = object["spec"]["replicas"].as_u64().unwrap_or(1);
-            // Without a rolling update under way there may be no count of updated pods.
-            let same = status["currentRevision"] == status["updateRevision"];
-            (wanted, if same { number("replicas") } else { number("updatedReplicas") }, number("readyReplicas"))
-        }
-        _ => {
-            let wanted = object["spec"]["replicas"].as_u64().unwrap_or(1);
-            // Pods of the old version still count as available; they must be gone.
-            let old = number("replicas").saturating_sub(number("updatedReplicas"));
-            (wanted, number("updatedReplicas").saturating_sub(old), number("availableReplicas"))
-        }
-    };
-    let done = seen && updated >= wanted && ready >= wanted && (kind != "DaemonSet" || wanted > 0);
-    Ok((done, format!("{ready} of {wanted} ready, {updated} of {wanted} of this version")))
-}
-
-/// What is known of a workload's pods.
-#[derive(Debug, Default)]
-pub(super) struct Pods(BTreeMap<String, Pod>);
-
-#[derive(Debug)]
-struct Pod {
-    /// What it waits for, in words.
-    waiting: Option<String>,
-    hopeless: Option<String>,
-    unschedulable_since: Option<Instant>,
-    /// Since when an image of it cannot be pulled.
-    unpulled_since: Option<Instant>,
-    /// Since when its containers are being made.
-    creating_since: Option<Instant>,
-    uid: String,
+/// How far a workload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    UnderWay,
+    Done,
+    /// A job that had failed before anybody waited for it.
+    FailedBefore,
 }
 
 /// Whether waiting on makes sense.
@@ -107,245 +65,401 @@ pub(super) enum Verdict {
     Open,
     /// It does not, and why.
     Hopeless(String),
+    /// That depends on an answer of the API server.
+    Ask(Question),
+    /// It does, if this pod is deleted, so that its controller makes a new one.
+    Restart {
+        pod: String,
+        uid: String,
+        why: String,
+    },
 }
 
-impl Pods {
-    /// Takes a watch event of a pod; pods of other workloads than `workload` do not count.
-    pub(super) fn take(&mut self, workload: &str, event: &Value) {
+/// What the API server is to be asked, in the namespace of the workload.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    /// All objects of this kind, which stand for the revisions of workloads.
+    Revisions(&'static str),
+    /// The warnings about the object with this UID.
+    EventsOf(String),
+}
+
+/// The revisions of a workload, as the API server told them.
+#[derive(Debug)]
+struct Revisions {
+    /// The state of the workload that they are of.
+    of: String,
+    /// UIDs of all ReplicaSets of the namespace, and whether they are of this workload.
+    sets: BTreeMap<String, bool>,
+    /// The current one: the ReplicaSet's UID, or the label of the pods of a DaemonSet.
+    current: Option<String>,
+}
+
+/// A rollout that is waited for.
+#[derive(Debug)]
+pub(super) struct Rollout {
+    workload: ObjectRef,
+    /// Whether the cluster was there before this run.
+    kept: bool,
+    began: SystemTime,
+    /// The workload as last heard of; null at first.
+    object: Value,
+    /// Whether its controller has seen it as it is now.
+    observed: bool,
+    state: String,
+    pods: BTreeMap<String, Pod>,
+    /// Pods that are being deleted: what they take up will be free.
+    going: BTreeSet<String>,
+    revisions: Option<Revisions>,
+    asked_revisions: Option<Instant>,
+    /// Why no pod can be created, and since when.
+    uncreated: Option<(String, Instant)>,
+    asked_events: Option<Instant>,
+    short_since: Option<Instant>,
+    /// When the progress deadline was told to have passed before anybody waited.
+    exceeded_before: Value,
+    /// UIDs of pods that were to be deleted.
+    restarted: BTreeSet<String>,
+}
+
+impl Rollout {
+    /// Of `workload`, from `began` on; on a cluster that was `kept` from an earlier run things may be broken that this
+    /// one mends.
+    pub(super) fn new(workload: &ObjectRef, kept: bool, began: SystemTime) -> Rollout {
+        Rollout {
+            workload: workload.clone(),
+            kept,
+            began,
+            object: Value::Null,
+            observed: false,
+            state: "nothing was heard of it".to_owned(),
+            pods: BTreeMap::new(),
+            going: BTreeSet::new(),
+            revisions: None,
+            asked_revisions: None,
+            uncreated: None,
+            asked_events: None,
+            short_since: None,
+            exceeded_before: Value::Null,
+            restarted: BTreeSet::new(),
+        }
+    }
+
+    /// How far it is, in words.
+    pub(super) fn state(&self) -> &str {
+        &self.state
+    }
+
+    /// Takes a watch event of the workload itself.
+    ///
+    /// # Errors
+    /// When it has failed for good, was deleted, or nothing rolls it out.
+    pub(super) fn workload(&mut self, event: &Value, now: Instant) -> Result<Progress> {
+        if event["type"] == "DELETED" {
+            bail!("it was deleted in the middle");
+        }
+        let first = self.object.is_null();
+        self.object = event["object"].clone();
+        if self.workload.kind == "Job" {
+            self.observed = true;
+            return self.job(first);
+        }
+        let generation = self.object["metadata"]["generation"].as_u64().unwrap_or(0);
+        self.observed = self.object["status"]["observedGeneration"].as_u64().unwrap_or(0) >= generation;
+        let exceeded = self.condition("Progressing", "False").map(|condition| condition["lastUpdateTime"].clone());
+        if first && self.kept {
+            self.exceeded_before = exceeded.unwrap_or_default();
+        }
+        let (wanted, updated, ready) = self.counts();
+        let enough = updated >= wanted && ready >= wanted && (self.workload.kind != "DaemonSet" || wanted > 0);
+        self.state = if self.observed {
+            format!("{ready} of {wanted} ready, {updated} of {wanted} of this version")
+        } else {
+            "its controller has not seen it as it is now".to_owned()
+        };
+        if self.observed && enough {
+            return Ok(Progress::Done);
+        }
+        if self.object["spec"]["paused"] == true {
+            bail!("nothing rolls it out, its spec.paused is true; {}", self.state);
+        }
+        if self.workload.kind == "Deployment" {
+            let failure = self.condition("ReplicaFailure", "True");
+            let message = failure.and_then(|condition| condition["message"].as_str()).map(str::to_owned);
+            self.uncreated(message.filter(|_| self.observed), now);
+        }
+        Ok(Progress::UnderWay)
+    }
+
+    fn job(&mut self, first: bool) -> Result<Progress> {
+        let number = |key: &str| self.object["status"][key].as_u64().unwrap_or(0);
+        let state = format!("{} succeeded, {} active", number("succeeded"), number("active"));
+        if let Some(failed) = self.condition("Failed", "True") {
+            if first && self.kept {
+                return Ok(Progress::FailedBefore);
+            }
+            bail!("the job failed: {}", failed["message"].as_str().unwrap_or("no message"));
+        }
+        let done = self.condition("Complete", "True").is_some();
+        self.state = state;
+        Ok(if done { Progress::Done } else { Progress::UnderWay })
+    }
+
+    fn condition(&self, name: &str, status: &str) -> Option<&Value> {
+        let mut list = self.object["status"]["conditions"].as_array().into_iter().flatten();
+        list.find(|condition| condition["type"] == name && condition["status"] == status)
+    }
+
+    /// How many pods are wanted, how many of these are of the current revision, and how many can be used.
+    fn counts(&self) -> (u64, u64, u64) {
+        let status = &self.object["status"];
+        let number = |key: &str| status[key].as_u64().unwrap_or(0);
+        let replicas = self.object["spec"]["replicas"].as_u64().unwrap_or(1);
+        match self.workload.kind.as_str() {
+            "DaemonSet" => {
+                (number("desiredNumberScheduled"), number("updatedNumberScheduled"), number("numberAvailable"))
+            }
+            "StatefulSet" => {
+                // Without a rolling update under way there may be no count of updated pods.
+                let same = status["currentRevision"] == status["updateRevision"];
+                (replicas, if same { number("replicas") } else { number("updatedReplicas") }, number("readyReplicas"))
+            }
+            "Job" => (self.object["spec"]["parallelism"].as_u64().unwrap_or(1), 0, number("ready")),
+            _ => {
+                // Pods of the old version still count as available; they must be gone.
+                let old = number("replicas").saturating_sub(number("updatedReplicas"));
+                (replicas, number("updatedReplicas").saturating_sub(old), number("availableReplicas"))
+            }
+        }
+    }
+
+    fn uncreated(&mut self, message: Option<String>, now: Instant) {
+        let since = self.uncreated.as_ref().map_or(now, |(_, since)| *since);
+        self.uncreated = message.map(|message| (message, since));
+    }
+
+    /// Takes a watch event of a pod of the namespace.
+    pub(super) fn pod(&mut self, event: &Value, now: Instant) {
         let pod = &event["object"];
         let Some(name) = pod["metadata"]["name"].as_str() else { return };
-        if !belongs(pod, workload) {
+        let deleted = event["type"] == "DELETED";
+        if deleted || pod["metadata"].get("deletionTimestamp").is_some() {
+            self.pods.remove(name);
+            self.going.insert(name.to_owned());
+            if deleted {
+                self.going.remove(name);
+            }
             return;
         }
-        if event["type"] == "DELETED" || pod["metadata"].get("deletionTimestamp").is_some() {
-            self.0.remove(name);
-            return;
-        }
-        let pod = Pod::read(pod, self.0.get(name));
-        self.0.insert(name.to_owned(), pod);
+        self.going.remove(name);
+        let pod = Pod::read(pod, self.pods.get(name), now);
+        self.pods.insert(name.to_owned(), pod);
     }
 
-    pub(super) fn verdict(&self) -> Verdict {
-        for (name, pod) in &self.0 {
-            if let Some(why) = &pod.hopeless {
-                return Verdict::Hopeless(format!("pod {name}: {why}"));
-            }
-            let too_long = |since: Option<Instant>, limit| since.is_some_and(|since| since.elapsed() >= limit);
-            if too_long(pod.unschedulable_since, UNSCHEDULABLE) {
-                let why = pod.waiting.as_deref().unwrap_or("no node takes it");
-                return Verdict::Hopeless(format!("pod {name} is unschedulable: {why}"));
-            }
-            if too_long(pod.unpulled_since, UNPULLED) {
-                let why = pod.waiting.as_deref().unwrap_or("an image cannot be pulled");
-                return Verdict::Hopeless(format!("pod {name}: {why}"));
-            }
-        }
-        Verdict::Open
+    fn uid(&self) -> &str {
+        self.object["metadata"]["uid"].as_str().unwrap_or_default()
     }
 
-    /// Name and UID of a pod whose containers are not made for long.
-    pub(super) fn slow(&self) -> Option<(&str, &str)> {
-        let slow = |pod: &Pod| pod.creating_since.is_some_and(|since| since.elapsed() >= SLOW);
-        self.0.iter().find(|(_, pod)| slow(pod)).map(|(name, pod)| (name.as_str(), pod.uid.as_str()))
+    /// What stands for the state of the workload that revisions are asked for.
+    fn revision_key(&self) -> String {
+        let metadata = &self.object["metadata"];
+        format!("{} {}", metadata["generation"], metadata["annotations"][REVISION])
     }
 
-    /// What the pods wait for, for the end of a sentence.
-    pub(super) fn waiting(&self) -> String {
-        let list = self.0.iter().filter_map(|(name, pod)| Some(format!("; pod {name}: {}", pod.waiting.as_ref()?)));
-        list.collect()
-    }
-}
-
-/// Why the kubelet does not make the containers of a pod, by a list of the pod's events: a volume of a Secret that there
-/// is not, for example.
-pub(super) fn refusal(events: &Value) -> Option<String> {
-    let refuses = ["FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox"];
-    let events = events["items"].as_array().into_iter().flatten();
-    let mut often = events.filter(|event| {
-        let reason = event["reason"].as_str().unwrap_or_default();
-        refuses.contains(&reason) && event["count"].as_u64().unwrap_or(1) >= REFUSALS
-    });
-    let event = often.next()?;
-    Some(format!("{} {}", event["reason"].as_str()?, event["message"].as_str()?))
-}
-
-/// By the pod's owner: a ReplicaSet is called after its Deployment, with a hash behind it.
-fn belongs(pod: &Value, workload: &str) -> bool {
-    let owners = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
-    owners.filter_map(|owner| Some((owner["kind"].as_str()?, owner["name"].as_str()?))).any(|(kind, name)| match kind {
-        "ReplicaSet" => name.rsplit_once('-').is_some_and(|(deployment, _)| deployment == workload),
-        _ => name == workload,
-    })
-}
-
-impl Pod {
-    /// `before` is what was known of it.
-    fn read(pod: &Value, before: Option<&Pod>) -> Pod {
-        let status = &pod["status"];
-        let list = |key: &str| status[key].as_array().cloned().unwrap_or_default();
-        let since = |begun: fn(&Pod) -> Option<Instant>| Some(before.and_then(begun).unwrap_or_else(Instant::now));
-        let mut out = Pod {
-            waiting: None,
-            hopeless: None,
-            unschedulable_since: None,
-            unpulled_since: None,
-            creating_since: None,
-            uid: pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
+    /// Takes the list of all objects that stand for revisions.
+    pub(super) fn revisions(&mut self, list: &Value) {
+        let items = || list["items"].as_array().into_iter().flatten();
+        let mine = |object: &&Value| Owner::of(object).uid == self.uid();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let current = if self.workload.kind == "Deployment" {
+            let wanted = &self.object["metadata"]["annotations"][REVISION];
+            let is_current = |set: &&Value| set["metadata"]["annotations"][REVISION] == *wanted && !wanted.is_null();
+            items().filter(mine).find(is_current).map(|set| text(&set["metadata"]["uid"]))
+        } else {
+            let newest = items().filter(mine).max_by_key(|revision| revision["revision"].as_u64());
+            newest.map(|revision| text(&revision["metadata"]["labels"]["controller-revision-hash"]))
         };
-        for condition in list("conditions") {
-            if condition["type"] == "PodScheduled" && condition["reason"] == "Unschedulable" {
-                out.unschedulable_since = since(|pod| pod.unschedulable_since);
-                out.waiting = condition["message"].as_str().map(str::to_owned);
-            }
-        }
-        for container in list("initContainerStatuses").iter().chain(&list("containerStatuses")) {
-            let name = container["name"].as_str().unwrap_or_default();
-            let waiting = &container["state"]["waiting"];
-            let Some(reason) = waiting["reason"].as_str() else { continue };
-            let message = waiting["message"].as_str().unwrap_or_default();
-            let restarts = container["restartCount"].as_u64().unwrap_or(0);
-            let ended = &container["lastState"]["terminated"];
-            let ended = match ended["exitCode"].as_i64() {
-                Some(code) => format!(", last ended with exit code {code}"),
-                None => String::new(),
-            };
-            let text = format!("container {name}: {reason} {message}{ended}").trim_end().to_owned();
-            let never = ["ErrImageNeverPull", "CreateContainerConfigError", "InvalidImageName", "RunContainerError"];
-            if never.contains(&reason) || (reason == "CrashLoopBackOff" && restarts >= RESTARTS) {
-                out.hopeless = Some(text.clone());
-            }
-            if ["ErrImagePull", "ImagePullBackOff"].contains(&reason) {
-                out.unpulled_since = since(|pod| pod.unpulled_since);
-            }
-            if ["ContainerCreating", "PodInitializing"].contains(&reason) {
-                out.creating_since = since(|pod| pod.creating_since);
-            }
-            out.waiting = Some(text);
-        }
-        out
+        let sets = items().map(|set| (text(&set["metadata"]["uid"]), mine(&set))).collect();
+        self.revisions = Some(Revisions { of: self.revision_key(), sets, current });
     }
+
+    /// Takes a list of the warnings about the object with this UID.
+    pub(super) fn events(&mut self, uid: &str, list: &Value, now: Instant) {
+        if uid == self.uid() {
+            let mut events = list["items"].as_array().into_iter().flatten();
+            let recent = events.rfind(|event| event["reason"] == "FailedCreate" && self.is_recent(event));
+            let message = recent.and_then(|event| event["message"].as_str()).map(str::to_owned);
+            self.uncreated(message, now);
+        } else if let Some(pod) = self.pods.values_mut().find(|pod| pod.uid == uid) {
+            pod.refusal = pods::refusal(list);
+        }
+    }
+
+    /// On a kept cluster there may be events of what an earlier run did to the same object.
+    fn is_recent(&self, event: &Value) -> bool {
+        let last = event["lastTimestamp"].as_str().or(event["eventTime"].as_str());
+        let last = last.and_then(|time| humantime::parse_rfc3339(time).ok());
+        !self.kept || last.is_none_or(|last| last + EARLIER >= self.began)
+    }
+
+    /// Whether the pod is of this workload; `None` where that is not known yet.
+    fn is_mine(&self, pod: &Pod) -> Option<bool> {
+        if self.workload.kind != "Deployment" {
+            return Some(pod.owner.uid == self.uid());
+        }
+        if pod.owner.kind != "ReplicaSet" {
+            return Some(false);
+        }
+        self.revisions.as_ref()?.sets.get(&pod.owner.uid).copied()
+    }
+
+    /// Whether a pod of this workload is of the current revision; `None` where that is not known yet.
+    fn is_current(&self, pod: &Pod) -> Option<bool> {
+        let known = || {
+            let revisions = self.revisions.as_ref().filter(|revisions| revisions.of == self.revision_key());
+            revisions?.current.as_deref()
+        };
+        match self.workload.kind.as_str() {
+            "Deployment" => Some(known()? == pod.owner.uid),
+            "DaemonSet" => Some(known()? == pod.revision),
+            "StatefulSet" => Some(self.object["status"]["updateRevision"].as_str()? == pod.revision),
+            _ => Some(true),
+        }
+    }
+
+    /// Whether waiting on makes sense, and what has to be done for it. `brought` tells whether the suite's manifests bring
+    /// a service account of this name to the namespace.
+    pub(super) fn verdict(&mut self, now: Instant, brought: impl Fn(&str) -> bool) -> Verdict {
+        if !self.observed {
+            return Verdict::Open;
+        }
+        let set = self.workload.kind == "StatefulSet";
+        let on_delete = self.object["spec"]["updateStrategy"]["type"] == "OnDelete";
+        let mut unknown = false;
+        for (name, pod) in &self.pods {
+            let hopeless = pod.hopeless(now);
+            let held_up = pod.holds_up(now).filter(|_| set);
+            if hopeless.is_none() && held_up.is_none() && !pod.is_slow(now) && !on_delete {
+                continue;
+            }
+            let current = match self.is_mine(pod) {
+                Some(false) => continue,
+                Some(true) => self.is_current(pod),
+                None => None,
+            };
+            let restart = match (current, hopeless) {
+                (None, _) => {
+                    unknown = true;
+                    continue;
+                }
+                (Some(true), Some(_)) if self.restarted.contains(&pod.uid) => continue,
+                // It broke before this run, of which something else may have mended it.
+                (Some(true), Some(why)) if self.kept && pod.was_broken && self.workload.kind != "Job" => {
+                    format!("it was broken before: {why}")
+                }
+                (Some(true), Some(why)) => return Verdict::Hopeless(format!("pod {name}: {why}")),
+                (Some(true), None) => continue,
+                // Its controller leaves these to others, or waits until they are ready.
+                (Some(false), _) if on_delete => {
+                    "it is of an old revision, and the updateStrategy is OnDelete".to_owned()
+                }
+                (Some(false), _) => match held_up {
+                    Some(why) => format!("it is of an old revision and holds up the new one: {why}"),
+                    None => continue,
+                },
+            };
+            if self.restarted.insert(pod.uid.clone()) {
+                return Verdict::Restart { pod: name.clone(), uid: pod.uid.clone(), why: restart };
+            }
+        }
+        let kind = if self.workload.kind == "Deployment" { "replicasets" } else { "controllerrevisions" };
+        if unknown && due(&mut self.asked_revisions, ASK_REVISIONS, now) {
+            return Verdict::Ask(Question::Revisions(kind));
+        }
+        self.of_creation(now, brought).or_else(|| self.about_slow_pod(now)).unwrap_or(Verdict::Open)
+    }
+
+    /// What there is to say of pods that are not there.
+    fn of_creation(&mut self, now: Instant, brought: impl Fn(&str) -> bool) -> Option<Verdict> {
+        let short = self.is_short();
+        let deployment = self.workload.kind == "Deployment";
+        if !deployment && !short {
+            self.uncreated = None;
+        }
+        if let Some((message, since)) = &self.uncreated
+            && now.saturating_duration_since(*since) >= self.grace(message, brought)
+        {
+            return Some(Verdict::Hopeless(format!("no pod can be created: {message}")));
+        }
+        let exceeded = self.condition("Progressing", "False").filter(|condition| {
+            condition["reason"] == "ProgressDeadlineExceeded" && condition["lastUpdateTime"] != self.exceeded_before
+        });
+        if let Some(exceeded) = exceeded {
+            let message = exceeded["message"].as_str().unwrap_or("no message");
+            return Some(Verdict::Hopeless(format!("ProgressDeadlineExceeded: {message}{}", self.waiting())));
+        }
+        self.short_since = short.then(|| self.short_since.unwrap_or(now));
+        let quiet = if self.kept { QUIET_KEPT } else { QUIET_NEW };
+        let long = self.short_since.is_some_and(|since| now.saturating_duration_since(since) >= quiet);
+        // A Deployment has conditions.
+        (long && !deployment && due(&mut self.asked_events, ASK_AGAIN, now))
+            .then(|| Verdict::Ask(Question::EventsOf(self.uid().to_owned())))
+    }
+
+    /// Whether fewer pods are there than are wanted.
+    fn is_short(&self) -> bool {
+        let mine = |pod: &&Pod| self.is_mine(pod) == Some(true) && self.is_current(pod) != Some(false);
+        (self.pods.values().filter(mine).count() as u64) < self.counts().0
+    }
+
+    fn about_slow_pod(&mut self, now: Instant) -> Option<Verdict> {
+        let mine: Vec<String> = self
+            .pods
+            .iter()
+            .filter(|(_, pod)| self.is_mine(pod) == Some(true) && pod.is_slow(now))
+            .map(|(name, _)| name.clone())
+            .collect();
+        mine.iter().find_map(|name| {
+            let pod = self.pods.get_mut(name)?;
+            due(&mut pod.asked, ASK_AGAIN, now).then(|| Verdict::Ask(Question::EventsOf(pod.uid.clone())))
+        })
+    }
+
+    /// How long that no pod can be created may still heal.
+    fn grace(&self, message: &str, brought: impl Fn(&str) -> bool) -> Duration {
+        let account = message.split_once("serviceaccount \"").and_then(|(_, rest)| rest.split('"').next());
+        // A controller makes each namespace's own.
+        let on_its_way = account.is_some_and(|name| name == "default" || brought(name))
+            || message.contains("failed calling webhook")
+            || (message.contains("exceeded quota") && !self.going.is_empty());
+        if on_its_way { HEALS } else { UNCREATED }
+    }
+
+    /// What it waits for, for the end of a sentence.
+    pub(super) fn waiting(&self) -> String {
+        let uncreated = self.uncreated.iter().map(|(message, _)| format!("; no pod can be created: {message}"));
+        let shown = |pod: &Pod| {
+            let named = || pod.owner.name.rsplit_once('-').is_some_and(|(name, _)| name == self.workload.name);
+            self.is_mine(pod).unwrap_or_else(named) && self.is_current(pod) != Some(false)
+        };
+        let pods = self.pods.iter().filter(|(_, pod)| shown(pod));
+        let pods = pods.filter_map(|(name, pod)| Some(format!("; pod {name}: {}", pod.waiting.as_ref()?)));
+        uncreated.chain(pods).collect()
+    }
+}
+
+/// The annotation with the revision of a Deployment, and of its ReplicaSets.
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
+/// Whether it is time to ask again; notes it if so.
+fn due(asked: &mut Option<Instant>, pause: Duration, now: Instant) -> bool {
+    let due = asked.is_none_or(|asked| now.saturating_duration_since(asked) >= pause);
+    if due {
+        *asked = Some(now);
+    }
+    due
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn done(kind: &str, object: Value) -> bool {
-        progress(kind, &object).unwrap().0
-    }
-
-    #[test]
-    fn a_deployment_is_done_when_the_new_pods_are_available_and_the_old_are_gone() {
-        let object = |generation: u64, replicas: u64, updated: u64, available: u64| {
-            json!({"metadata": {"generation": 2}, "spec": {"replicas": 1}, "status": {
-                "observedGeneration": generation, "replicas": replicas,
-                "updatedReplicas": updated, "availableReplicas": available}})
-        };
-        assert!(done("Deployment", object(2, 1, 1, 1)));
-        for (what, generation, replicas, updated, available) in [
-            ("the controller has not seen the change", 1, 1, 1, 1),
-            ("an old pod is still there", 2, 2, 1, 2),
-            ("the new pod is not available", 2, 1, 1, 0),
-            ("there is no new pod", 2, 1, 0, 1),
-        ] {
-            assert!(!done("Deployment", object(generation, replicas, updated, available)), "{what}");
-        }
-    }
-
-    #[test]
-    fn stateful_sets_daemon_sets_and_jobs() {
-        let set = json!({"metadata": {"generation": 1}, "spec": {"replicas": 1}, "status": {
-            "observedGeneration": 1, "replicas": 1, "readyReplicas": 1,
-            "currentRevision": "a", "updateRevision": "a"}});
-        assert!(done("StatefulSet", set));
-        assert!(!done("DaemonSet", json!({"metadata": {"generation": 1}, "status": {"observedGeneration": 1}})));
-        let job = |condition: &str| json!({"status": {"conditions": [{"type": condition, "status": "True", "message": "m"}]}});
-        assert!(done("Job", job("Complete")));
-        assert!(progress("Job", &job("Failed")).unwrap_err().to_string().contains("m"));
-    }
-
-    fn event(status: Value) -> Value {
-        json!({"type": "ADDED", "object": {"metadata": {"name": "web-5d8-x",
-            "ownerReferences": [{"kind": "ReplicaSet", "name": "web-5d8"}]}, "status": status}})
-    }
-
-    fn waiting(reason: &str, restarts: u64) -> Value {
-        event(json!({"containerStatuses": [{"name": "c", "restartCount": restarts,
-            "state": {"waiting": {"reason": reason, "message": "why"}}}]}))
-    }
-
-    #[test]
-    fn what_will_not_heal_is_said_at_once_and_what_will_is_not() {
-        for (reason, restarts, hopeless) in [
-            ("ErrImageNeverPull", 0, true),
-            ("CreateContainerConfigError", 0, true),
-            ("CrashLoopBackOff", 3, true),
-            ("CrashLoopBackOff", 2, false),
-            ("ContainerCreating", 0, false),
-            ("PodInitializing", 0, false),
-        ] {
-            let mut pods = Pods::default();
-            pods.take("web", &waiting(reason, restarts));
-            assert_eq!(pods.verdict() != Verdict::Open, hopeless, "{reason} after {restarts} restarts");
-        }
-    }
-
-    #[test]
-    fn pods_of_others_and_deleted_ones_do_not_count() {
-        let mut pods = Pods::default();
-        pods.take("web-5d8", &waiting("ErrImageNeverPull", 0));
-        assert_eq!(pods.verdict(), Verdict::Open);
-        pods.take("web", &waiting("ErrImageNeverPull", 0));
-        let mut gone = waiting("ErrImageNeverPull", 0);
-        gone["type"] = "DELETED".into();
-        pods.take("web", &gone);
-        assert_eq!(pods.verdict(), Verdict::Open);
-    }
-
-    #[test]
-    fn a_registry_is_given_time_for_an_image_and_no_more() {
-        let mut pods = Pods::default();
-        for (reason, ago, hopeless) in
-            [("ErrImagePull", 0, false), ("ImagePullBackOff", 20, false), ("ErrImagePull", 20, true)]
-        {
-            if let Some(since) = pods.0.get_mut("web-5d8-x").and_then(|pod| pod.unpulled_since.as_mut()) {
-                *since = since.checked_sub(Duration::from_secs(ago)).unwrap();
-            }
-            pods.take("web", &waiting(reason, 0));
-            assert_eq!(pods.verdict() != Verdict::Open, hopeless, "{reason}");
-        }
-        pods.take("web", &waiting("ContainerCreating", 0));
-        assert_eq!(pods.verdict(), Verdict::Open);
-    }
-
-    #[test]
-    fn a_pod_whose_volumes_cannot_be_had_is_not_waited_for() {
-        let mut pods = Pods::default();
-        pods.take("web", &waiting("ContainerCreating", 0));
-        assert_eq!(pods.slow(), None);
-        let since = pods.0.get_mut("web-5d8-x").and_then(|pod| pod.creating_since.as_mut()).unwrap();
-        *since = since.checked_sub(SLOW).unwrap();
-        pods.take("web", &waiting("ContainerCreating", 0));
-        assert_eq!(pods.slow(), Some(("web-5d8-x", "")));
-
-        let told = |reason: &str, count: u64| {
-            refusal(&json!({"items": [{"reason": reason, "message": "secret \"s\" not found", "count": count}]}))
-        };
-        assert_eq!(told("FailedMount", 5).as_deref(), Some("FailedMount secret \"s\" not found"));
-        assert_eq!(told("FailedMount", 4), None, "it may still come");
-        assert_eq!(told("Unhealthy", 9), None);
-    }
-
-    #[test]
-    fn a_young_node_is_given_time_to_take_a_pod() {
-        let mut pods = Pods::default();
-        pods.take(
-            "web",
-            &event(json!({"conditions": [
-            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]})),
-        );
-        assert_eq!(pods.verdict(), Verdict::Open);
-        assert!(pods.waiting().contains("0/1 nodes"));
-    }
-}
+#[path = "rollout_tests.rs"]
+mod tests;

@@ -8,7 +8,8 @@ use crate::image_name::{full, split_tag};
 use crate::plan::Object;
 use crate::suite::yaml::{Problem, Segment, nearest};
 
-pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
+/// Images that nobody has.
+pub(super) fn unknown(subject: &Subject<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let there: Vec<String> = subject.there();
     let whole: BTreeSet<String> = there.iter().map(|reference| full(reference)).collect();
@@ -41,12 +42,12 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
             problems.push(subject.source(object).problem_in(object.document, &path, message).hint(hint));
         }
     }
-    problems.extend(unused_images(subject, &used));
     problems
 }
 
 /// The images that are built for nothing, where there are manifests that could use them.
-fn unused_images(subject: &Subject<'_>, used: &BTreeSet<String>) -> Vec<Problem> {
+pub(super) fn unused(subject: &Subject<'_>) -> Vec<Problem> {
+    let used = used(subject);
     let names: BTreeSet<&str> = subject.objects.iter().copied().flat_map(images).collect();
     if names.is_empty() {
         return Vec::new();

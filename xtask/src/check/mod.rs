@@ -16,6 +16,7 @@ mod made;
 mod order;
 mod packages;
 mod pull_policy;
+mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -30,13 +31,15 @@ use crate::image_name::full;
 use crate::plan::object::{list, pod_spec_at};
 use crate::plan::{self, BuildMode, Object};
 use crate::setup::catalog::Catalog;
-use crate::suite::yaml::{Problem, Problems, Segment, Source, did_you_mean};
+use crate::suite::yaml::{Problem, Segment, Source, did_you_mean};
 use crate::suite::{Image, Suite};
 
 use context::Context;
 use ignore::Ignore;
+use rules::RULES;
 
 pub use cargo::Packages;
+pub use rules::{Class, Finding, SUITE, Severity, explain, ids};
 
 /// So many names are listed where one of them is not found.
 const LISTED: usize = 8;
@@ -78,30 +81,44 @@ pub struct Subject<'a> {
     packages: Packages,
 }
 
-/// Looks for all that is wrong with `suite`.
+/// Looks for all that is wrong with `suite`, errors and warnings alike.
 ///
 /// # Errors
 /// When cargo cannot be asked. What the rules find is the result.
 pub fn check(root: &Utf8Path, suite: &Suite) -> Result<Vec<Problem>> {
-    let packages = Packages::read(root)?;
-    let mut problems = packages.problems.clone();
+    Ok(findings(root, suite)?.into_iter().map(|finding| finding.problem).collect())
+}
+
+/// As [`check`], each with its class; in the order of files and lines.
+///
+/// # Errors
+/// As [`check`].
+pub fn findings(root: &Utf8Path, suite: &Suite) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    let mut add = |class: Class, problems: Vec<Problem>| {
+        found.extend(problems.into_iter().map(|problem| Finding { class, problem }));
+    };
+    let mut packages = Packages::read(root)?;
+    add(rules::CARGO, std::mem::take(&mut packages.problems));
+    let mut problems = Vec::new();
     let catalog = catalog(root, &mut problems);
     let built = built(root, suite, &mut problems);
     let mut is_whole = true;
-    let sources = plan::read_manifests(root, suite).unwrap_or_else(|found| {
-        problems.extend(found.0);
+    let sources = plan::read_manifests(root, suite).unwrap_or_else(|missing| {
+        problems.extend(missing.0);
         is_whole = false;
         BTreeMap::new()
     });
+    add(rules::SUITE, problems);
     let mut groups = Vec::new();
     if is_whole {
-        let (parsed, found) = plan::parse_groups(suite, &sources);
+        let (parsed, problems) = plan::parse_groups(suite, &sources);
         groups = parsed;
-        is_whole = found.is_empty();
-        problems.extend(found);
+        is_whole = problems.is_empty();
+        add(rules::MANIFEST, problems);
     }
-    if is_whole && let Err(found) = plan::derive_groups(suite, &sources, &groups, BuildMode::Host) {
-        problems.extend(found.0);
+    if is_whole && let Err(problems) = plan::derive_groups(suite, &sources, &groups, BuildMode::Host) {
+        add(rules::PLAN, problems.0);
     }
     let objects: Vec<&Object> = groups.iter().flatten().collect();
     let mut uses: BTreeMap<String, Vec<Use<'_>>> = BTreeMap::new();
@@ -115,24 +132,16 @@ pub fn check(root: &Utf8Path, suite: &Suite) -> Result<Vec<Problem>> {
     let index = objects.iter().map(|object| (key(object), *object)).collect();
     let (sources, objects, catalog) = (&sources, &objects, &catalog);
     let subject = Subject { root, suite, catalog, built, sources, objects, is_whole, index, uses, packages };
-    for rule in [
-        cluster::check,
-        copies::check,
-        packages::check,
-        host_layout::check,
-        image_paths::check,
-        images::check,
-        pull_policy::check,
-        made::check,
-        order::check,
-    ] {
-        problems.extend(rule(&subject));
+    for (class, rule) in RULES {
+        add(class, rule(&subject));
     }
-    // Sorted, and each once.
-    Ok(match Problems(problems).into_result() {
-        Ok(()) => Vec::new(),
-        Err(Problems(problems)) => problems,
-    })
+    let place = |finding: &Finding| {
+        let Problem { file, line, column, message, .. } = &finding.problem;
+        (file.clone(), *line, *column, message.clone())
+    };
+    found.sort_by_cached_key(place);
+    found.dedup();
+    Ok(found)
 }
 
 fn key(object: &Object) -> (&str, &str, &str) {

@@ -18,7 +18,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     for built in &subject.built {
         if let Some(name) = &built.image.package {
             let Some(package) = subject.packages.member(name) else {
-                if subject.packages.problems.is_empty() {
+                // A workspace that cannot be read may have it.
+                if subject.packages.root.is_some() || !subject.root.join("Cargo.toml").exists() {
                     problems.push(unknown(subject, built, name));
                 }
                 continue;

@@ -1,40 +1,160 @@
 //! `check`: what would go wrong, before it costs minutes.
 
-use anyhow::Result;
+use std::io::Write as _;
 
-use crate::check::check;
+use anyhow::Result;
+use serde_json::json;
+
+use crate::check::{Finding, SUITE, Severity, explain, findings, ids};
+use crate::exit::WrongUsage;
 use crate::paths::Paths;
 use crate::suite::Suite;
-use crate::suite::yaml::Problems;
+use crate::suite::yaml::{Problems, did_you_mean};
 
 /// Find the mistakes that a run would only find after minutes: in the suite, its Dockerfiles, manifests and packages
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The suite; all of them where none is named
     pub suite: Option<String>,
+    /// human is a line each, json one object, github annotations for GitHub Actions
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// Tell about a class of mistakes, by the id in brackets, and look at nothing
+    #[arg(long, value_name = "ID", conflicts_with_all = ["suite", "format"])]
+    pub explain: Option<String>,
 }
 
-/// Runs it.
+/// How findings are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Human,
+    Json,
+    Github,
+}
+
+/// Prints all that is found.
 ///
 /// # Errors
-/// Everything that was found, each with file, line and what to do.
+/// When there are errors among it, or an id is unknown: wrong usage. When cargo cannot be asked.
 pub fn run(paths: &Paths, args: &Args) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if let Some(id) = &args.explain {
+        let Some(text) = explain(id) else {
+            let hint = did_you_mean(id, ids())
+                .unwrap_or_else(|| format!("there are {}", ids().collect::<Vec<_>>().join(", ")));
+            return Err(WrongUsage(format!("no class of mistakes has the id `{id}` ({hint})")).into());
+        };
+        writeln!(out, "{text}")?;
+        return Ok(());
+    }
     let names = match &args.suite {
         Some(name) => vec![name.clone()],
         None => Suite::names(&paths.root),
     };
-    for name in names {
-        let suite = Suite::load(&paths.root, &name)?;
-        must_pass(paths, &suite)?;
-        println!("{name}: nothing that would go wrong was found");
+    let mut all: Vec<Finding> = Vec::new();
+    for name in &names {
+        let found = match Suite::load(&paths.root, name) {
+            Ok(suite) => findings(&paths.root, &suite)?,
+            Err(Problems(problems)) => problems.into_iter().map(|problem| Finding { class: SUITE, problem }).collect(),
+        };
+        if found.is_empty() && args.format == Format::Human {
+            writeln!(out, "{name}: nothing that would go wrong was found")?;
+        }
+        // Suites may share a file.
+        for finding in found {
+            if !all.contains(&finding) {
+                all.push(finding);
+            }
+        }
+    }
+    let text = match args.format {
+        Format::Human => all.iter().map(human).collect(),
+        Format::Github => all.iter().map(github).collect(),
+        Format::Json => format!("{:#}\n", json!({"findings": all.iter().map(value).collect::<Vec<_>>()})),
+    };
+    out.write_all(text.as_bytes())?;
+    let errors = all.iter().filter(|finding| finding.class.severity == Severity::Error).count();
+    if errors > 0 {
+        let warnings = all.len() - errors;
+        return Err(
+            WrongUsage(format!("check found {}, {}", count(errors, "error"), count(warnings, "warning"))).into()
+        );
     }
     Ok(())
 }
 
-/// Fails with all that is wrong with `suite`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `error[id]: file:line:column: what is wrong (what to do)`.
+fn human(finding: &Finding) -> String {
+    format!("{}[{}]: {}\n", finding.class.severity.name(), finding.class.id, finding.problem)
+}
+
+fn value(finding: &Finding) -> serde_json::Value {
+    let problem = &finding.problem;
+    json!({
+        "id": finding.class.id,
+        "severity": finding.class.severity,
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "message": problem.message,
+        "hint": problem.hint,
+    })
+}
+
+/// <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
+fn github(finding: &Finding) -> String {
+    let problem = &finding.problem;
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    let place = match problem.line {
+        0 => String::new(),
+        line => format!(",line={line},col={}", problem.column),
+    };
+    let hint = problem.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
+    format!(
+        "::{} file={}{place},title={}::{}\n",
+        finding.class.severity.name(),
+        property(problem.file.as_str()),
+        property(finding.class.id),
+        data(&format!("{}{hint}", problem.message))
+    )
+}
+
+/// Fails with all errors of `suite`; warnings go to stderr.
 ///
 /// # Errors
 /// The problems, or that something could not be read.
 pub fn must_pass(paths: &Paths, suite: &Suite) -> Result<()> {
-    Ok(Problems(check(&paths.root, suite)?).into_result()?)
+    let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
+        findings(&paths.root, suite)?.into_iter().partition(|finding| finding.class.severity == Severity::Error);
+    warnings.iter().for_each(|finding| eprint!("{}", human(finding)));
+    Ok(Problems(errors.into_iter().map(|finding| finding.problem).collect()).into_result()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite::yaml::Problem;
+
+    #[test]
+    fn a_finding_in_each_format() {
+        let problem = Problem {
+            file: "a,b.yaml".into(),
+            line: 3,
+            column: 5,
+            message: "no 100 %\nof it".into(),
+            hint: Some("try".into()),
+        };
+        let finding = Finding { class: SUITE, problem };
+        assert_eq!(human(&finding), "error[suite]: a,b.yaml:3:5: no 100 %\nof it (try)\n");
+        assert_eq!(github(&finding), "::error file=a%2Cb.yaml,line=3,col=5,title=suite::no 100 %25%0Aof it (try)\n");
+        assert_eq!(value(&finding)["severity"], "error");
+        let mut whole = finding;
+        whole.problem.line = 0;
+        assert!(github(&whole).starts_with("::error file=a%2Cb.yaml,title=suite::"));
+    }
 }

@@ -1,0 +1,105 @@
+//! The classes of what is found: ids that stay, how grave each is, and where it is explained.
+
+use serde::Serialize;
+
+use super::{Subject, cluster, copies, host_layout, image_paths, images, made, order, packages, pull_policy};
+use crate::suite::yaml::Problem;
+
+/// Every class with an example, as people read it.
+const PAGE: &str = include_str!("../../../docs/checks.md");
+
+/// How grave it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// A run fails by it, or tests something else than it seems to.
+    Error,
+    /// It may be meant.
+    Warning,
+}
+
+impl Severity {
+    /// As it is printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
+}
+
+/// What kind of mistake it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// Stable: for `--explain`, and to look for.
+    pub id: &'static str,
+    pub severity: Severity,
+}
+
+/// A mistake with its class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub class: Class,
+    pub problem: Problem,
+}
+
+const fn error(id: &'static str) -> Class {
+    Class { id, severity: Severity::Error }
+}
+
+/// The suite itself, and the files that it names.
+pub const SUITE: Class = error("suite");
+/// A manifest that cannot be applied as it stands.
+pub(super) const MANIFEST: Class = error("manifest");
+/// Steps that cannot be put in an order.
+pub(super) const PLAN: Class = error("plan");
+/// Cargo's own manifests.
+pub(super) const CARGO: Class = error("cargo");
+
+type Check = fn(&Subject<'_>) -> Vec<Problem>;
+
+/// The rules, each with the class of what it finds.
+pub(super) const RULES: [(Class, Check); 10] = [
+    (error("cluster"), cluster::check),
+    (error("copy-source"), copies::check),
+    (error("cargo-inputs"), packages::check),
+    (error("host-layout"), host_layout::check),
+    (error("image-path"), image_paths::check),
+    (error("image-unknown"), images::unknown),
+    (Class { id: "image-unused", severity: Severity::Warning }, images::unused),
+    (error("pull-policy"), pull_policy::check),
+    (error("not-made"), made::check),
+    (error("order"), order::check),
+];
+
+/// All ids.
+pub fn ids() -> impl Iterator<Item = &'static str> {
+    [SUITE, MANIFEST, PLAN, CARGO].into_iter().chain(RULES.iter().map(|(class, _)| *class)).map(|class| class.id)
+}
+
+/// What the page says of a class; none where there is no such id.
+pub fn explain(id: &str) -> Option<&'static str> {
+    let begin = PAGE.find(&format!("\n## {id}\n"))? + 1;
+    let length = PAGE[begin..].find("\n## ").map_or(PAGE.len() - begin, |end| end + 1);
+    Some(PAGE[begin..begin + length].trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_class_is_explained_and_nothing_else_is() {
+        let headings: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+        let ids: Vec<&str> = ids().collect();
+        assert_eq!(headings, ids, "docs/checks.md has them in this order");
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+        for id in ids {
+            let text = explain(id).unwrap();
+            assert!(text.contains("```") && !text[3..].contains("\n## "), "{text}");
+        }
+        assert_eq!(explain("nobody"), None);
+    }
+}

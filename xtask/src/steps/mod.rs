@@ -7,6 +7,7 @@ mod cluster;
 mod deploy;
 mod dns;
 mod executables;
+mod gone;
 #[cfg(test)]
 mod played_tests;
 mod pods;
@@ -142,7 +143,14 @@ impl Site {
             Way::Script => running.as_a_script(),
             Way::Own => running.own_way(),
         };
+        let with_images = matches!(
+            step.kind,
+            StepKind::Dependencies | StepKind::Image { .. } | StepKind::Load { .. } | StepKind::Cluster
+        );
         result.map_err(|error| {
+            // A step that was stopped has not failed of it.
+            let failed = with_images && !running.cancel.is_cancelled();
+            let error = if failed { gone::because_of_images(&self.engine, &self.workshop, error) } else { error };
             if Instant::now() < end || running.cancel.is_cancelled() {
                 return error;
             }

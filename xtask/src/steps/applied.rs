@@ -2,7 +2,8 @@
 //! cannot be changed to.
 //!
 //! What was ever applied is noted beside the cluster's kubeconfig, before it is applied. Only what stands in that note,
-//! and whose fields are owned by [`MANAGER`], is ever deleted: what specs and people made is not looked at.
+//! and is marked as this instance's or has fields that [`MANAGER`] owns, is ever deleted: what specs and people made is
+//! not looked at.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::refused::{Unchangeable, group_version, unknown_kinds};
+use super::render::INSTANCE;
 use super::{Running, write};
 use crate::plan::object::get;
 use crate::plan::{Manifests, Object, ObjectRef, configuration};
@@ -80,8 +82,11 @@ fn gone(before: &BTreeSet<Applied>, manifests: &Manifests) -> Vec<Applied> {
     before.iter().filter(|applied| !now.iter().any(|other| other.is(applied))).cloned().collect()
 }
 
-/// Whether the object, as the cluster has it, was applied by this program.
-fn is_ours(object: &Value) -> bool {
+/// Whether the object, as the cluster has it, was applied by the instance with this id.
+fn is_ours(object: &Value, instance: &str) -> bool {
+    if object["metadata"]["annotations"][INSTANCE] == instance {
+        return true;
+    }
     let managers = object["metadata"]["managedFields"].as_array().into_iter().flatten();
     managers.into_iter().any(|entry| entry["manager"] == MANAGER && entry["operation"] == "Apply")
 }
@@ -204,7 +209,8 @@ impl Running<'_> {
                 return Err(error);
             }
         };
-        applied.retain(|one| found.iter().any(|object| is_it(object, one) && is_ours(object)));
+        let instance = self.site.instance.id();
+        applied.retain(|one| found.iter().any(|object| is_it(object, one) && is_ours(object, instance)));
         Ok(applied)
     }
 
@@ -251,7 +257,7 @@ impl Running<'_> {
                 "on a new cluster it can: `cargo xtask down {}`, or a run without --reuse",
                 self.site.suite.name
             );
-            if !is_ours(there) {
+            if !is_ours(there, self.site.instance.id()) {
                 bail!(stays(&field, "it was not made by this suite", "delete it, or give this one another name"));
             }
             if applied.is_holder() {
@@ -333,11 +339,14 @@ mod tests {
     #[test]
     fn only_what_this_program_applied_is_ours() {
         let object = |manager: &str, operation: &str| {
-            is_ours(&json!({"metadata": {"managedFields": [{"manager": "kubelet", "operation": "Update"},
-                {"manager": manager, "operation": operation}]}}))
+            let fields = json!([{"manager": "kubelet", "operation": "Update"},
+                {"manager": manager, "operation": operation}]);
+            is_ours(&json!({"metadata": {"managedFields": fields}}), "id")
         };
         assert!(object(MANAGER, "Apply"));
-        assert!(!object("kubectl", "Apply") && !object(MANAGER, "Update") && !is_ours(&json!({})));
+        assert!(!object("kubectl", "Apply") && !object(MANAGER, "Update") && !is_ours(&json!({}), "id"));
+        let marked = |id: &str| is_ours(&json!({"metadata": {"annotations": {INSTANCE: id}}}), "id");
+        assert!(marked("id") && !marked("another"), "another checkout's");
     }
 
     #[test]

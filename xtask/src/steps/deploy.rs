@@ -36,18 +36,19 @@ impl Running<'_> {
                 id.with_context(|| format!("{reference} was not built")).map(Some)
             };
             yaml.push_str("---\n");
-            yaml.push_str(&render(&site.manifests, file, id).with_context(doing)?);
+            yaml.push_str(&render(&site.manifests, file, site.instance.id(), id).with_context(doing)?);
             yaml.push('\n');
         }
         let objects: Vec<&Object> = site.manifests.of(files).collect();
         let kubectl = site.kubectl();
         let mut replaced = BTreeSet::new();
         let mut unknown_since = None;
+        let mut before = None;
         self.context.asks_for("an apply that a young cluster refused", PAUSE);
         loop {
             let error = match kubectl.apply(&yaml, self.left(), self.log, self.cancel) {
                 Ok(()) => return Ok(()),
-                Err(error) => error,
+                Err(error) => self.telling(error, before.take()),
             };
             let text = format!("{error:#}");
             if self.left().is_zero() || self.cancel.is_cancelled() {
@@ -69,6 +70,7 @@ impl Running<'_> {
             }
             self.node_must_run()?;
             self.progress("the API server is not ready for it yet");
+            before = Some(error);
         }
     }
 

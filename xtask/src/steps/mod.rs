@@ -25,11 +25,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use e2e_support::Cancel;
 use e2e_support::clock::Instant;
 use e2e_support::engine::Engine;
 use e2e_support::kind::Kind;
 use e2e_support::kubectl::Kubectl;
+use e2e_support::{Cancel, Ended, ProcessError};
 
 use crate::cluster::Effective;
 use crate::events::StepContext;
@@ -212,10 +212,11 @@ impl Running<'_> {
     /// The last answer, when the step's time is over or the work is cancelled.
     pub(crate) fn until<T>(&self, what: &str, pause: Duration, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
         self.context.asks_for(what, pause);
+        let mut before = None;
         loop {
             let last = match ask() {
                 Ok(answer) => return Ok(answer),
-                Err(error) => error,
+                Err(error) => self.telling(error, before),
             };
             if self.cancel.sleep(pause) {
                 let reason = self.cancel.reason().unwrap_or("cancelled").to_owned();
@@ -224,7 +225,15 @@ impl Running<'_> {
             if Instant::now() >= self.end {
                 return Err(last.context(format!("waiting for {what}")));
             }
+            before = Some(last);
         }
+    }
+
+    /// The error of a try, or of the one `before` where the deadline has cut this one short: that says nothing.
+    pub(crate) fn telling(&self, error: anyhow::Error, before: Option<anyhow::Error>) -> anyhow::Error {
+        let ended = error.downcast_ref::<ProcessError>().map(|error| error.ended);
+        let cut_short = matches!(ended, Some(Ended::DeadlinePassed { .. })) && self.left().is_zero();
+        before.filter(|_| cut_short).unwrap_or(error)
     }
 }
 

@@ -352,3 +352,14 @@ fn a_job_that_failed_before_runs_again_and_one_that_fails_now_does_not() {
     let error = stage.run("ready:j", 30.0).unwrap_err();
     assert!(error.contains("the job failed: backoff"), "{error}");
 }
+
+#[test]
+fn the_try_that_the_deadline_cuts_short_does_not_hide_what_the_one_before_it_said() {
+    let said = "error: the server 127.0.0.1:1 was not reached: connection refused";
+    for (step, asked) in [("api", "*--raw /readyz"), ("apply:all", "*apply*")] {
+        let stage = Stage::new(JOB, true);
+        stage.kubectl(asked, Play::hangs()).kubectl(asked, Play::fails(1, said).times(1));
+        let error = stage.run(step, 1.5).unwrap_err();
+        assert!(error.contains(said) && error.contains("its deadline of 1.5 s"), "{step}: {error}");
+    }
+}

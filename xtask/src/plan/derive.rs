@@ -155,7 +155,8 @@ fn name_workloads(groups: &[Vec<Object>]) -> Vec<Vec<(ObjectRef, String)>> {
 }
 
 fn is_workload(reference: &ObjectRef) -> bool {
-    matches!(reference.kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet" | "Job")
+    let kinds = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "Pod"];
+    kinds.contains(&reference.kind.as_str())
 }
 
 struct Steps<'s> {

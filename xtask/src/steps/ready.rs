@@ -37,7 +37,7 @@ enum Heard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     Ready,
-    /// A job that had failed before this run.
+    /// A job or a bare pod that had failed before this run.
     Failed,
 }
 
@@ -58,7 +58,7 @@ impl Running<'_> {
         self.apply(group)?;
         match self.roll_out(workload).with_context(doing)? {
             Found::Ready => Ok(()),
-            Found::Failed => bail!("{}: the job failed, again", doing()),
+            Found::Failed => bail!("{}: it failed, again", doing()),
         }
     }
 

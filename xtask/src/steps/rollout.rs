@@ -40,6 +40,9 @@ pub(super) fn paths(workload: &ObjectRef) -> Result<Paths> {
         "StatefulSet" => ("apis/apps/v1", "statefulsets"),
         "DaemonSet" => ("apis/apps/v1", "daemonsets"),
         "Job" => ("apis/batch/v1", "jobs"),
+        "ReplicaSet" => ("apis/apps/v1", "replicasets"),
+        "ReplicationController" => ("api/v1", "replicationcontrollers"),
+        "Pod" => ("api/v1", "pods"),
         _ => bail!("{workload} is nothing that can be waited for"),
     };
     // Seconds; the API server ends the watch by itself then.
@@ -164,6 +167,10 @@ impl Rollout {
             self.observed = true;
             return self.job(first);
         }
+        if self.workload.kind == "Pod" {
+            self.observed = true;
+            return self.bare_pod(first);
+        }
         let generation = self.object["metadata"]["generation"].as_u64().unwrap_or(0);
         self.observed = self.object["status"]["observedGeneration"].as_u64().unwrap_or(0) >= generation;
         let exceeded = self.condition("Progressing", "False").map(|condition| condition["lastUpdateTime"].clone());
@@ -205,6 +212,22 @@ impl Rollout {
         Ok(if done { Progress::Done } else { Progress::UnderWay })
     }
 
+    /// A pod that nothing controls: nothing makes a new one of it either.
+    fn bare_pod(&mut self, first: bool) -> Result<Progress> {
+        let status = &self.object["status"];
+        let phase = status["phase"].as_str().unwrap_or("nothing of it is known yet").to_owned();
+        if phase == "Failed" {
+            if first && self.kept {
+                return Ok(Progress::FailedBefore);
+            }
+            let why = status["message"].as_str().or(status["reason"].as_str());
+            bail!("the pod failed: {}", why.unwrap_or("one of its containers ended with an error"));
+        }
+        let done = phase == "Succeeded" || self.condition("Ready", "True").is_some();
+        self.state = phase;
+        Ok(if done { Progress::Done } else { Progress::UnderWay })
+    }
+
     fn condition(&self, name: &str, status: &str) -> Option<&Value> {
         let mut list = self.object["status"]["conditions"].as_array().into_iter().flatten();
         list.find(|condition| condition["type"] == name && condition["status"] == status)
@@ -225,6 +248,8 @@ impl Rollout {
                 (replicas, if same { number("replicas") } else { number("updatedReplicas") }, number("readyReplicas"))
             }
             "Job" => (self.object["spec"]["parallelism"].as_u64().unwrap_or(1), 0, number("ready")),
+            // They have no revisions.
+            "ReplicaSet" | "ReplicationController" => (replicas, number("replicas"), number("availableReplicas")),
             _ => {
                 // Pods of the old version still count as available; they must be gone.
                 let old = number("replicas").saturating_sub(number("updatedReplicas"));
@@ -304,6 +329,9 @@ impl Rollout {
 
     /// Whether the pod is of this workload; `None` where that is not known yet.
     fn is_mine(&self, pod: &Pod) -> Option<bool> {
+        if self.workload.kind == "Pod" {
+            return Some(pod.uid == self.uid());
+        }
         if self.workload.kind != "Deployment" {
             return Some(pod.owner.uid == self.uid());
         }
@@ -335,6 +363,8 @@ impl Rollout {
         }
         let set = self.workload.kind == "StatefulSet";
         let on_delete = self.object["spec"]["updateStrategy"]["type"] == "OnDelete";
+        // Whether a pod that is deleted is made anew, and as it is wanted now.
+        let renews = !matches!(self.workload.kind.as_str(), "Job" | "Pod");
         let mut unknown = false;
         for (name, pod) in &self.pods {
             let hopeless = pod.hopeless(now);
@@ -354,7 +384,7 @@ impl Rollout {
                 }
                 (Some(true), Some(_)) if self.restarted.contains(&pod.uid) => continue,
                 // It broke before this run, of which something else may have mended it.
-                (Some(true), Some(why)) if self.kept && pod.was_broken && self.workload.kind != "Job" => {
+                (Some(true), Some(why)) if self.kept && pod.was_broken && renews => {
                     format!("it was broken before: {why}")
                 }
                 (Some(true), Some(why)) => return Verdict::Hopeless(format!("pod {name}: {why}")),

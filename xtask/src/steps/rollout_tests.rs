@@ -292,3 +292,44 @@ fn a_pod_whose_containers_are_not_made_is_asked_about_and_given_up() {
     assert!(matches!(rollout.verdict(later, nobody), Verdict::Hopeless(why) if why.contains("secret \"s\" not found")));
     assert!(rollout.waiting().contains("pod web-0: container c: ContainerCreating"), "{}", rollout.waiting());
 }
+
+#[test]
+fn pods_that_nothing_controls_and_bare_replica_sets() {
+    let status = |phase: &str, ready: &str| {
+        json!({"metadata": {"uid": "p"}, "status": {"phase": phase, "reason": "Evicted",
+            "conditions": [{"type": "Ready", "status": ready}]}})
+    };
+    for (phase, ready, expected) in [
+        ("Pending", "False", false),
+        ("Running", "False", false),
+        ("Running", "True", true),
+        ("Succeeded", "False", true),
+    ] {
+        assert_eq!(done("Pod", status(phase, ready)), expected, "{phase} {ready}");
+    }
+    let failed = json!({"type": "MODIFIED", "object": status("Failed", "False")});
+    let error = rollout("Pod", false).workload(&failed, Instant::now()).unwrap_err();
+    assert_eq!(error.to_string(), "the pod failed: Evicted");
+    assert_eq!(heard(&mut rollout("Pod", true), status("Failed", "False")), Progress::FailedBefore);
+
+    for kind in ["ReplicaSet", "ReplicationController"] {
+        let set = |observed: u64, available: u64| {
+            json!({"metadata": {"generation": 2}, "spec": {"replicas": 2},
+                "status": {"observedGeneration": observed, "replicas": 2, "availableReplicas": available}})
+        };
+        assert!(done(kind, set(2, 2)) && !done(kind, set(1, 2)) && !done(kind, set(2, 1)), "{kind}");
+    }
+}
+
+#[test]
+fn a_bare_pod_that_cannot_run_is_given_up_and_never_restarted() {
+    for kept in [false, true] {
+        let mut rollout = rollout("Pod", kept);
+        heard(&mut rollout, json!({"metadata": {"uid": "uid-web"}, "status": {"phase": "Pending"}}));
+        rollout.pod(&pod("other", ("ReplicaSet", "x"), "", "ErrImageNeverPull"), Instant::now());
+        assert_eq!(rollout.verdict(Instant::now(), nobody), Verdict::Open, "a pod of another");
+        rollout.pod(&pod("web", ("", ""), "", "ErrImageNeverPull"), Instant::now());
+        let verdict = rollout.verdict(Instant::now(), nobody);
+        assert!(matches!(&verdict, Verdict::Hopeless(why) if why.contains("ErrImageNeverPull")), "{verdict:?}");
+    }
+}

@@ -93,6 +93,8 @@ impl Running<'_> {
         let words = match kind.as_str() {
             "Deployment" => ["wait", "--for=condition=Available"].as_slice(),
             "Job" => &["wait", "--for=condition=Complete"],
+            "Pod" => &["wait", "--for=condition=Ready"],
+            "ReplicaSet" | "ReplicationController" => &["wait", "--for=jsonpath={.status.availableReplicas}"],
             // These have no condition to wait for.
             _ => &["rollout", "status"],
         };

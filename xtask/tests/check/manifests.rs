@@ -305,6 +305,14 @@ fn rights_and_optional_references_make_no_cycle() {
 }
 
 #[test]
+fn pods_without_a_workload_are_waited_for() {
+    for kind in ["Pod", "ReplicaSet", "ReplicationController"] {
+        let text = POD.replace("kind: Pod", &format!("kind: {kind}"));
+        assert_eq!(needs(&project(&[("m", &text)]), "ready:p"), ["apply:m"], "{kind}");
+    }
+}
+
+#[test]
 fn what_a_webhook_guards_waits_for_it() {
     let controller = "\
 apiVersion: admissionregistration.k8s.io/v1

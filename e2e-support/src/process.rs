@@ -230,8 +230,8 @@ impl<'a> Job<'a> {
         self
     }
 
-    /// Its program is a `sudo` that asks for no password: as root's the child takes signals from root alone, so it is
-    /// stopped by `sudo kill`.
+    /// Its program is a `sudo` that asks for no password. What that starts takes signals from root alone, and outlives a
+    /// sudo that is killed: it is stopped by `sudo kill`.
     #[must_use]
     pub fn as_root(mut self) -> Self {
         self.sudo = Some(self.command.get_program().to_owned());
@@ -494,13 +494,14 @@ impl Group {
         let pid = Pid::from_child(&self.child);
         // All fail only when nothing is left to signal.
         if let Some(sudo) = &self.sudo {
+            // sudo hands SIGTERM on. Without it, what it has started would go on, so that SIGKILL is for that alone.
             let group = format!("-{pid}");
+            let whom = if signal == Signal::KILL { descendants(self.child.id()) } else { vec![group] };
             let kill = Shell::new().map(|sh| {
-                Job::new(
-                    cmd!(sh, "{sudo} --non-interactive kill -s").arg(signal.as_raw().to_string()).args(["--", &group]),
-                )
+                let kill = cmd!(sh, "{sudo} --non-interactive kill -s").arg(signal.as_raw().to_string());
+                Job::new(kill.arg("--").args(whom)).deadline(SUDO).output()
             });
-            let _ = kill.map(|kill| kill.deadline(SUDO).output());
+            let _ = kill;
         } else if self.own {
             let _ = kill_process_group(pid, signal);
         } else {
@@ -672,6 +673,28 @@ impl Sink {
         };
         read().unwrap_or_else(|error| format!("(its output cannot be read back: {error})"))
     }
+}
+
+/// The processes that `pid` has started, and those that they have started, where the system lists them.
+fn descendants(pid: u32) -> Vec<String> {
+    let parents: Vec<(String, String)> = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            // The name, in parentheses, may hold anything.
+            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.to_owned();
+            Some((entry.file_name().into_string().ok()?, parent))
+        })
+        .collect();
+    let mut found = vec![pid.to_string()];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).cloned() {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| child.clone()));
+        next += 1;
+    }
+    found.split_off(1)
 }
 
 fn last_lines(text: &str) -> String {

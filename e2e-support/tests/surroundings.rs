@@ -136,21 +136,28 @@ fn what_runs_as_root_is_stopped_as_root() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let folder = folder(&dir);
     let sudo = folder.join("sudo");
-    std::fs::write(&sudo, format!("#!/bin/sh\necho \"$@\" >> {folder}/asked\nshift\nexec \"$@\"\n"))?;
+    // As sudo does, it stays beside what it starts, which has a session of its own and is deaf to SIGTERM.
+    let play = "shift\n[ \"$1\" = kill ] && exec \"$@\"\ntrap '' TERM\nsetsid \"$@\" & echo $! > $0.child\nwait $!\n";
+    std::fs::write(&sudo, format!("#!/bin/sh\necho \"$@\" >> {folder}/asked\n{play}"))?;
     std::fs::set_permissions(&sudo, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let sh = Shell::new()?;
-    let script = format!("sleep 600 & touch {folder}/begun; wait");
+    let script = format!("touch {folder}/begun; while [ -d {folder} ]; do sleep 0.05; done");
     let cancel = Cancel::new();
     let stopped = std::thread::scope(|scope| {
         scope.spawn(|| {
             wait_for(&folder.join("begun"));
             cancel.cancel("enough");
         });
-        Job::new(cmd!(sh, "{sudo} --non-interactive sh -c {script}")).as_root().cancel(&cancel).run()
+        let job = Job::new(cmd!(sh, "{sudo} --non-interactive sh -c {script}")).as_root();
+        job.grace(Duration::from_millis(300)).cancel(&cancel).run()
     });
     assert!(stopped.is_err());
     let asked = std::fs::read_to_string(folder.join("asked"))?;
+    let child = std::fs::read_to_string(folder.join("sudo.child"))?;
     assert!(asked.contains("--non-interactive kill -s 15 -- -"), "{asked}");
+    assert!(asked.contains(&format!("--non-interactive kill -s 9 -- {}", child.trim())), "{asked}");
+    let state = std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
+    assert!(state.as_ref().map_or(true, |state| state.contains(") Z ")), "it runs still: {state:?}");
     Ok(())
 }
 

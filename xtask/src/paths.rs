@@ -2,6 +2,10 @@
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::Access;
+
+/// The variable that says what cargo compiles into.
+const TARGET_DIR: &str = "CARGO_TARGET_DIR";
 
 /// The folders that the tasks work in.
 #[derive(Clone, Debug)]
@@ -32,12 +36,60 @@ impl Paths {
         let base = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
         let base =
             base.context("neither XDG_CACHE_HOME nor HOME is set to an absolute path: no place for the cache")?;
-        let target = std::env::var("CARGO_TARGET_DIR").map_or_else(|_| root.join("target"), |dir| root.join(dir));
-        Ok(Paths { root, target, cache: base.join("gateway-e2e") })
+        Ok(Paths { target: target(&root), root, cache: base.join("gateway-e2e") })
     }
 
     /// What runs of this workspace leave behind.
     pub fn runs(&self) -> Utf8PathBuf {
-        self.root.join("target/e2e")
+        runs(&self.root)
+    }
+
+    /// The program cargo: that which runs this one, else the one on PATH.
+    pub fn cargo(&self) -> String {
+        std::env::var("CARGO").unwrap_or_else(|_| "cargo".into())
+    }
+
+    /// What is set for a cargo that runs in another folder than this program, so that it compiles into the same one.
+    pub fn of_cargo(&self) -> Option<(&'static str, &Utf8Path)> {
+        told_target().map(|_| (TARGET_DIR, self.target.as_path()))
+    }
+}
+
+/// The folder that runs of the workspace in `root` are kept in: its own `target/e2e`, or, where nothing can be written
+/// into the workspace, that of the folder that cargo compiles into.
+pub fn runs(root: &Utf8Path) -> Utf8PathBuf {
+    runs_in(root, &target(root), |folder| rustix::fs::access(folder.as_std_path(), Access::WRITE_OK).is_ok())
+}
+
+fn runs_in(root: &Utf8Path, target: &Utf8Path, may_write: impl Fn(&Utf8Path) -> bool) -> Utf8PathBuf {
+    let own = root.join("target");
+    let folder = if own.exists() { own.as_path() } else { root };
+    if may_write(folder) { own.join("e2e") } else { target.join("e2e") }
+}
+
+/// What cargo compiles into. As for cargo itself, a path that is set is relative to the current folder.
+fn target(root: &Utf8Path) -> Utf8PathBuf {
+    let own = root.join("target");
+    let here = std::env::current_dir().ok().and_then(|here| Utf8PathBuf::try_from(here).ok());
+    told_target().map_or(own, |told| here.unwrap_or_default().join(told))
+}
+
+/// The folder that cargo was told to compile into.
+fn told_target() -> Option<String> {
+    [TARGET_DIR, "CARGO_BUILD_TARGET_DIR"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|dir| !dir.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_a_workspace_that_is_read_only_are_kept_where_cargo_compiles() {
+        let root = Utf8Path::new("/no/such/workspace");
+        let target = Utf8Path::new("/elsewhere");
+        assert_eq!(runs_in(root, target, |_| true), "/no/such/workspace/target/e2e");
+        assert_eq!(runs_in(root, target, |folder| folder != root), "/elsewhere/e2e");
     }
 }

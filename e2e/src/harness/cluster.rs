@@ -61,8 +61,7 @@ impl Cluster {
     pub(crate) async fn connect(run: &RunFile) -> Result<Cluster> {
         let kubeconfig = Kubeconfig::read_from(&run.kubeconfig)
             .with_context(|| format!("reading the kubeconfig {}", run.kubeconfig.display()))?;
-        let options = KubeConfigOptions { context: Some(run.context.clone()), ..KubeConfigOptions::default() };
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options)
+        let config = config(kubeconfig, &run.context)
             .await
             .with_context(|| format!("using the context {} of {}", run.context, run.kubeconfig.display()))?;
         let client = Client::try_from(config).context("making the Kubernetes client")?;
@@ -265,6 +264,14 @@ impl Surroundings for Cluster {
     }
 }
 
+/// How the cluster is reached: directly, for it is on this machine, and no proxy that is set for others leads there.
+async fn config(kubeconfig: Kubeconfig, context: &str) -> Result<Config> {
+    let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    config.proxy_url = None;
+    Ok(config)
+}
+
 /// A bearer token of a service account.
 ///
 /// # Errors
@@ -293,4 +300,19 @@ fn is_ready(pod: &Pod) -> bool {
             .iter()
             .flat_map(|status| status.conditions.iter().flatten())
             .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_proxy_is_between_the_specs_and_their_cluster() {
+        // As HTTPS_PROXY would have it.
+        let text = "{apiVersion: v1, kind: Config, users: [{name: u, user: {token: t}}], \
+                    contexts: [{name: c, context: {cluster: k, user: u}}], \
+                    clusters: [{name: k, cluster: {server: 'https://127.0.0.1:1', proxy-url: 'http://127.0.0.1:9'}}]}";
+        let config = config(Kubeconfig::from_yaml(text).unwrap(), "c").await.unwrap();
+        assert_eq!(config.proxy_url, None);
+    }
 }

@@ -10,11 +10,13 @@ use xshell::{Shell, cmd};
 
 use crate::paths::Paths;
 use crate::report::github::Groups;
+use crate::{exit, output};
 
 /// How long one stage may take.
 const DEADLINE: Duration = Duration::from_secs(4500);
-/// How long a stage has to remove what it made, once it is asked to stop: a cluster, say.
-const GRACE: Duration = Duration::from_secs(9);
+/// How long a stage has to remove what it made, once it is asked to stop: a cluster, say. It takes seconds; where an
+/// engine is slow, what would be left is worse than the wait, which a second signal ends.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// Everything that CI checks: formatting, lints, tests, the checks of the suite, the suite itself, a sample of the trials
 #[derive(Debug, clap::Args)]
@@ -52,6 +54,8 @@ struct Counts {
 /// When a stage cannot be started.
 pub fn run(paths: &Paths, _: &Args, cancel: &Cancel) -> Result<ExitCode> {
     let github = std::env::var("GITHUB_ACTIONS").is_ok_and(|value| value == "true");
+    // Where whoever reads this has gone, the stage that runs still cleans up.
+    let cancel = &cancel.child();
     let mut total = Counts::default();
     let mut rows = Vec::new();
     for stage in &STAGES {
@@ -77,7 +81,11 @@ pub fn run(paths: &Paths, _: &Args, cancel: &Cancel) -> Result<ExitCode> {
         rows.push(format!("  {:<22} {verdict:<7} {:>6.1} s", stage.title, started.elapsed().as_secs_f64()));
     }
     println!("\n{}\n{} passed, {} failed", rows.join("\n"), total.passed, total.failed);
-    Ok(if total.failed == 0 && !cancel.is_cancelled() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match total.failed {
+        _ if cancel.is_cancelled() => ExitCode::from(exit::INTERRUPTED),
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
 }
 
 impl Stage {
@@ -90,17 +98,20 @@ impl Stage {
     ) -> Result<(Counts, Option<anyhow::Error>)> {
         let sh = Shell::new()?;
         sh.change_dir(&paths.root);
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        let cargo = paths.cargo();
         let words = self.words;
         // Both streams in one, in the order in which they were written.
         let merged = "exec \"$@\" 2>&1";
         let mut counts = Counts::default();
-        let job =
-            Job::new(cmd!(sh, "sh -c {merged} sh {cargo} {words...}")).deadline(DEADLINE).grace(GRACE).cancel(cancel);
+        let command = cmd!(sh, "sh -c {merged} sh {cargo} {words...}").envs(paths.of_cargo());
+        let job = Job::new(command).deadline(DEADLINE).grace(GRACE).cancel(cancel);
         let result = job.lines(|line| {
             match &mut groups {
                 Some(groups) => print!("{}", groups.line(line)),
                 None => println!("{line}"),
+            }
+            if output::reader_is_gone() {
+                cancel.cancel("whoever read the output has gone");
             }
             let found = counted(line);
             counts.passed += found.passed;
@@ -119,6 +130,7 @@ impl Stage {
 
 /// What a line of `cargo test` or of a run's summary counts.
 fn counted(line: &str) -> Counts {
+    let line = without_codes(line);
     let line = line.trim();
     let tests = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")).map(|(_, counts)| counts);
     // The last line of a run's summary.
@@ -129,6 +141,12 @@ fn counted(line: &str) -> Counts {
         counts.split([';', ',']).find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok()).unwrap_or(0)
     };
     Counts { passed: number("passed"), failed: number("failed") }
+}
+
+/// A line without the codes for colours. (`console` does not know the one that selects a set of characters, which
+/// tests end a colour with.)
+fn without_codes(line: &str) -> String {
+    console::strip_ansi_codes(&line.replace("\u{1b}(B", "")).into_owned()
 }
 
 #[cfg(test)]
@@ -145,6 +163,9 @@ mod tests {
             ("5 passed, 1 failed; trials failed in 212.0 s; everything is in /x", 5, 1),
             ("passed in 20.5 s; everything is in /x", 0, 0),
             ("12 passed through here", 0, 0),
+            // As CARGO_TERM_COLOR=always and CLICOLOR_FORCE=1 have it.
+            ("test result: \u{1b}[32mok\u{1b}(B\u{1b}[m. 7 passed; 0 failed; 0 ignored", 7, 0),
+            ("\u{1b}[32m48 passed\u{1b}[0m; passed in 42.7 s; everything is in /x", 48, 0),
         ] {
             assert_eq!(counted(line), Counts { passed, failed }, "{line}");
         }

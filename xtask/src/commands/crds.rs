@@ -23,9 +23,10 @@ pub struct Args {
 pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let sh = Shell::new()?;
     sh.change_dir(&paths.root);
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let cargo = paths.cargo();
     let check = args.check.then_some("--check");
     let crds = cmd!(sh, "{cargo} run --quiet --locked --package api --bin crds -- --out manifests/crds {check...}");
+    let crds = crds.envs(paths.of_cargo());
     let said = Job::new(crds).deadline(Duration::from_secs(900)).cancel(cancel).read()?;
     println!("{said}");
     Ok(())

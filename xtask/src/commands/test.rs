@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
 use e2e_support::{Cancel, Job};
-use xshell::{Shell, cmd};
+use xshell::{Cmd, Shell, cmd};
 
 use super::setup::consent;
 use crate::paths::Paths;
@@ -51,12 +51,24 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let workshop = ensure(paths, &wanted, consent(args.yes), cancel)?;
     let sh = Shell::new()?;
     sh.change_dir(&paths.root);
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let cargo = paths.cargo();
     let all: &[&str] =
         if args.args.iter().any(|arg| arg == "-p" || arg.starts_with("--package")) { &[] } else { &["--workspace"] };
     let words = &args.args;
-    let tests = cmd!(sh, "{cargo} test --locked --no-fail-fast {all...} {words...}").envs(servers(&workshop)?);
+    let tests = cmd!(sh, "{cargo} test --locked --no-fail-fast {all...} {words...}").envs(paths.of_cargo());
+    let tests = without_proxy(tests, |name| std::env::var(name).ok()).envs(servers(&workshop)?);
     Job::new(tests).deadline(DEADLINE).cancel(cancel).inherit_output().run().context("running the tests")
+}
+
+/// Tests speak to servers of this machine alone, which no proxy reaches; cargo itself is told of the proxy in a way of
+/// its own. <https://doc.rust-lang.org/cargo/reference/config.html#httpproxy>
+fn without_proxy<'sh>(mut tests: Cmd<'sh>, variable: impl Fn(&str) -> Option<String>) -> Cmd<'sh> {
+    let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"];
+    let proxy = names.iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
+    if let Some(proxy) = proxy.filter(|_| variable("CARGO_HTTP_PROXY").is_none()) {
+        tests = tests.env("CARGO_HTTP_PROXY", proxy);
+    }
+    names.iter().fold(tests, |tests, name| tests.env_remove(name))
 }
 
 /// Where the tests find the servers that they start.
@@ -83,4 +95,19 @@ fn find_postgresql() -> Option<Utf8PathBuf> {
     let versions = camino::Utf8Path::new(POSTGRESQL).read_dir_utf8().ok()?.flatten();
     let with_server = versions.map(|version| version.path().join("bin")).filter(|bin| bin.join("initdb").exists());
     with_server.max_by_key(|bin| bin.parent().and_then(|version| version.file_name()?.parse::<u32>().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_for_cargo_alone() {
+        let sh = Shell::new().unwrap();
+        let proxied = |name: &str| (name == "https_proxy").then(|| "http://proxy:3128".to_owned());
+        let env =
+            Job::new(without_proxy(cmd!(sh, "env").env("https_proxy", "http://proxy:3128"), proxied)).read().unwrap();
+        assert!(env.contains("CARGO_HTTP_PROXY=http://proxy:3128"), "{env}");
+        assert!(!env.lines().any(|line| line.starts_with("https_proxy=")), "{env}");
+    }
 }

@@ -4,12 +4,15 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::time::SystemTime;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use crate::disk;
 use crate::plan::StepId;
+
+/// The link to the newest run of a suite.
+const LATEST: &str = "latest";
 
 /// All runs of a workspace.
 #[derive(Debug, Clone)]
@@ -20,7 +23,7 @@ pub struct Runs {
 impl Runs {
     /// The runs of the workspace in `root`.
     pub fn of(root: &Utf8Path) -> Self {
-        Self { root: root.join("target/e2e") }
+        Self { root: crate::paths::runs(root) }
     }
 
     /// The folder of a suite's runs.
@@ -48,6 +51,8 @@ impl Runs {
         let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
         let mut runs: Vec<RunFolder> = entries
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            // A copy of the newest run, as an archive of a CI job has it in place of the link, is no run of its own.
+            .filter(|entry| entry.file_name() != LATEST)
             .map(|entry| RunFolder::at(entry.into_path()))
             .filter(|run| run.events().is_file())
             .collect();
@@ -74,7 +79,7 @@ impl Runs {
             let path = folder.join(&name);
             match fs::create_dir(&path) {
                 Ok(()) => {
-                    let run = RunFolder { path, latest: Some(folder.join("latest")) };
+                    let run = RunFolder { path, latest: Some(folder.join(LATEST)) };
                     fs::create_dir(run.steps()).with_context(|| format!("creating {}", run.steps()))?;
                     return Ok(run);
                 }
@@ -181,8 +186,13 @@ pub struct SuiteLock {
     _file: File,
 }
 
-/// Makes `link` point at `target`, in one move.
+/// Makes `link` point at `target`, in one move. Where it is a copy of a run in place of a link, the copy goes.
 fn point(link: &Utf8Path, target: &str) -> anyhow::Result<()> {
+    if !link.is_symlink() && link.is_dir() {
+        let is_copy = RunFolder::at(link).events().is_file();
+        ensure!(is_copy, "{link} is a folder, and no copy of a run: a link to the newest run belongs there; remove it");
+        fs::remove_dir_all(link).with_context(|| format!("removing the copy of a run {link}"))?;
+    }
     let fresh = link.with_extension(format!("{}", std::process::id()));
     let _ = fs::remove_file(&fresh);
     std::os::unix::fs::symlink(target, &fresh)
@@ -279,5 +289,24 @@ impl RunFolder {
     /// The results for CI.
     pub fn junit(&self) -> Utf8PathBuf {
         self.path.join("junit.xml")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_in_the_place_of_the_link_makes_room_and_what_is_none_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = Utf8Path::from_path(dir.path()).unwrap().join(LATEST);
+        fs::create_dir_all(&link).unwrap();
+        let error = point(&link, "one").unwrap_err().to_string();
+        assert!(error.contains("is a folder, and no copy of a run"), "{error}");
+        fs::write(RunFolder::at(&link).events(), "").unwrap();
+        point(&link, "one").unwrap();
+        assert_eq!(link.read_link_utf8().unwrap(), "one");
+        point(&link, "two").unwrap();
+        assert_eq!(link.read_link_utf8().unwrap(), "two");
     }
 }

@@ -20,6 +20,8 @@ use super::host::Host;
 use super::piece::{self, STAND_IN_LABEL, State};
 use crate::disk;
 
+/// What a recipe makes is run by other users inside of containers, whatever this user's files are like.
+const OPEN: &str = "umask 022; exec bash \"$0\"";
 const RECIPE: Duration = Duration::from_secs(3600);
 /// How long to wait for another set-up that makes the same piece.
 const OTHER: Duration = Duration::from_secs(3600);
@@ -85,7 +87,7 @@ impl Workshop {
         let sh = Shell::new()?;
         sh.change_dir(&self.root);
         let recipe = &piece.recipe;
-        let mut cmd = cmd!(sh, "bash {recipe}")
+        let mut cmd = cmd!(sh, "bash -c {OPEN} {recipe}")
             .env("E2E_WORK", work.join("work"))
             .env("E2E_ARCH", self.host.arch)
             .env("GOCACHE", scratch(&self.cache).join("build"))

@@ -10,6 +10,10 @@ use xshell::{Shell, cmd};
 /// How long apt may take in all.
 const DEADLINE: Duration = Duration::from_secs(900);
 
+/// How long apt has that is to stop: dpkg comes to the end of the package that it is at. What is left half-way all the
+/// same is finished by the next set-up.
+const GRACE: Duration = Duration::from_secs(6);
+
 /// Whether this machine is one that apt serves.
 pub fn has_apt() -> bool {
     which::which("apt-get").is_ok() && which::which("dpkg-query").is_ok()
@@ -78,7 +82,8 @@ pub fn install(names: &[String], root: bool, cache: &Utf8Path, cancel: &Cancel) 
             words.extend(names.iter().map(String::as_str));
         }
         let (program, args) = words.split_first().context("an empty command")?;
-        let job = Job::new(cmd!(sh, "{program} {args...}")).deadline(DEADLINE).log(&log).cancel(cancel);
+        let job = Job::new(cmd!(sh, "{program} {args...}")).deadline(DEADLINE).log(&log).cancel(cancel).grace(GRACE);
+        let job = if root { job } else { job.as_root() };
         job.run().with_context(doing)?;
     }
     std::fs::remove_file(&marker).with_context(|| format!("removing {marker}"))

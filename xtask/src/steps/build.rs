@@ -6,11 +6,12 @@ use std::ops::ControlFlow;
 use anyhow::{Context, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::engine::{Build, Flavor};
-use e2e_support::{Job, load};
+use e2e_support::{Cancel, Job, load};
 use xshell::{Shell, cmd};
 
 use super::executables::Executables;
 use super::{Running, Way};
+use crate::cargo_lock;
 use crate::dockerfile::replaced_stage;
 use crate::instance::Instance;
 use crate::plan::{BuildMode, ExpectedFrom};
@@ -35,9 +36,19 @@ impl Running<'_> {
         }
         let mut executables = Executables::default();
         let job = Job::new(cmd).deadline(self.left()).log(self.log).cancel(self.cancel);
-        let compiled = job.lines(|line| {
-            executables.line(line);
-            ControlFlow::<Infallible>::Continue(())
+        let begin = self.log.metadata().map_or(0, |log| usize::try_from(log.len()).unwrap_or(0));
+        let over = Cancel::new();
+        let compiled = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let made = self.site.paths.target.join("debug");
+                cargo_lock::watch(self.log, begin, &made, &over, |line| self.progress(line.unwrap_or_default()));
+            });
+            let compiled = job.lines(|line| {
+                executables.line(line);
+                ControlFlow::<Infallible>::Continue(())
+            });
+            over.cancel("cargo has ended");
+            compiled
         });
         compiled.map_err(|error| self.with_compilers_word(error))?;
         if self.site.build == BuildMode::Host {

@@ -76,6 +76,23 @@ impl Phase {
         Self::Cancelled,
     ];
 
+    /// The spelling in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Processing => "Processing",
+            Self::Analyzing => "Analyzing",
+            Self::AwaitingApproval => "AwaitingApproval",
+            Self::Executing => "Executing",
+            Self::Blocked => "Blocked",
+            Self::Completed => "Completed",
+            Self::Failed => "Failed",
+            Self::TimedOut => "TimedOut",
+            Self::Skipped => "Skipped",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+
     /// Whether the problem is over: a later signal with the same fingerprint is a new problem.
     pub fn is_terminal(self) -> bool {
         match self {

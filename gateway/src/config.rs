@@ -41,10 +41,18 @@ pub struct Server {
     pub health_address: SocketAddr,
     /// Address of `/metrics`.
     pub metrics_address: SocketAddr,
-    /// Signals worked on at once; one more is answered 429.
+    /// Connections that the API holds at once. One more takes the place of the one that was idle longest.
+    pub max_connections: usize,
+    /// Requests worked on at once; one more waits for a place.
     pub max_in_flight: usize,
-    /// The largest body, in bytes; a larger one is answered 413.
-    pub max_body_bytes: usize,
+    /// How long a request may wait for a place, or for room for its body; then 503.
+    pub place_deadline_ms: u64,
+    /// The largest Event, in bytes; a larger one is answered 413. An alert of this size or more fails alone.
+    pub max_event_bytes: usize,
+    /// The largest webhook of an Alertmanager, in bytes; a larger one is answered 413.
+    pub max_webhook_bytes: usize,
+    /// What all bodies that are being read or worked on may hold together, in bytes.
+    pub max_body_bytes_in_flight: usize,
     /// How long a sender may take for its body; then 408.
     pub body_deadline_ms: u64,
     /// How long the API goes on taking new connections after it has become unready on SIGTERM.
@@ -60,8 +68,12 @@ impl Default for Server {
             api_address: on(8080),
             health_address: on(8081),
             metrics_address: on(9090),
+            max_connections: 1_024,
             max_in_flight: 100,
-            max_body_bytes: 256 * 1024,
+            place_deadline_ms: 5_000,
+            max_event_bytes: 256 * 1024,
+            max_webhook_bytes: 4 * 1024 * 1024,
+            max_body_bytes_in_flight: 32 * 1024 * 1024,
             body_deadline_ms: 10_000,
             shutdown_delay_ms: 0,
             shutdown_deadline_ms: 30_000,
@@ -244,8 +256,11 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         let Self { server, auth, kubernetes, audit, cors, .. } = self;
         let positive = [
+            ("server.max_connections", server.max_connections as u64),
             ("server.max_in_flight", server.max_in_flight as u64),
-            ("server.max_body_bytes", server.max_body_bytes as u64),
+            ("server.place_deadline_ms", server.place_deadline_ms),
+            ("server.max_event_bytes", server.max_event_bytes as u64),
+            ("server.max_webhook_bytes", server.max_webhook_bytes as u64),
             ("server.body_deadline_ms", server.body_deadline_ms),
             ("kubernetes.call_deadline_ms", kubernetes.call_deadline_ms),
             ("kubernetes.request_deadline_ms", kubernetes.request_deadline_ms),
@@ -257,6 +272,13 @@ impl Config {
             if value == 0 {
                 bail!("{key} is 0: it must be at least 1");
             }
+        }
+        let largest = server.max_event_bytes.max(server.max_webhook_bytes);
+        if server.max_body_bytes_in_flight < largest {
+            bail!(
+                "server.max_body_bytes_in_flight is {}: the largest body alone may have {largest}",
+                server.max_body_bytes_in_flight
+            );
         }
         if auth.cache_ttl_ms > 60_000 {
             bail!("auth.cache_ttl_ms is {}: it may be 60000 at most", auth.cache_ttl_ms);

@@ -32,17 +32,28 @@ pub(crate) struct CallError {
 pub(crate) enum Cause {
     /// No answer within the call's deadline.
     Slow(Duration),
+    /// Not begun, since the whole request's deadline had come.
+    TooLate,
     /// The API server said no, or could not be reached.
     Kube(Box<kube::Error>),
 }
 
 impl CallError {
+    pub(crate) fn too_late(doing: String) -> Self {
+        Self { doing, cause: Cause::TooLate }
+    }
+
     /// What the API server said, if it said anything.
     pub(crate) fn status(&self) -> Option<&Status> {
         match &self.cause {
             Cause::Kube(error) => status_of(error),
-            Cause::Slow(_) => None,
+            Cause::Slow(_) | Cause::TooLate => None,
         }
+    }
+
+    /// Whether the request's deadline came before it was begun.
+    pub(crate) fn is_too_late(&self) -> bool {
+        matches!(self.cause, Cause::TooLate)
     }
 
     /// Whether the API server found the object itself wrong, so that sending it again cannot help.
@@ -68,7 +79,7 @@ impl CallError {
     /// A word for metrics.
     pub(crate) fn kind(&self) -> &'static str {
         match (&self.cause, self.status().map(|status| status.code)) {
-            (Cause::Slow(_), _) => "timeout",
+            (Cause::Slow(_) | Cause::TooLate, _) => "timeout",
             (_, Some(400 | 413 | 422)) => "invalid",
             (_, Some(401 | 403)) => "forbidden",
             (_, Some(404)) => "not_found",
@@ -83,6 +94,7 @@ impl CallError {
 impl std::fmt::Display for CallError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.cause {
+            Cause::TooLate => write!(f, "{}: no time was left for it", self.doing),
             Cause::Slow(deadline) => write!(f, "{}: no answer within {} ms", self.doing, deadline.as_millis()),
             Cause::Kube(error) => {
                 write!(f, "{}: {error}", self.doing)?;

@@ -1,8 +1,13 @@
 //! The way of one signal: top owner, fingerprint, request, audit.
+//!
+//! Once begun it goes to its end, whether or not the sender still waits: what was created must be audited.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::audit::{self, Subject};
 use crate::kubernetes::CallError;
@@ -21,6 +26,19 @@ pub(crate) struct Pipeline {
     pub(crate) policy: Policy,
     pub(crate) trail: audit::Trail,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) room: Room,
+}
+
+/// What all signals that are being worked on may hold together.
+pub(crate) struct Room(Arc<Semaphore>);
+
+/// In kibibytes of what the signals were sent as; the work on one takes several times that.
+const ROOM_KIB: u32 = 12 * 1024;
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM_KIB as usize)))
+    }
 }
 
 /// What became of a signal.
@@ -30,8 +48,39 @@ pub(crate) struct Outcome {
 }
 
 impl Pipeline {
-    /// Takes a valid signal.
-    pub(crate) async fn take(&self, signal: &Signal) -> Result<Outcome, problem::Problem> {
+    /// Takes a valid signal, which was sent as so many bytes, and hands the outcome to `told`. The work begins once
+    /// there is room for it; nothing is created after `deadline` that was not being created then.
+    ///
+    /// # Errors
+    /// Why it failed. None comes after the deadline: then the outcome is told, but not returned.
+    pub(crate) async fn take<T: Send + 'static>(
+        self: &Arc<Self>,
+        signal: Signal,
+        bytes: usize,
+        deadline: Instant,
+        told: impl FnOnce(Result<Outcome, problem::Problem>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let kibibytes = u32::try_from(bytes / 1024 + 1).unwrap_or(ROOM_KIB).min(ROOM_KIB);
+        let room = tokio::time::timeout_at(deadline, Arc::clone(&self.room.0).acquire_many_owned(kibibytes)).await;
+        // It is never closed.
+        let room = room.ok()?.ok()?;
+        let pipeline = Arc::clone(self);
+        let work = async move {
+            let outcome = pipeline.work(&signal, deadline).await;
+            drop((signal, room));
+            told(outcome)
+        };
+        tokio::time::timeout_at(deadline, tokio::spawn(work.in_current_span())).await.ok()?.ok()
+    }
+
+    /// Waits until nothing is being worked on, but no longer than until `end`.
+    pub(crate) async fn finished(&self, end: Instant) {
+        if tokio::time::timeout_at(end, self.room.0.acquire_many(ROOM_KIB)).await.is_err() {
+            tracing::warn!("signals were still being worked on at the shutdown's deadline");
+        }
+    }
+
+    async fn work(&self, signal: &Signal, deadline: Instant) -> Result<Outcome, problem::Problem> {
         let received = Timestamp::now();
         let source_type = signal.signal_type.as_str();
         self.metrics.count_received(source_type, signal.severity.as_str());
@@ -49,7 +98,7 @@ impl Pipeline {
             request_name: name.to_owned(),
             request_namespace: namespace.to_owned(),
         };
-        match self.store.record(signal, &problem, received, context).await {
+        match self.store.record(signal, &problem, received, deadline, context).await {
             Ok(recorded) => {
                 match &recorded {
                     Recorded::Created { namespace, name, context } => {
@@ -88,5 +137,8 @@ impl Pipeline {
 /// What the sender is told; what happened stands in the log.
 pub(crate) fn unavailable(error: &CallError) -> problem::Problem {
     tracing::error!(%error, "the Kubernetes API could not be used");
+    if error.is_too_late() {
+        return problem::Problem::deadline_exceeded();
+    }
     problem::Problem::unavailable(error.retry_after_seconds())
 }

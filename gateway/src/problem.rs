@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 const TYPE_BASE: &str = "https://kubernaut.ai/problems/";
+const TIMESTAMP: &str = "timestamp";
 
 /// Why a request was not carried out, in words for its sender.
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ impl Problem {
 
     /// 400: the signal is not of now.
     pub fn stale(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "validation-error", "Bad Request", detail).because("timestamp")
+        Self::new(StatusCode::BAD_REQUEST, "validation-error", "Bad Request", detail).because(TIMESTAMP)
     }
 
     /// 401: no bearer token, or one that the API server does not know.
@@ -80,15 +81,17 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method Not Allowed", detail)
     }
 
-    /// 408: the sender did not finish its body in time.
+    /// 503: the body did not arrive in time. Never 408: the network may have been slow, not the sender, and an
+    /// Alertmanager does not send again what was answered so.
     pub fn body_too_slow() -> Self {
-        let detail = "the body did not arrive in time";
-        Self::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Request Timeout", detail).because("slow_body")
+        let detail = "the body did not arrive in time; send it again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "body-timeout", "Service Unavailable", detail)
+            .retry_after(1)
+            .because("slow_body")
     }
 
-    /// 413.
-    pub fn too_large(max_bytes: usize) -> Self {
-        let detail = format!("the body is larger than {max_bytes} bytes");
+    /// 413; `detail` says of what there is too much, and how much there may be.
+    pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Payload Too Large", detail).because("too_large")
     }
 
@@ -99,10 +102,11 @@ impl Problem {
             .because("unsupported_media_type")
     }
 
-    /// 429: as many signals are being worked on as may be.
-    pub fn overloaded(max_in_flight: usize) -> Self {
-        let detail = format!("{max_in_flight} signals are being worked on already");
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too Many Requests", detail)
+    /// 503: as much is being worked on as may be, and no place came free in time. Never 429: an Alertmanager does not
+    /// send again what was answered so.
+    pub fn overloaded() -> Self {
+        let detail = "the gateway works on as many signals as it can; send this one again later";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Service Unavailable", detail)
             .retry_after(1)
             .because("overloaded")
     }
@@ -121,6 +125,17 @@ impl Problem {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "gateway-timeout", "Gateway Timeout", detail)
             .retry_after(1)
             .because("deadline")
+    }
+
+    /// The same, where it was counted already.
+    pub fn uncounted(mut self) -> Self {
+        self.reason = None;
+        self
+    }
+
+    /// Whether the signal was not of now.
+    pub fn is_stale(&self) -> bool {
+        self.reason == Some(TIMESTAMP)
     }
 
     /// What is wrong.

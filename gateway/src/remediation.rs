@@ -15,20 +15,23 @@
 mod describe;
 mod locks;
 mod recent;
+mod seen;
 
 use std::time::Duration;
 
-use api::{Deduplication, FINGERPRINT_FIELD, RemediationRequest, labels};
+use api::{Deduplication, RemediationRequest, labels};
 pub use describe::Context;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
+use tokio::time::Instant;
 
 use self::describe::describe;
 use self::locks::Locks;
 use self::recent::{Known, Recent};
+use self::seen::{Row, Seen};
 use crate::fingerprint::Fingerprint;
 use crate::kubernetes::{CallError, call};
 use crate::signal::{Signal, Target};
@@ -107,17 +110,23 @@ impl Store {
         call(deadline, || "listing RemediationRequests".to_owned(), api.list_metadata(&params)).await.map(drop)
     }
 
-    /// Counts the signal to its problem's active request, or creates one. `context` tells priority and path for the
+    /// Counts the signal to its problem's active request, or creates one; begins neither after `deadline`. `context` tells priority and path for the
     /// environment that the problem lies in.
     pub(crate) async fn record(
         &self,
         signal: &Signal,
         problem: &Problem,
         received: Timestamp,
+        deadline: Instant,
         context: impl Fn(&str) -> Context,
     ) -> Result<Recorded, RecordError> {
         // Within one gateway, signals about one problem go one after the other: they would only refuse each other.
         let _turn = self.locks.lock(&problem.fingerprint).await;
+        let in_time = || {
+            let doing = || format!("recording a signal about {}", problem.fingerprint);
+            if Instant::now() < deadline { Ok(()) } else { Err(CallError::too_late(doing())) }
+        };
+        in_time()?;
         if let Some(known) = self.recent.get(&problem.fingerprint)
             && let Some(recorded) = self.count(problem, known, received).await?
         {
@@ -127,7 +136,10 @@ impl Store {
             let found = self.find(problem).await?;
             match oldest_active(&found) {
                 Some(active) => {
-                    if let Some(recorded) = self.count(problem, Known::from(active), received).await? {
+                    let found = self.get(problem, &active.metadata.namespace, &active.metadata.name).await?;
+                    if let Some(found) = found
+                        && let Some(recorded) = self.count(problem, Known::from(&found), received).await?
+                    {
                         return Ok(recorded);
                     }
                 }
@@ -137,17 +149,27 @@ impl Store {
                     }
                 }
             }
-            // Somebody else changed what was found. The request's deadline bounds how often that may go on.
+            // Somebody else changed what was found.
             tokio::time::sleep(CONTENTION_PAUSE).await;
+            in_time()?;
         }
     }
 
     /// All requests of the problem, as of now, in all namespaces: its own may have come into being meanwhile.
-    async fn find(&self, problem: &Problem) -> Result<Vec<RemediationRequest>, CallError> {
-        let api: Api<RemediationRequest> = Api::all(self.client.clone());
-        let params = ListParams::default().fields(&format!("{FINGERPRINT_FIELD}={}", problem.fingerprint));
+    async fn find(&self, problem: &Problem) -> Result<Vec<Row>, CallError> {
         let doing = || format!("looking for RemediationRequests of {}", problem.fingerprint);
-        Ok(call(self.call_deadline, doing, api.list(&params)).await?.items)
+        call(self.call_deadline, doing, seen::rows(&self.client, problem.fingerprint.as_str())).await
+    }
+
+    /// The problem's request of this name, if it is there and active.
+    async fn get(&self, problem: &Problem, namespace: &str, name: &str) -> Result<Option<Seen>, CallError> {
+        let found = self.read(namespace, name).await?;
+        Ok(found.filter(|found| found.is_active() && found.spec.signal_fingerprint == problem.fingerprint.as_str()))
+    }
+
+    async fn read(&self, namespace: &str, name: &str) -> Result<Option<Seen>, CallError> {
+        let doing = || format!("reading the RemediationRequest {namespace}/{name}");
+        call(self.call_deadline, doing, seen::get(&self.client, namespace, name)).await
     }
 
     /// Counts one more occurrence; none if the request is over or gone.
@@ -157,14 +179,13 @@ impl Store {
         mut known: Known,
         received: Timestamp,
     ) -> Result<Option<Recorded>, CallError> {
-        let api: Api<RemediationRequest> = Api::namespaced(self.client.clone(), &known.namespace);
         loop {
             let deduplication = Deduplication {
                 first_seen_at: known.deduplication.first_seen_at,
                 last_seen_at: known.deduplication.last_seen_at.max(received),
                 occurrence_count: known.deduplication.occurrence_count.saturating_add(1),
             };
-            match self.write(&api, &known.name, &known.resource_version, &deduplication).await {
+            match self.write(&known, &deduplication).await {
                 Ok(changed) => {
                     self.recent.put(&problem.fingerprint, Known::from(&changed));
                     let Known { namespace, name, .. } = known;
@@ -173,12 +194,9 @@ impl Store {
                 Err(error) if error.status().is_some_and(|status| matches!(status.code, 404 | 409)) => {}
                 Err(error) => return Err(error),
             }
-            let doing = || format!("reading the RemediationRequest {}/{}", known.namespace, known.name);
-            match call(self.call_deadline, doing, api.get_opt(&known.name)).await? {
-                Some(found) if is_active(&found) && found.spec.signal_fingerprint == problem.fingerprint.as_str() => {
-                    known = Known::from(&found);
-                }
-                _ => {
+            match self.get(problem, &known.namespace, &known.name).await? {
+                Some(found) => known = Known::from(&found),
+                None => {
                     self.recent.forget(&problem.fingerprint);
                     return Ok(None);
                 }
@@ -186,20 +204,13 @@ impl Store {
         }
     }
 
-    async fn write(
-        &self,
-        api: &Api<RemediationRequest>,
-        name: &str,
-        resource_version: &str,
-        deduplication: &Deduplication,
-    ) -> Result<RemediationRequest, CallError> {
+    async fn write(&self, known: &Known, deduplication: &Deduplication) -> Result<Seen, CallError> {
         let patch = json!({
-            "metadata": { "resourceVersion": resource_version },
+            "metadata": { "resourceVersion": known.resource_version },
             "status": { "deduplication": deduplication },
         });
-        let doing = || format!("counting an occurrence on the RemediationRequest {name}");
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        call(self.call_deadline, doing, api.patch_status(name, &params, &Patch::Merge(&patch))).await
+        let doing = || format!("counting an occurrence on the RemediationRequest {}", known.name);
+        call(self.call_deadline, doing, seen::patch_status(&self.client, &known.namespace, &known.name, &patch)).await
     }
 
     /// Creates the problem's next request; none if what was found is no longer so.
@@ -207,29 +218,26 @@ impl Store {
         &self,
         signal: &Signal,
         problem: &Problem,
-        ended: &[RemediationRequest],
+        ended: &[Row],
         received: Timestamp,
         context: impl Fn(&str) -> Context,
     ) -> Result<Option<Recorded>, RecordError> {
         let place = self.place(&problem.top).await?;
-        let api: Api<RemediationRequest> = Api::namespaced(self.client.clone(), &place.namespace);
         let context = context(&place.environment);
         for salt in 0.. {
             let name = next_name(&problem.fingerprint, ended, salt);
             let request = describe(signal, problem, &place, &context, &name, received);
             let doing = || format!("creating the RemediationRequest {}/{name}", place.namespace);
-            let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-            match call(self.call_deadline, doing, api.create(&params, &request)).await {
+            match call(self.call_deadline, doing, seen::create(&self.client, &place.namespace, &request)).await {
                 Ok(created) => {
-                    self.begin_count(&api, problem, &created, received).await;
+                    self.begin_count(problem, &created, received).await;
                     return Ok(Some(Recorded::Created { namespace: place.namespace, name, context }));
                 }
                 Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {
-                    let doing = || format!("reading the RemediationRequest {}/{name}", place.namespace);
-                    match call(self.call_deadline, doing, api.get_opt(&name)).await? {
+                    match self.read(&place.namespace, &name).await? {
                         // A stranger of the same name: the fingerprints share more than chance would have it.
                         Some(other) if other.spec.signal_fingerprint != problem.fingerprint.as_str() => {}
-                        Some(twin) if is_active(&twin) => {
+                        Some(twin) if twin.is_active() => {
                             return Ok(self.count(problem, Known::from(&twin), received).await?);
                         }
                         _ => return Ok(None),
@@ -244,16 +252,10 @@ impl Store {
 
     /// Writes the first count. Whoever was faster has counted this signal along, since a request without a count has
     /// one occurrence; so does a reader if this cannot be written now.
-    async fn begin_count(
-        &self,
-        api: &Api<RemediationRequest>,
-        problem: &Problem,
-        created: &RemediationRequest,
-        received: Timestamp,
-    ) {
+    async fn begin_count(&self, problem: &Problem, created: &Seen, received: Timestamp) {
         let deduplication = Deduplication { first_seen_at: received, last_seen_at: received, occurrence_count: 1 };
         let known = Known::from(created);
-        match self.write(api, &known.name, &known.resource_version, &deduplication).await {
+        match self.write(&known, &deduplication).await {
             Ok(counted) => self.recent.put(&problem.fingerprint, Known::from(&counted)),
             Err(error) if error.status().is_some_and(|status| matches!(status.code, 404 | 409)) => {}
             Err(error) => {
@@ -288,27 +290,22 @@ impl Store {
 
 /// The name after the newest request that has ended. Two may bear the same second as their creation; the older of
 /// them is told by its successor's being there.
-fn next_name(fingerprint: &Fingerprint, ended: &[RemediationRequest], salt: u32) -> String {
+fn next_name(fingerprint: &Fingerprint, ended: &[Row], salt: u32) -> String {
     let mut newest_first: Vec<_> =
-        ended.iter().map(|request| (request.creation_timestamp(), request.uid().unwrap_or_default())).collect();
+        ended.iter().map(|row| (row.metadata.creation_timestamp, row.metadata.uid.as_str())).collect();
     newest_first.sort_by(|a, b| b.cmp(a));
     newest_first
         .iter()
         .map(|(_, uid)| fingerprint.request_name(uid, salt))
-        .find(|name| !ended.iter().any(|request| request.name_any() == *name))
+        .find(|name| !ended.iter().any(|row| row.metadata.name == *name))
         .unwrap_or_else(|| fingerprint.request_name("", salt))
 }
 
-fn is_active(request: &RemediationRequest) -> bool {
-    let phase = request.status.as_ref().and_then(|status| status.overall_phase);
-    !phase.is_some_and(api::Phase::is_terminal)
-}
-
-fn oldest_active(found: &[RemediationRequest]) -> Option<&RemediationRequest> {
+fn oldest_active(found: &[Row]) -> Option<&Row> {
     found
         .iter()
-        .filter(|request| is_active(request))
-        .min_by_key(|request| (request.creation_timestamp(), request.name_any()))
+        .filter(|row| row.is_active)
+        .min_by_key(|row| (row.metadata.creation_timestamp, row.metadata.name.as_str()))
 }
 
 fn is_namespace_gone(error: &CallError) -> bool {

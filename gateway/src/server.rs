@@ -1,10 +1,14 @@
 //! The HTTP side: three listeners, what every answer has in common, starting and stopping.
 
 mod api;
+mod body;
 mod edge;
+mod group;
 mod health;
 mod linger;
 mod listen;
+mod progress;
+mod told;
 mod webhook;
 
 use std::net::SocketAddr;
@@ -13,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use kube::Client;
+use tokio::time::Instant;
 
 use self::health::Health;
 use self::listen::Listening;
@@ -20,19 +25,22 @@ use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::owner::Owners;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Room};
 use crate::policy::Policy;
 use crate::remediation::Store;
 use crate::{audit, build_info};
 
 /// How long the health and metrics listeners may take to close at the very end.
 const LAST_CLOSE: Duration = Duration::from_secs(1);
+/// Connections to the health listener, and to the metrics one.
+const MAX_PROBES: usize = 64;
 
 /// A running gateway.
 pub struct Gateway {
     api: Listening,
     health: Listening,
     metrics: Listening,
+    pipeline: Arc<Pipeline>,
     state: Arc<Health>,
     audit: audit::Worker,
     shutdown_delay: Duration,
@@ -65,27 +73,32 @@ impl Gateway {
             policy,
             trail,
             metrics: metrics.clone(),
+            room: Room::default(),
         });
         let state = Arc::new(Health::new(pipeline.clone()));
-        let api = api::router(config, pipeline, authenticator);
+        let api = api::router(config, pipeline.clone(), authenticator);
+        let server = &config.server;
         let gateway = Self {
-            api: Listening::start("server.api_address", config.server.api_address, api).await?,
+            api: Listening::start("server.api_address", server.api_address, server.max_connections, api).await?,
             health: Listening::start(
                 "server.health_address",
-                config.server.health_address,
+                server.health_address,
+                MAX_PROBES,
                 health::router(state.clone()),
             )
             .await?,
             metrics: Listening::start(
                 "server.metrics_address",
-                config.server.metrics_address,
+                server.metrics_address,
+                MAX_PROBES,
                 health::metrics(metrics),
             )
             .await?,
+            pipeline,
             state,
             audit,
-            shutdown_delay: Duration::from_millis(config.server.shutdown_delay_ms),
-            shutdown_deadline: Duration::from_millis(config.server.shutdown_deadline_ms),
+            shutdown_delay: Duration::from_millis(server.shutdown_delay_ms),
+            shutdown_deadline: Duration::from_millis(server.shutdown_deadline_ms),
         };
         tracing::info!(
             api = %gateway.api_address(),
@@ -120,7 +133,10 @@ impl Gateway {
         tracing::info!("shutting down: not ready any more");
         self.state.begin_shutdown();
         tokio::time::sleep(self.shutdown_delay).await;
+        let end = Instant::now() + self.shutdown_deadline;
         self.api.stop(self.shutdown_deadline).await;
+        // Work goes on whose sender does not wait for it any more.
+        self.pipeline.finished(end).await;
         self.audit.flush().await;
         tokio::join!(self.health.stop(LAST_CLOSE), self.metrics.stop(LAST_CLOSE));
         tracing::info!("shut down");

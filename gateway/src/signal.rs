@@ -4,13 +4,21 @@ pub mod event;
 pub mod prometheus;
 pub mod target;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
 use api::{Severity, SignalType};
 use jiff::Timestamp;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
 pub use target::Target;
+
+use crate::problem::Problem;
+use crate::text;
+
+/// Of where in a signal something is wrong, no more than this is repeated.
+const MAX_PATH_CHARS: usize = 80;
 
 /// One alert or one Event.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,28 +43,46 @@ pub struct Signal {
     pub payload: String,
 }
 
-/// Why a body is no signal, in words for its sender.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unusable {
-    /// It is not JSON of the right shape.
-    Malformed(String),
-    /// It is understood, and tells of no problem or not of what.
-    Invalid(String),
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Malformed(reason) | Self::Invalid(reason) => f.write_str(reason),
-        }
-    }
-}
+/// A time, where one is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Time(pub(crate) Option<Timestamp>);
 
 /// Reads RFC 3339 text or null. Go writes a time that was never set as the year 1, and null where it can; both, and
-/// anything else before 1970, mean that there is none.
-pub(crate) fn set_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    let time = Option::<Timestamp>::deserialize(deserializer)?;
-    Ok(time.filter(|time| *time >= Timestamp::UNIX_EPOCH))
+/// anything else before 1970, mean that there is none. A time later than can be reckoned with is the last one that can.
+pub(crate) fn set_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+    let Some(text) = Option::<Cow<'de, str>>::deserialize(deserializer)? else { return Ok(Time(None)) };
+    let time = match text.parse::<Timestamp>() {
+        Ok(time) => time,
+        Err(_) if text.starts_with("9999-12-3") => Timestamp::MAX,
+        Err(_) => return Err(D::Error::custom("no RFC 3339 time")),
+    };
+    Ok(Time(Some(time).filter(|time| *time >= Timestamp::UNIX_EPOCH)))
+}
+
+/// Reads a part of a signal; `what` it is goes into the error, which names the member that is wrong.
+pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        if inner.is_data() && path != "." {
+            let path = text::cut_chars(&path, MAX_PATH_CHARS);
+            return Problem::malformed(format!("not {what}: {path} has a value of the wrong kind"));
+        }
+        malformed(&inner, what)
+    })?;
+    json.end().map_err(|error| malformed(&error, what))?;
+    Ok(value)
+}
+
+/// What is wrong with JSON text that is not `what` it should be. How the gateway reads it is none of the sender's business.
+pub(crate) fn malformed(error: &serde_json::Error, what: &str) -> Problem {
+    let place = format!("line {}, column {}", error.line(), error.column());
+    Problem::malformed(match error.classify() {
+        Category::Data => format!("not {what}: a value of the wrong kind ends at {place}"),
+        Category::Eof => format!("not JSON: it breaks off at {place}"),
+        Category::Syntax | Category::Io => format!("not JSON: see {place}"),
+    })
 }
 
 /// Reads a value or null, which means the type's default: Go writes an empty map or list as null.

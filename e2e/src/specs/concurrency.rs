@@ -1,6 +1,8 @@
 //! Many signals at the same time.
 
-use anyhow::{Context as _, Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
 use futures::future::try_join_all;
 
 use crate::harness::context::Context;
@@ -12,6 +14,7 @@ use crate::harness::spec::specs;
 specs!("concurrency":
     s31_a_burst_of_fifty_problems_creates_fifty_requests,
     s32_twenty_problems_at_once_create_twenty_requests,
+    s49_three_hundred_groups_at_once_are_three_hundred_requests,
     #alone(Gateway; DataStorage) s33_twenty_identical_signals_at_once_create_one_request_also_with_two_replicas,
 );
 
@@ -76,6 +79,33 @@ async fn s33_twenty_identical_signals_at_once_create_one_request_also_with_two_r
         judged.with_context(|| format!("with two replicas, round {round}"))?;
     }
     Ok(())
+}
+
+async fn s49_three_hundred_groups_at_once_are_three_hundred_requests(cx: Context) -> Result<()> {
+    let namespace = cx.namespace().await?;
+    let gateway = &cx.gateway();
+    let mut left: Vec<_> =
+        (0..300).map(|number| webhook(&[Alert::about_pod(&namespace, &format!("checkout-{number}"))])).collect();
+    // As an Alertmanager does: what is answered 5xx comes again after a while, and nothing else does.
+    let mut pause = Duration::from_millis(500);
+    for _ in 0..5 {
+        let answers = try_join_all(left.iter().map(|body| gateway.webhook(body))).await?;
+        let refused = answers.iter().find(|answer| (300..500).contains(&answer.status));
+        ensure!(
+            refused.is_none(),
+            "an Alertmanager does not send again what is answered so: {}",
+            refused.map_or(String::new(), ToString::to_string)
+        );
+        left =
+            left.into_iter().zip(&answers).filter(|(_, answer)| answer.status >= 500).map(|(body, _)| body).collect();
+        if left.is_empty() {
+            cx.expect_requests(&namespace, 300).await?;
+            return Ok(());
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    bail!("{} of 300 groups were not delivered in five tries", left.len())
 }
 
 /// Expects that one of the answers tells of a new request and all others of duplicates of it, each counted.

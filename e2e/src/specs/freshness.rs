@@ -115,8 +115,20 @@ async fn s23_a_signal_from_the_future_is_refused_but_for_small_clock_skew(cx: Co
     }
     let ahead = Alert::about_pod(&namespace, "checkout-3");
     let answer = cx.gateway().alert(ahead.clone().starting_in(far)).await?;
-    answer.expect_problem(400, "a startsAt 3 minutes ahead")?;
+    answer.expect_problem(400, "a startsAt 3 minutes ahead")?.expect_detail(TOO_FAR_AHEAD)?;
+    let both = webhook(&[ahead.clone().starting_in(far), ahead.clone().starting_in(far)]);
+    cx.gateway().webhook(&both).await?.expect_problem(400, "a group of which every alert is 3 minutes ahead")?;
     cx.expect_requests(&namespace, 0).await?;
+
+    // One exporter's clock is not its neighbours' fault.
+    let group = ["one", "two", "three"].map(|pod| Alert::about_pod(&namespace, pod));
+    let mut group = Vec::from(group);
+    group.insert(1, Alert::about_pod(&namespace, "ahead").starting_in(far));
+    let answer = cx.gateway().webhook(&webhook(&group)).await?;
+    answer.expect(207, "a group of four alerts of which one is 3 minutes ahead")?;
+    answer.expect_at("/summary/created", 3)?.expect_at("/summary/failed", 1)?;
+    answer.expect_at("/results/1/status", "failed")?.expect_at("/results/1/retryable", false)?;
+    cx.expect_requests(&namespace, 3).await?;
 
     for (path, body) in [(PROMETHEUS, &alert), (KUBERNETES_EVENT, &warning)] {
         let answer = send_stamped(&cx, path, body, &seconds_from_now(near)).await?;

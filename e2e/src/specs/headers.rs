@@ -12,7 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::harness::context::Context;
-use crate::harness::gateway::PROMETHEUS;
+use crate::harness::gateway::{KUBERNETES_EVENT, PROMETHEUS};
 use crate::harness::http::Answer;
 use crate::harness::signals::{Alert, webhook};
 use crate::harness::spec::specs;
@@ -36,6 +36,7 @@ async fn answers_of_every_kind(cx: &Context, namespace: &str) -> Result<Vec<Answ
     let gateway = cx.gateway();
     let body = webhook(&[Alert::about_pod(namespace, "checkout-1")]);
     let typed = |content_type| gateway.post(PROMETHEUS).header(CONTENT_TYPE, content_type);
+    let too_large = gateway.post(KUBERNETES_EVENT);
     let preflight = gateway.anonymous().request(Method::OPTIONS, PROMETHEUS);
     let preflight = preflight.header(ORIGIN, cx.surroundings().allowed_origin());
     let answers = [
@@ -45,7 +46,7 @@ async fn answers_of_every_kind(cx: &Context, namespace: &str) -> Result<Vec<Answ
         (401, gateway.anonymous().webhook(&body).await?),
         (404, gateway.request(Method::GET, "/nowhere").send().await?),
         (405, gateway.request(Method::GET, PROMETHEUS).send().await?),
-        (413, typed("application/json").body(" ".repeat(300 * 1024)).send().await?),
+        (413, too_large.header(CONTENT_TYPE, "application/json").body(" ".repeat(300 * 1024)).send().await?),
         (415, typed("text/plain").body(body.to_string()).send().await?),
     ];
     for (status, answer) in &answers {

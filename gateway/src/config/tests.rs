@@ -63,6 +63,7 @@ fn a_value_of_the_wrong_kind_is_refused_with_line_and_column() {
 fn settings_that_make_no_sense_are_refused_with_their_key() {
     for (text, key) in [
         ("server: {max_in_flight: 0}", "server.max_in_flight"),
+        ("server: {max_body_bytes_in_flight: 1000000}", "server.max_body_bytes_in_flight"),
         ("auth: {cache_ttl_ms: 60001}", "auth.cache_ttl_ms"),
         ("audit: {batch_events: 501}", "audit.batch_events"),
         ("audit: {url: datastorage}", "audit.url"),

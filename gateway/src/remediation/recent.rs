@@ -6,11 +6,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use api::{Deduplication, RemediationRequest};
-use jiff::Timestamp;
-use kube::ResourceExt as _;
+use api::Deduplication;
 
-use super::is_active;
+use super::seen::Seen;
 use crate::fingerprint::Fingerprint;
 
 /// Requests remembered at once: some two megabytes.
@@ -26,20 +24,19 @@ pub(super) struct Known {
     is_active: bool,
 }
 
-impl From<&RemediationRequest> for Known {
-    fn from(request: &RemediationRequest) -> Self {
-        let counted = request.status.as_ref().and_then(|status| status.deduplication.clone());
-        let first_seen: Timestamp = request.spec.received_time;
+impl From<&Seen> for Known {
+    fn from(seen: &Seen) -> Self {
+        let first_seen = seen.spec.received_time;
         Self {
-            namespace: request.namespace().unwrap_or_default(),
-            name: request.name_any(),
-            resource_version: request.resource_version().unwrap_or_default(),
-            deduplication: counted.unwrap_or(Deduplication {
+            namespace: seen.metadata.namespace.clone(),
+            name: seen.metadata.name.clone(),
+            resource_version: seen.metadata.resource_version.clone(),
+            deduplication: seen.status.deduplication.clone().unwrap_or(Deduplication {
                 first_seen_at: first_seen,
                 last_seen_at: first_seen,
                 occurrence_count: 1,
             }),
-            is_active: is_active(request),
+            is_active: seen.is_active(),
         }
     }
 }

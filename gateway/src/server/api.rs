@@ -1,4 +1,4 @@
-//! The API's routes, and what stands before them: a limit on what is in flight, and authentication.
+//! The API's routes, and what stands before them: authentication, and bounds on what is in flight.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,40 +9,68 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::post;
 use axum::{Router, middleware::from_fn_with_state};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use super::progress::Progress;
 use super::{edge, webhook};
 use crate::auth::{Authenticator, Denial};
 use crate::config::{Config, Cors};
 use crate::pipeline::{Pipeline, unavailable};
 use crate::problem::Problem;
+use crate::signal::prometheus::MAX_ALERTS;
+
+/// Alerts that all deliveries in flight may have: four of the largest deliveries. Each takes about a kilobyte.
+const MAX_ALERTS_IN_FLIGHT: usize = 4 * MAX_ALERTS;
 
 /// What the webhooks work with.
 pub(super) struct App {
     pub(super) pipeline: Arc<Pipeline>,
-    pub(super) max_body_bytes: usize,
+    pub(super) progress: Arc<Progress>,
+    pub(super) max_event_bytes: usize,
+    pub(super) max_webhook_bytes: usize,
+    /// Bytes that bodies may hold together.
+    pub(super) body_bytes: Semaphore,
+    /// Alerts that deliveries may hold together, so that small ones by the thousand are bounded too.
+    pub(super) alerts: Semaphore,
     pub(super) body_deadline: Duration,
+    /// How long a request waits for a place, and for room.
+    place_deadline: Duration,
+    /// How long the work of one request in Kubernetes may take.
+    pub(super) request_deadline: Duration,
     authenticator: Option<Authenticator>,
     in_flight: Semaphore,
-    max_in_flight: usize,
-    request_deadline: Duration,
 }
 
-/// Until when a request's work in Kubernetes must be done.
-#[derive(Clone, Copy)]
-pub(super) struct Deadline(pub(super) Instant);
+impl App {
+    /// Waits for so much of what is bounded.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub(super) async fn room<'a>(&self, of: &'a Semaphore, amount: usize) -> Result<SemaphorePermit<'a>, Problem> {
+        // The settings were checked: no request may need more than there is, nor more than a semaphore counts.
+        let amount = u32::try_from(amount).map_err(|_| Problem::overloaded())?;
+        match tokio::time::timeout(self.place_deadline, of.acquire_many(amount)).await {
+            Ok(Ok(permit)) => Ok(permit),
+            // None of them is ever closed.
+            Ok(Err(_)) | Err(_) => Err(Problem::overloaded()),
+        }
+    }
+}
 
 pub(super) fn router(config: &Config, pipeline: Arc<Pipeline>, authenticator: Option<Authenticator>) -> Router {
     let metrics = pipeline.metrics.clone();
     let app = Arc::new(App {
         pipeline,
-        max_body_bytes: config.server.max_body_bytes,
+        progress: Arc::default(),
+        max_event_bytes: config.server.max_event_bytes,
+        max_webhook_bytes: config.server.max_webhook_bytes,
+        body_bytes: Semaphore::new(config.server.max_body_bytes_in_flight),
+        alerts: Semaphore::new(MAX_ALERTS_IN_FLIGHT),
+        place_deadline: Duration::from_millis(config.server.place_deadline_ms),
         body_deadline: Duration::from_millis(config.server.body_deadline_ms),
         authenticator,
         in_flight: Semaphore::new(config.server.max_in_flight),
-        max_in_flight: config.server.max_in_flight,
         request_deadline: Duration::from_millis(config.kubernetes.request_deadline_ms),
     });
     let admission = from_fn_with_state(app.clone(), admit);
@@ -59,18 +87,16 @@ pub(super) fn router(config: &Config, pipeline: Arc<Pipeline>, authenticator: Op
     router.layer(middleware::from_fn_with_state(metrics, edge::api)).with_state(app)
 }
 
-/// Lets a request through to its webhook.
+/// Lets a request through to its webhook. Who may not send takes no place from those who may.
 async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Result<Response, Problem> {
-    let _permit = app.in_flight.try_acquire().map_err(|_| Problem::overloaded(app.max_in_flight))?;
-    let deadline = Instant::now() + app.request_deadline;
     if let Some(authenticator) = &app.authenticator {
         let token = bearer_token(&request).ok_or_else(|| Problem::unauthenticated("a bearer token is required"))?;
-        let checked = tokio::time::timeout_at(deadline, authenticator.check(token)).await;
+        let checked = tokio::time::timeout(app.request_deadline, authenticator.check(token)).await;
         checked.map_err(|_| Problem::deadline_exceeded())?.map_err(denied)?;
         // Nothing further down needs it, and what is not there cannot be logged.
         request.headers_mut().remove(header::AUTHORIZATION);
     }
-    request.extensions_mut().insert(Deadline(deadline));
+    let _place = app.room(&app.in_flight, 1).await?;
     Ok(next.run(request).await)
 }
 

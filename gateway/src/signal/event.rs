@@ -6,7 +6,8 @@ use api::{Severity, SignalType};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Signal, Target, Unusable, null_is_default, set_time};
+use super::{Signal, Target, Time, null_is_default, set_time};
+use crate::problem::Problem;
 use crate::text;
 
 const SOURCE: &str = "kubernetes-events";
@@ -36,11 +37,11 @@ struct Event {
     #[serde(default, deserialize_with = "null_is_default")]
     reporting_component: String,
     #[serde(default, deserialize_with = "set_time")]
-    first_timestamp: Option<Timestamp>,
+    first_timestamp: Time,
     #[serde(default, deserialize_with = "set_time")]
-    last_timestamp: Option<Timestamp>,
+    last_timestamp: Time,
     #[serde(default, deserialize_with = "set_time")]
-    event_time: Option<Timestamp>,
+    event_time: Time,
     #[serde(default, deserialize_with = "null_is_default")]
     series: Series,
 }
@@ -76,7 +77,7 @@ struct Source {
 #[serde(rename_all = "camelCase")]
 struct Series {
     #[serde(default, deserialize_with = "set_time")]
-    last_observed_time: Option<Timestamp>,
+    last_observed_time: Time,
 }
 
 /// An Event that tells of a problem.
@@ -92,18 +93,18 @@ pub struct Reported {
 ///
 /// # Errors
 /// When it is not one, tells of no problem, or does not say of what.
-pub fn parse(body: &[u8]) -> Result<Reported, Unusable> {
+pub fn parse(body: &[u8]) -> Result<Reported, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Err(Unusable::Malformed("the body is empty".to_owned()));
+        return Err(Problem::malformed("the body is empty"));
     }
-    let event: Event = serde_json::from_slice(body)
-        .map_err(|error| Unusable::Malformed(format!("not a Kubernetes Event: {error}")))?;
+    let text = std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
+    let event: Event = super::read(text, "a Kubernetes Event")?;
     if !event.kind.is_empty() && event.kind != "Event" {
         let kind = text::cut_chars(&event.kind, 80);
-        return Err(Unusable::Malformed(format!("the object is of kind {kind}, not Event")));
+        return Err(Problem::malformed(format!("the object is of kind {kind}, not Event")));
     }
     if event.event_type == "Normal" {
-        return Err(Unusable::Invalid("an Event of type Normal tells of no problem".to_owned()));
+        return Err(Problem::invalid("an Event of type Normal tells of no problem"));
     }
     for (field, value) in [
         ("reason", &event.reason),
@@ -111,15 +112,16 @@ pub fn parse(body: &[u8]) -> Result<Reported, Unusable> {
         ("involvedObject.name", &event.involved_object.name),
     ] {
         if value.is_empty() {
-            return Err(Unusable::Invalid(format!("the Event has no {field}")));
+            return Err(Problem::invalid(format!("the Event has no {field}")));
         }
     }
-    let time = event.last_timestamp.or(event.series.last_observed_time).or(event.event_time).or(event.first_timestamp);
-    Ok(Reported { time, signal: event.into_signal(time, body) })
+    let times = [event.last_timestamp, event.series.last_observed_time, event.event_time, event.first_timestamp];
+    let time = times.into_iter().find_map(|time| time.0);
+    Ok(Reported { time, signal: event.into_signal(time, text) })
 }
 
 impl Event {
-    fn into_signal(self, time: Option<Timestamp>, body: &[u8]) -> Signal {
+    fn into_signal(self, time: Option<Timestamp>, text: &str) -> Signal {
         let is_critical = self.event_type == "Error" || CRITICAL_REASONS.contains(&self.reason.as_str());
         let InvolvedObject { kind, name, namespace, api_version } = self.involved_object;
         let source = [self.reporting_component, self.source.component]
@@ -136,10 +138,10 @@ impl Event {
             source: Some(text::cut_bytes(&source, text::LABEL_VALUE_MAX_BYTES).to_owned()),
             severity: if is_critical { Severity::Critical } else { Severity::Warning },
             target: Target::new(&kind, &name, &namespace, Some(&api_version)),
-            firing_time: self.first_timestamp.or(self.event_time).or(time),
+            firing_time: self.first_timestamp.0.or(self.event_time.0).or(time),
             labels: self.metadata.labels,
             annotations,
-            payload: String::from_utf8_lossy(body).into_owned(),
+            payload: text.to_owned(),
         }
     }
 }

@@ -25,7 +25,7 @@ fn with(pointer: &str, value: Value) -> Value {
 }
 
 fn parsed(event: &Value) -> Result<Reported, String> {
-    parse(event.to_string().as_bytes()).map_err(|unusable| unusable.to_string())
+    parse(event.to_string().as_bytes()).map_err(|problem| problem.detail().to_owned())
 }
 
 #[test]

@@ -9,7 +9,13 @@ const REAL: &str = r#"{"receiver":"gateway","status":"firing","alerts":[
 "groupLabels":{"alertname":"KubePodCrashLooping"},"commonLabels":{"alertname":"KubePodCrashLooping","namespace":"shop","severity":"critical"},"commonAnnotations":{},"externalURL":"http://alertmanager:9093","version":"4","groupKey":"{}:{alertname=\"KubePodCrashLooping\"}","truncatedAlerts":0}"#;
 
 fn only(value: serde_json::Value) -> Item {
-    parse(value.to_string().as_bytes()).unwrap().items.pop().unwrap()
+    items(&value).pop().unwrap()
+}
+
+fn items(value: &serde_json::Value) -> Vec<Item> {
+    let text = value.to_string();
+    let delivery = parse(text.as_bytes()).unwrap();
+    (0..delivery.len()).map(|index| delivery.read(index, None)).collect()
 }
 
 fn firing(value: serde_json::Value) -> Signal {
@@ -22,8 +28,9 @@ fn firing(value: serde_json::Value) -> Signal {
 #[test]
 fn a_real_delivery() {
     let delivery = parse(REAL.as_bytes()).unwrap();
-    assert_eq!(delivery.newest_start, Some("2026-03-01T11:58:03.123456789Z".parse().unwrap()));
-    let [Item::Firing(signal), Item::Resolved] = &delivery.items[..] else { panic!("{delivery:?}") };
+    let items: Vec<Item> = (0..delivery.len()).map(|index| delivery.read(index, None)).collect();
+    let [Item::Firing(signal), Item::Resolved] = &items[..] else { panic!("{delivery:?}") };
+    assert_eq!(signal.firing_time, Some("2026-03-01T11:58:03.123456789Z".parse().unwrap()));
     assert_eq!(signal.name, "KubePodCrashLooping");
     assert_eq!(signal.severity, Severity::Critical);
     assert_eq!(signal.target, Target::new("Pod", "web-5d9f-x2x", "shop", None));
@@ -36,12 +43,12 @@ fn common_labels_fill_in_and_own_ones_win() {
     let signal = firing(json!({
         "status": "firing",
         "commonLabels": {"alertname": "A", "namespace": "common", "severity": "critical"},
-        "commonAnnotations": {"summary": "common", "runbook": "r"},
+        "commonAnnotations": {"summary": "common", "runbook": "in each alert as well, where it is common"},
         "alerts": [{"labels": {"namespace": "own", "pod": "p"}, "annotations": {"summary": "own"}}],
     }));
     assert_eq!((signal.name.as_str(), signal.severity), ("A", Severity::Critical));
     assert_eq!(signal.target.namespace, "own");
-    assert_eq!((signal.annotations["summary"].as_str(), signal.annotations["runbook"].as_str()), ("own", "r"));
+    assert_eq!(signal.annotations, BTreeMap::from([("summary".to_owned(), "own".to_owned())]));
 }
 
 #[test]
@@ -63,17 +70,71 @@ fn severities() {
 #[test]
 fn a_status_of_its_own_wins_over_the_groups() {
     let alert = |own: &str| json!({"status": "firing", "alerts": [{"status": own, "labels": {"alertname": "A"}}]});
-    assert_eq!(only(alert("resolved")), Item::Resolved);
+    assert!(matches!(only(alert("resolved")), Item::Resolved));
     assert!(matches!(only(alert("firing")), Item::Firing(_)));
-    assert_eq!(only(json!({"status": "resolved", "alerts": [{"labels": {"alertname": "A"}}]})), Item::Resolved);
+    let of_the_group = json!({"status": "resolved", "alerts": [{"labels": {"alertname": "A"}}]});
+    assert!(matches!(only(of_the_group), Item::Resolved));
+}
+
+/// What an alert with this start is refused with, at noon.
+fn refused_start(starts_at: serde_json::Value) -> Option<String> {
+    let body = json!({"alerts": [{"labels": {"alertname": "A"}, "startsAt": starts_at}]}).to_string();
+    match parse(body.as_bytes()).unwrap().read(0, Some("2026-03-01T12:00:00Z".parse().unwrap())) {
+        Item::Invalid(problem) => Some(problem.detail().to_owned()),
+        _ => None,
+    }
 }
 
 #[test]
-fn times_that_were_never_set_are_none() {
-    for starts_at in [json!(null), json!("0001-01-01T00:00:00Z")] {
-        let body = json!({"alerts": [{"labels": {"alertname": "A"}, "startsAt": starts_at}]});
-        assert_eq!(parse(body.to_string().as_bytes()).unwrap().newest_start, None);
+fn each_alert_is_judged_by_its_own_start() {
+    for (starts_at, detail) in [
+        (json!(null), Some("missing timestamp")),
+        (json!("0001-01-01T00:00:00Z"), Some("missing timestamp")),
+        (json!("1969-01-01T00:00:00Z"), Some("missing timestamp")),
+        (json!("2026-03-01T12:02:01Z"), Some("timestamp in future")),
+        (json!("9998-01-01T00:00:00Z"), Some("timestamp in future")),
+        (json!("9999-12-31T23:59:59Z"), Some("timestamp in future")),
+        (json!("garbage"), Some("not an alert: startsAt has a value of the wrong kind")),
+        (json!(7), Some("not an alert: startsAt has a value of the wrong kind")),
+        (json!("2026-03-01T12:02:00Z"), None),
+        (json!("2020-01-01T00:00:00Z"), None),
+    ] {
+        let found = refused_start(starts_at.clone());
+        assert_eq!(found.is_some(), detail.is_some(), "{starts_at}: {found:?}");
+        assert!(found.as_deref().unwrap_or_default().starts_with(detail.unwrap_or_default()), "{starts_at}: {found:?}");
     }
+}
+
+#[test]
+fn a_member_of_the_wrong_kind_is_named_and_nothing_of_how_it_is_read() {
+    for (alert, path) in [
+        (json!({"labels": {"alertname": "A", "x": 5}}), "labels.x"),
+        (json!({"labels": {"alertname": "A"}, "annotations": {"y": ["z"]}}), "annotations.y"),
+        (json!({"labels": 7}), "labels"),
+    ] {
+        let Item::Invalid(problem) = only(json!({"alerts": [alert]})) else { panic!("{alert} was read") };
+        assert_eq!(problem.detail(), format!("not an alert: {path} has a value of the wrong kind"));
+    }
+    for body in ["{\"alerts\": 7}", "[]", "{\"alerts\": [", "7", "{\"status\": [], \"alerts\": [{}]}"] {
+        let detail = parse(body.as_bytes()).unwrap_err().detail().to_owned();
+        assert!(
+            !["struct", "expected", "Webhook,", "invalid type"].iter().any(|word| detail.contains(word)),
+            "{detail}"
+        );
+    }
+}
+
+#[test]
+fn more_alerts_than_may_be_are_refused_and_an_alert_that_is_too_large_fails_alone() {
+    let many = |count: usize| json!({"alerts": vec![json!({}); count]}).to_string();
+    assert_eq!(parse(many(MAX_ALERTS).as_bytes()).unwrap().len(), MAX_ALERTS);
+    let refused = parse(many(MAX_ALERTS + 2).as_bytes()).unwrap_err();
+    assert_eq!((refused.status.as_u16(), refused.detail()), (413, "the webhook holds 5002 alerts; it may hold 5000"));
+    let large = json!({"labels": {"alertname": "A"}, "annotations": {"a": "x".repeat(MAX_ALERT_BYTES)}});
+    let items = items(&json!({"alerts": [large, {"labels": {"alertname": "A"}}]}));
+    assert!(matches!(&items[..], [Item::Invalid(problem), Item::Firing(_)] if problem.status.as_u16() == 413));
+    let common = json!({"commonLabels": {"a": "x".repeat(MAX_ALERT_BYTES)}, "alerts": [{}]}).to_string();
+    assert_eq!(parse(common.as_bytes()).unwrap_err().status.as_u16(), 413);
 }
 
 #[test]
@@ -87,15 +148,14 @@ fn go_writes_empty_maps_as_null() {
 
 #[test]
 fn one_bad_alert_leaves_the_others_alone() {
-    let body = json!({"alerts": [
+    let items = items(&json!({"alerts": [
         {"labels": {"alertname": "A"}},
         {"labels": {"severity": "critical"}},
         {"labels": {"alertname": ""}},
         {"labels": {"alertname": 7}},
         {"labels": {"alertname": "A"}, "startsAt": "yesterday"},
         "text",
-    ]});
-    let items = parse(body.to_string().as_bytes()).unwrap().items;
+    ]}));
     assert!(matches!(items[0], Item::Firing(_)));
     assert!(items[1..].iter().all(|item| matches!(item, Item::Invalid(_))), "{items:?}");
 }
@@ -109,18 +169,24 @@ fn what_is_no_delivery_is_refused() {
     }
 }
 
+fn read_all(body: &[u8]) {
+    if let Ok(delivery) = parse(body) {
+        (0..delivery.len()).for_each(|index| drop(delivery.read(index, None)));
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_get_an_answer(body in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = parse(&body);
+        read_all(&body);
     }
 
     #[test]
     fn any_mutilation_of_a_delivery_gets_an_answer(at in 0..REAL.len(), byte in any::<u8>(), end in 0..REAL.len()) {
         let mut body = REAL.as_bytes().to_vec();
         body[at] = byte;
-        let _ = parse(&body);
-        let _ = parse(&body[..end]);
+        read_all(&body);
+        read_all(&body[..end]);
     }
 
     #[test]

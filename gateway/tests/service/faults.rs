@@ -68,24 +68,29 @@ fn the_deadlines_are_those_of_the_contract() {
     let kubernetes = gateway::Config::default().kubernetes;
     assert_eq!((kubernetes.call_deadline_ms, kubernetes.request_deadline_ms), (5_000, 15_000));
     let server = gateway::Config::default().server;
-    assert_eq!((server.max_in_flight, server.max_body_bytes, server.shutdown_deadline_ms), (100, 262_144, 30_000));
+    assert_eq!((server.max_in_flight, server.place_deadline_ms, server.shutdown_deadline_ms), (100, 5_000, 30_000));
+    assert_eq!((server.max_event_bytes, server.max_webhook_bytes), (256 * 1024, 4 * 1024 * 1024));
 }
 
 #[test]
-fn more_than_may_be_in_flight_is_429() {
+fn more_than_may_be_in_flight_waits_and_then_is_503() {
     test(async |world| {
         let proxy = Proxy::start().await;
-        let gateway = behind(&world, &proxy, |config| config.server.max_in_flight = 2).await;
+        let impatient = |config: &mut gateway::Config| {
+            config.server.max_in_flight = 2;
+            config.server.place_deadline_ms = 100;
+        };
+        let gateway = behind(&world, &proxy, impatient).await;
         proxy.set(Mode::Stall);
         let webhooks = ["a", "b"].map(|name| about_deployment(&world.namespace, name));
         let held = futures::future::join_all(webhooks.iter().map(|webhook| gateway.prometheus(webhook)));
         let probe = async {
             let answer = wait_for("a refusal", async || {
                 let answer = gateway.prometheus(&serde_json::json!({})).await;
-                (answer.status == 429).then_some(answer)
+                (answer.status == 503).then_some(answer)
             })
             .await;
-            assert!(answer.text("type").ends_with("/too-many-requests"));
+            assert!(answer.text("type").ends_with("/overloaded"));
             assert!(answer.header("retry-after").parse::<u32>().unwrap() >= 1);
             gateway.health("/healthz").await.expect(200);
             proxy.set(Mode::Pass);

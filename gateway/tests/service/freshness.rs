@@ -50,7 +50,7 @@ fn the_header_stands_for_the_times_of_the_body() {
 }
 
 #[test]
-fn without_the_header_the_newest_start_counts() {
+fn without_the_header_each_alert_is_judged_by_its_start() {
     test(async |world| {
         let gateway = world.gateway().await;
         let starting = |starts_at: Value| {
@@ -62,7 +62,8 @@ fn without_the_header_the_newest_start_counts() {
             (vec![starting(json!(null))], 400, "missing timestamp"),
             (vec![starting(json!("0001-01-01T00:00:00Z"))], 400, "missing timestamp"),
             (vec![starting(json!(at(180)))], 400, "timestamp in future"),
-            (vec![starting(json!(at(-10))), starting(json!(at(180)))], 400, "timestamp in future"),
+            (vec![starting(json!("9999-12-31T23:59:59Z"))], 400, "timestamp in future"),
+            (vec![starting(json!(at(180))), starting(json!(null))], 400, "timestamp in future"),
             (vec![starting(json!(at(-90_000)))], 201, ""),
             (vec![starting(json!(at(60)))], 202, ""),
             (vec![starting(json!(null)), starting(json!(at(-10)))], 207, ""),
@@ -72,6 +73,17 @@ fn without_the_header_the_newest_start_counts() {
                 assert!(answer.text("detail").starts_with(detail), "{answer:?}");
             }
         }
+        let about = |name: &str, start: i64| {
+            let mut one = alert(&[("namespace", &world.namespace), ("pod", name)]);
+            one["startsAt"] = json!(at(start));
+            one
+        };
+        let group = [about("a", -5), about("b", -5), about("ahead", 180), about("c", -5)];
+        let answer = gateway.prometheus(&webhook(&group)).await.expect(207);
+        let summary = json!({"total": 4, "created": 3, "deduplicated": 0, "ignored": 0, "failed": 1});
+        assert_eq!(answer.body["summary"], summary);
+        assert_eq!(answer.body["results"][2]["retryable"], false);
+        assert_eq!(world.requests().await.len(), 4);
     });
 }
 

@@ -92,21 +92,37 @@ fn paths_and_methods() {
 fn bodies_that_are_too_large() {
     test(async |world| {
         let gateway = world.gateway().await;
-        let limit = 256 * 1024;
-        let answer = post(&gateway, PROMETHEUS, " ".repeat(limit + 1)).await;
-        assert_problem(&answer, 413, "payload-too-large", "Payload Too Large", PROMETHEUS);
+        for (path, limit) in [(PROMETHEUS, 4 * 1024 * 1024), (EVENT, 256 * 1024)] {
+            let answer = post(&gateway, path, " ".repeat(limit + 1)).await;
+            assert_problem(&answer, 413, "payload-too-large", "Payload Too Large", path);
+        }
         // One that does not say how long it is.
         let mut stream = begin(&gateway, "transfer-encoding: chunked").await;
-        for _ in 0..=limit / 1024 {
-            stream.write_all(format!("400\r\n{}\r\n", " ".repeat(1024)).as_bytes()).await.unwrap();
+        for _ in 0..=4 * 1024 * 1024 / 65_536 {
+            stream.write_all(format!("10000\r\n{}\r\n", " ".repeat(65_536)).as_bytes()).await.unwrap();
         }
         assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 413 "));
         let mut largest = about_deployment(&world.namespace, "web").to_string();
-        largest.push_str(&" ".repeat(limit - largest.len()));
+        largest.push_str(&" ".repeat(4 * 1024 * 1024 - largest.len()));
         post(&gateway, PROMETHEUS, largest).await.expect(201);
         let mut filled = alert(&[("namespace", &world.namespace), ("deployment", "filled")]);
-        filled["annotations"]["filling"] = "x".repeat(limit - 1500).into();
-        gateway.prometheus(&webhook(&[filled])).await.expect(201);
+        filled["annotations"]["filling"] = "x".repeat(256 * 1024 - 1500).into();
+        gateway.prometheus(&webhook(&[filled.clone()])).await.expect(201);
+        filled["annotations"]["filling"] = "x".repeat(256 * 1024).into();
+        gateway.prometheus(&webhook(&[filled.clone()])).await.expect(413);
+        let other = alert(&[("namespace", &world.namespace), ("deployment", "other")]);
+        let answer = gateway.prometheus(&webhook(&[filled, other])).await.expect(207);
+        assert_eq!((&answer.body["summary"]["created"], &answer.body["summary"]["failed"]), (&1.into(), &1.into()));
+    });
+}
+
+#[test]
+fn a_body_that_breaks_off_is_malformed_and_not_too_large() {
+    test(async |world| {
+        let gateway = world.gateway().await;
+        let mut stream = begin(&gateway, "transfer-encoding: chunked").await;
+        stream.write_all(b"5\r\n{\"ale\r\nnonsense\r\n").await.unwrap();
+        assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 400 "));
     });
 }
 
@@ -133,7 +149,7 @@ fn a_body_that_does_not_come_is_given_up() {
         let gateway = world.gateway_with(|config| config.server.body_deadline_ms = 100).await;
         let mut stream = begin(&gateway, "content-length: 100").await;
         stream.write_all(b"{\"alerts\":").await.unwrap();
-        assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 408 "));
+        assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 503 "), "an Alertmanager must send it again");
     });
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::alerts::{PROMETHEUS, about_deployment, alert, pod_event, webhook};
+use crate::support::alerts::{EVENT, PROMETHEUS, about_deployment, alert, pod_event, webhook};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::test;
 
@@ -27,7 +27,7 @@ fn every_counter_rises_by_what_happened() {
         let text =
             gateway.http.post(gateway.url(PROMETHEUS)).bearer_auth(&gateway.token).header("content-type", "text/plain");
         text.send().await.unwrap();
-        gateway.post(PROMETHEUS, " ".repeat(300_000)).send().await.unwrap();
+        gateway.post(EVENT, " ".repeat(300_000)).send().await.unwrap();
         gateway.http.post(gateway.url(PROMETHEUS)).send().await.unwrap();
         gateway.http.get(gateway.url("/nothing/of/this/name")).send().await.unwrap();
         for (line, value) in [

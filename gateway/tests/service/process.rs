@@ -14,7 +14,7 @@ use crate::support::{World, policy, server, test, wait_for};
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
-fn job(dir: &Utf8Path, config: &str) -> Job<'static> {
+pub(crate) fn job(dir: &Utf8Path, config: &str) -> Job<'static> {
     let file = dir.join("config.yaml");
     std::fs::write(&file, config).unwrap();
     let shell = Shell::new().unwrap();
@@ -29,7 +29,7 @@ fn refused(dir: &Utf8Path, config: &str) -> String {
     finished.tail
 }
 
-fn settings(world: &World, policy: &Path, more: &str) -> String {
+pub(crate) fn settings(world: &World, policy: &Path, more: &str) -> String {
     format!(
         "server: {{api_address: '127.0.0.1:0', health_address: '127.0.0.1:0', metrics_address: '127.0.0.1:0'}}\n\
          kubernetes: {{namespace: {}}}\npolicy: {{path: {}}}\n{more}",
@@ -38,7 +38,7 @@ fn settings(world: &World, policy: &Path, more: &str) -> String {
     )
 }
 
-fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
+pub(crate) fn folder() -> (tempfile::TempDir, Utf8PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
     (dir, path)
@@ -69,7 +69,7 @@ fn what_is_wrong_stops_the_start_and_is_named() {
 }
 
 /// The log's lines so far; each must be a JSON object.
-fn lines(log: &Utf8Path) -> Vec<Value> {
+pub(crate) fn lines(log: &Utf8Path) -> Vec<Value> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     // The last one may be half written.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta};
 use kube::discovery::Scope;
@@ -56,6 +57,21 @@ impl Owners {
             );
         }
         Ok(top)
+    }
+
+    /// The node that is meant where a target is only a Pod that tells of it; a Pod that is gone is all that is known.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub(crate) async fn node_of(&self, target: &Target) -> Result<Option<Target>, CallError> {
+        if !text::is_object_name(&target.name) || !text::is_namespace_name(&target.namespace) {
+            return Ok(None);
+        }
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &target.namespace);
+        let doing = || format!("looking for the node of Pod {}/{}", target.namespace, target.name);
+        let pod = call(self.call_deadline, doing, api.get_opt(&target.name)).await?;
+        let node = pod.and_then(|pod| pod.spec?.node_name);
+        Ok(node.map(|node| Target::new("Node", &node, "", None)))
     }
 
     async fn controller_of(&self, target: &Target) -> Result<Option<OwnerReference>, CallError> {

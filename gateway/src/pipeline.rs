@@ -66,7 +66,8 @@ impl Pipeline {
         let room = room.ok()?.ok()?;
         let pipeline = Arc::clone(self);
         let work = async move {
-            let outcome = pipeline.work(&signal, deadline).await;
+            let mut signal = signal;
+            let outcome = pipeline.work(&mut signal, deadline).await;
             drop((signal, room));
             told(outcome)
         };
@@ -80,10 +81,16 @@ impl Pipeline {
         }
     }
 
-    async fn work(&self, signal: &Signal, deadline: Instant) -> Result<Outcome, problem::Problem> {
+    async fn work(&self, signal: &mut Signal, deadline: Instant) -> Result<Outcome, problem::Problem> {
         let received = Timestamp::now();
         let source_type = signal.signal_type.as_str();
         self.metrics.count_received(source_type, signal.severity.as_str());
+        if signal.target.means_its_node
+            && let Some(node) = self.owners.node_of(&signal.target).await.map_err(|error| unavailable(&error))?
+        {
+            signal.target = node;
+        }
+        let signal = &*signal;
         let top = self.owners.top(&signal.target).await.map_err(|error| unavailable(&error))?;
         let problem = Problem::of(top);
         tracing::debug!(top = ?problem.top, fingerprint = %problem.fingerprint, "found the top owner");

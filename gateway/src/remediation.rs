@@ -89,7 +89,7 @@ impl From<CallError> for RecordError {
 struct Place {
     namespace: String,
     environment: String,
-    /// Whether the problem's own namespace is none, does not exist or is going away.
+    /// Whether the signal's namespace is none, does not exist or is going away.
     is_fallback: bool,
 }
 
@@ -222,7 +222,7 @@ impl Store {
         received: Timestamp,
         context: impl Fn(&str) -> Context,
     ) -> Result<Option<Recorded>, RecordError> {
-        let place = self.place(&problem.top).await?;
+        let place = self.place(&signal.target.namespace).await?;
         let context = context(&place.environment);
         for salt in 0.. {
             let name = next_name(&problem.fingerprint, ended, salt);
@@ -264,24 +264,26 @@ impl Store {
         }
     }
 
-    async fn place(&self, top: &Target) -> Result<Place, CallError> {
+    /// Where a request goes whose signal is about something in this namespace, or in none. Its top owner may lie
+    /// elsewhere: a static pod's is a node.
+    async fn place(&self, namespace: &str) -> Result<Place, CallError> {
         let fallback = || Place {
             namespace: self.namespace.clone(),
             environment: crate::priority::UNKNOWN_ENVIRONMENT.to_owned(),
             is_fallback: true,
         };
-        if !text::is_namespace_name(&top.namespace) {
+        if !text::is_namespace_name(namespace) {
             return Ok(fallback());
         }
         let api: Api<Namespace> = Api::all(self.client.clone());
-        let doing = || format!("reading the namespace {}", top.namespace);
-        let found = call(self.call_deadline, doing, api.get_metadata_opt(&top.namespace)).await?;
-        let Some(namespace) = found.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
+        let doing = || format!("reading the namespace {namespace}");
+        let found = call(self.call_deadline, doing, api.get_metadata_opt(namespace)).await?;
+        let Some(found) = found.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
             return Ok(fallback());
         };
-        let environment = namespace.labels().get(labels::ENVIRONMENT).filter(|value| !value.is_empty());
+        let environment = found.labels().get(labels::ENVIRONMENT).filter(|value| !value.is_empty());
         Ok(Place {
-            namespace: top.namespace.clone(),
+            namespace: namespace.to_owned(),
             environment: environment.map_or(crate::priority::UNKNOWN_ENVIRONMENT, String::as_str).to_owned(),
             is_fallback: false,
         })

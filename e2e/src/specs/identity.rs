@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{ListParams, PostParams};
-use serde_json::json;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PostParams};
+use serde_json::{Value, json};
 
 use crate::harness::context::Context;
 use crate::harness::fingerprint::fingerprint;
@@ -18,6 +18,7 @@ use crate::harness::wait::eventually;
 specs!("identity":
     s06_the_fingerprint_is_the_sha256_of_the_target_alone,
     s07_two_pods_of_one_deployment_are_one_problem_of_two_are_two,
+    s59_an_exporters_alert_is_about_what_it_tells_of,
     s08_the_same_names_in_two_namespaces_are_two_problems,
 );
 
@@ -34,7 +35,8 @@ async fn s06_the_fingerprint_is_the_sha256_of_the_target_alone(cx: Context) -> R
         ("other annotations", alert.clone().annotation("description", "two").annotation("value", "97")),
         ("another alert's name", alert.clone().label("alertname", "HighCpuUsage")),
         ("another severity", alert.clone().severity("info")),
-        ("labels of lesser targets", alert.clone().label("deployment", "checkout").label("service", "checkout")),
+        ("labels of lesser targets", alert.clone().label("node", "node-1").label("service", "checkout")),
+        ("the exporter's own pod", alert.clone().label("pod", "exporter-1").label("exported_pod", "checkout-1")),
         ("another label", alert.clone().label("instance", "10.0.0.7:9090")),
         (
             "the namespace in exported_namespace",
@@ -65,8 +67,8 @@ async fn s07_two_pods_of_one_deployment_are_one_problem_of_two_are_two(cx: Conte
     for (name, replicas) in [("checkout", 2), ("payment", 1)] {
         make_deployment(&cx, &namespace, name, replicas).await?;
     }
-    let checkout = pods_of_deployment(&cx, &namespace, "checkout", 2).await?;
-    let payment = pods_of_deployment(&cx, &namespace, "payment", 1).await?;
+    let checkout = pods_of(&cx, &namespace, "checkout", 2).await?;
+    let payment = pods_of(&cx, &namespace, "payment", 1).await?;
 
     let answer = cx.gateway().alert(Alert::about_pod(&namespace, &checkout[0])).await?;
     let first = answer.expect_created("an alert about a Deployment's first pod")?;
@@ -81,6 +83,21 @@ async fn s07_two_pods_of_one_deployment_are_one_problem_of_two_are_two(cx: Conte
     let other = other.expect_created("an alert about a pod of another Deployment")?;
     ensure!(other.fingerprint == fingerprint(&namespace, "Deployment", "payment"), "expected payment's: {other:?}");
     cx.expect_requests(&namespace, 2).await?;
+    // Not Deployments alone.
+    for kind in ["StatefulSet", "DaemonSet", "CronJob"] {
+        let name = kind.to_lowercase();
+        make_workload(&cx, &namespace, kind, &name).await?;
+        let pods = pods_of(&cx, &namespace, &name, if kind == "DaemonSet" { 1 } else { 2 }).await?;
+        let answer = cx.gateway().alert(Alert::about_pod(&namespace, &pods[0])).await?;
+        let first = answer.expect_created(&format!("an alert about a {kind}'s first pod"))?;
+        let expected = fingerprint(&namespace, kind, &name);
+        ensure!(first.fingerprint == expected, "expected that of {kind} {name}, {expected}, but {answer}");
+        for other in &pods[1..] {
+            let second = cx.gateway().alert(Alert::about_pod(&namespace, other)).await?;
+            second.expect_duplicate_of(&first, &format!("an alert about a {kind}'s second pod"))?;
+        }
+    }
+    cx.expect_requests(&namespace, 5).await?;
     // The fingerprint is the owner's, the target is what the signal was about.
     let target = cx.request(&namespace, &first.name).await?.spec.target_resource;
     ensure!(
@@ -103,6 +120,51 @@ async fn s08_the_same_names_in_two_namespaces_are_two_problems(cx: Context) -> R
     ensure!(fingerprints[0] != fingerprints[1], "both namespaces got the fingerprint {}", fingerprints[0]);
     cx.expect_requests(&one, 1).await?;
     cx.expect_requests(&two, 1).await?;
+    Ok(())
+}
+
+async fn s59_an_exporters_alert_is_about_what_it_tells_of(cx: Context) -> Result<()> {
+    let (namespace, monitoring) = (cx.namespace().await?, cx.namespace().await?);
+    // As kube-state-metrics' service monitor makes them: these are its own.
+    let told = |name: &str| {
+        Alert::new(name)
+            .severity("warning")
+            .label("namespace", &monitoring)
+            .label("pod", "kube-state-metrics-58474dc949-6ngch")
+            .label("container", "kube-state-metrics")
+            .label("service", "kube-state-metrics")
+            .label("job", "kube-state-metrics")
+            .label("instance", "10.42.2.101:8080")
+    };
+    for deployment in ["checkout", "payment"] {
+        let alert = told("KubeDeploymentReplicasMismatch")
+            .label("exported_namespace", &namespace)
+            .label("deployment", deployment);
+        let answer = cx.gateway().alert(alert).await?;
+        let created = answer.expect_created("what kube-state-metrics tells of a Deployment")?;
+        let expected = fingerprint(&namespace, "Deployment", deployment);
+        ensure!(created.fingerprint == expected, "expected that of Deployment {deployment}, {expected}, but {answer}");
+        ensure!(created.namespace == namespace, "expected the request in {namespace}, but {answer}");
+        let target = cx.request(&namespace, &created.name).await?.spec.target_resource;
+        ensure!(
+            target.kind == "Deployment" && target.name == deployment,
+            "expected the target Deployment {deployment}, found {target:?}"
+        );
+    }
+    let pod = told("KubePodCrashLooping").label("exported_namespace", &namespace).label("exported_pod", "ledger-0");
+    let answer = cx.gateway().alert(pod).await?;
+    let created = answer.expect_created("what kube-state-metrics tells of a Pod")?;
+    let expected = fingerprint(&namespace, "Pod", "ledger-0");
+    ensure!(created.fingerprint == expected, "expected that of Pod ledger-0, {expected}, but {answer}");
+
+    let node = cx.unique_name();
+    let answer = cx.gateway().alert(told("KubeNodeNotReady").label("node", &node)).await?;
+    let created = answer.expect_created("what kube-state-metrics tells of a Node")?;
+    cx.adopt_request(&created.namespace, &created.name);
+    let expected = fingerprint("", "Node", &node);
+    ensure!(created.fingerprint == expected, "expected that of Node {node}, {expected}, but {answer}");
+    cx.expect_requests(&namespace, 3).await?;
+    cx.expect_requests(&monitoring, 0).await?;
     Ok(())
 }
 
@@ -131,10 +193,65 @@ async fn make_deployment(cx: &Context, namespace: &str, name: &str, replicas: i3
     Ok(())
 }
 
-async fn pods_of_deployment(cx: &Context, namespace: &str, name: &str, count: usize) -> Result<Vec<String>> {
+/// Makes a workload whose pods come into being and never run: two of a StatefulSet or of a CronJob's Job, one of a
+/// DaemonSet on each node.
+async fn make_workload(cx: &Context, namespace: &str, kind: &str, name: &str) -> Result<()> {
+    let template = |restart: &str| {
+        json!({
+            "metadata": {"labels": {"app": name}},
+            "spec": {
+                "schedulerName": "nobody", "restartPolicy": restart,
+                "containers": [{"name": "app", "image": "registry.invalid/never-pulled"}],
+            },
+        })
+    };
+    let mut spec = json!({"selector": {"matchLabels": {"app": name}}, "template": template("Always")});
+    if kind == "StatefulSet" {
+        spec["replicas"] = json!(2);
+        spec["serviceName"] = json!(name);
+        spec["podManagementPolicy"] = json!("Parallel");
+    }
+    if kind != "CronJob" {
+        make(cx, namespace, "apps/v1", kind, name, spec, None).await?;
+        return Ok(());
+    }
+    let job = json!({"parallelism": 2, "template": template("Never")});
+    let spec = json!({"schedule": "0 0 31 2 *", "suspend": true, "jobTemplate": {"spec": job}});
+    let cron_job = make(cx, namespace, "batch/v1", kind, name, spec, None).await?;
+    make(cx, namespace, "batch/v1", "Job", &format!("{name}-1"), job, Some(&cron_job)).await?;
+    Ok(())
+}
+
+/// Makes an object, and returns what those that it controls name it by.
+async fn make(
+    cx: &Context,
+    namespace: &str,
+    api_version: &str,
+    kind: &str,
+    name: &str,
+    spec: Value,
+    owner: Option<&Value>,
+) -> Result<Value> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    let object: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": api_version, "kind": kind, "spec": spec,
+        "metadata": {"name": name, "ownerReferences": owner.map(|owner| json!([owner]))},
+    }))
+    .with_context(|| format!("putting a {kind} together"))?;
+    let api: Api<DynamicObject> = Api::namespaced_with(cx.kubernetes(), namespace, &resource);
+    let made = api.create(&PostParams::default(), &object).await;
+    let made = made.with_context(|| format!("making the {kind} {name} in {namespace}"))?;
+    Ok(json!({
+        "apiVersion": api_version, "kind": kind, "name": name, "uid": made.metadata.uid,
+        "controller": true, "blockOwnerDeletion": false,
+    }))
+}
+
+async fn pods_of(cx: &Context, namespace: &str, name: &str, count: usize) -> Result<Vec<String>> {
     let pods: Api<Pod> = Api::namespaced(cx.kubernetes(), namespace);
     let selector = ListParams::default().labels(&format!("app={name}"));
-    eventually(PODS_DEADLINE, &format!("the {count} pod(s) of Deployment {name} in {namespace}"), async || {
+    eventually(PODS_DEADLINE, &format!("the {count} pod(s) of {name} in {namespace}"), async || {
         let list = pods.list(&selector).await.context("listing pods")?;
         let names: Vec<String> = list.into_iter().filter_map(|pod| pod.metadata.name).collect();
         ensure!(names.len() == count, "there are {names:?}");

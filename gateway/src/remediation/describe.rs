@@ -41,7 +41,7 @@ pub(super) fn describe(
     ]);
     if place.is_fallback {
         all.insert(labels::CLUSTER_SCOPED, "true".to_owned());
-        all.insert(labels::ORIGIN_NAMESPACE, text::label_value(&problem.top.namespace));
+        all.insert(labels::ORIGIN_NAMESPACE, text::label_value(&signal.target.namespace));
     }
     request.metadata.labels = Some(all.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
     request

@@ -16,6 +16,8 @@ pub struct Target {
     pub namespace: String,
     /// Such as `apps/v1`, where it is known.
     pub api_version: Option<String>,
+    /// Whether it is only a Pod that tells of its node, and the node is meant.
+    pub means_its_node: bool,
 }
 
 /// A kind of the API server's own.
@@ -43,6 +45,11 @@ const fn cluster_scoped(kind: &'static str, plural: &'static str, group: &'stati
     BuiltIn { kind, plural, group, version: "v1", namespaced: false, owned: false }
 }
 
+/// What nothing is learnt of by reading: no controller of the API server's own owns them.
+const fn unowned(kind: &'static str, plural: &'static str, group: &'static str, version: &'static str) -> BuiltIn {
+    BuiltIn { kind, plural, group, version, namespaced: true, owned: false }
+}
+
 const BUILT_IN: &[BuiltIn] = &[
     owned("Pod", "pods", ""),
     owned("ReplicationController", "replicationcontrollers", ""),
@@ -53,6 +60,10 @@ const BUILT_IN: &[BuiltIn] = &[
     owned("StatefulSet", "statefulsets", "apps"),
     owned("CronJob", "cronjobs", "batch"),
     owned("Job", "jobs", "batch"),
+    unowned("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2"),
+    unowned("PersistentVolumeClaim", "persistentvolumeclaims", "", "v1"),
+    unowned("PodDisruptionBudget", "poddisruptionbudgets", "policy", "v1"),
+    unowned("ResourceQuota", "resourcequotas", "", "v1"),
     cluster_scoped("Namespace", "namespaces", ""),
     cluster_scoped("Node", "nodes", ""),
     cluster_scoped("PersistentVolume", "persistentvolumes", ""),
@@ -61,15 +72,27 @@ const BUILT_IN: &[BuiltIn] = &[
     cluster_scoped("StorageClass", "storageclasses", "storage.k8s.io"),
 ];
 
-/// The labels that name a target, the most specific first.
-const TARGET_LABELS: [(&str, &str); 6] = [
-    ("pod", "Pod"),
+/// The labels that name a target. Those that only an exporter writes about others come first; a `pod`, `node` or
+/// `service` may be the exporter's own.
+const TARGET_LABELS: [(&str, &str); 13] = [
     ("deployment", "Deployment"),
     ("statefulset", "StatefulSet"),
     ("daemonset", "DaemonSet"),
+    ("job_name", "Job"),
+    ("cronjob", "CronJob"),
+    ("horizontalpodautoscaler", "HorizontalPodAutoscaler"),
+    ("poddisruptionbudget", "PodDisruptionBudget"),
+    ("persistentvolumeclaim", "PersistentVolumeClaim"),
+    ("persistentvolume", "PersistentVolume"),
+    ("resourcequota", "ResourceQuota"),
+    ("pod", "Pod"),
     ("node", "Node"),
     ("service", "Service"),
 ];
+
+/// Exporters that tell of others, as their pods, containers and jobs are called.
+const KUBE_STATE_METRICS: &str = "kube-state-metrics";
+const NODE_EXPORTER: &str = "node-exporter";
 
 impl BuiltIn {
     /// The group and version, as in an object's `apiVersion`.
@@ -98,17 +121,47 @@ impl Target {
             name: name.to_owned(),
             namespace: namespace.to_owned(),
             api_version: api_version.map(str::to_owned).or_else(|| built_in.map(BuiltIn::api_version)),
+            means_its_node: false,
         }
     }
 
     /// The target that an alert's labels name; an alert that names none is about itself. An empty label is none.
+    ///
+    /// Prometheus attaches the labels of what it scrapes. What an exporter itself says under one of their names it moves
+    /// to `exported_…`, unless it is told to honour it: so that wins.
     pub fn from_labels(labels: &BTreeMap<String, String>, alert_name: &str) -> Self {
-        let label = |key: &str| labels.get(key).map(String::as_str).filter(|value| !value.is_empty());
-        let namespace = label("namespace").or_else(|| label("exported_namespace")).unwrap_or_default();
-        TARGET_LABELS
+        let plain = |key: &str| labels.get(key).map(String::as_str).filter(|value| !value.is_empty());
+        let exported = |key: &str| plain(&format!("exported_{key}"));
+        let label = |key: &str| exported(key).or_else(|| plain(key));
+        let namespace = label("namespace").unwrap_or_default();
+        let is_of = |exporter: &str| {
+            let of_pod = |pod: &str| {
+                // An installation may call its pods otherwise; then they begin as their service does.
+                let by_service = || {
+                    [plain("job"), plain("container")].contains(&Some(exporter))
+                        && plain("service").is_some_and(|service| pod.starts_with(service))
+                };
+                pod.contains(exporter) || by_service()
+            };
+            exported("pod").is_none() && plain("pod").is_some_and(of_pod)
+        };
+        let of_node_exporter = is_of(NODE_EXPORTER);
+        let own_pod = label("node").is_some() && (of_node_exporter || is_of(KUBE_STATE_METRICS));
+        let found = TARGET_LABELS
             .iter()
-            .find_map(|(key, kind)| label(key).map(|name| Self::new(kind, name, namespace, None)))
-            .unwrap_or_else(|| Self::new(UNKNOWN_KIND, alert_name, namespace, None))
+            .filter(|(key, _)| !(own_pod && *key == "pod"))
+            .find_map(|(key, kind)| label(key).map(|name| Self::new(kind, name, namespace, None)));
+        match found {
+            // Its node is meant, which may be called so already.
+            Some(pod) if of_node_exporter && pod.kind == "Pod" => match plain("instance") {
+                Some(instance) if crate::text::is_object_name(instance) && !is_address(instance) => {
+                    Self::new("Node", instance, "", None)
+                }
+                _ => Self { means_its_node: true, ..pod },
+            },
+            Some(target) => target,
+            None => Self::new(UNKNOWN_KIND, alert_name, namespace, None),
+        }
     }
 
     /// The built-in kind that it is of.
@@ -117,52 +170,10 @@ impl Target {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn target(labels: &[(&str, &str)]) -> Target {
-        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Target::from_labels(&labels, "HighLoad")
-    }
-
-    #[test]
-    fn the_most_specific_label_wins() {
-        let mut labels = vec![("namespace", "shop")];
-        for (label, kind) in TARGET_LABELS.into_iter().rev() {
-            labels.push((label, "it"));
-            let found = target(&labels);
-            assert_eq!((found.kind.as_str(), found.name.as_str()), (kind, "it"));
-            assert_eq!(found.namespace, if kind == "Node" { "" } else { "shop" });
-        }
-    }
-
-    #[test]
-    fn kinds_are_spelled_as_the_api_spells_them() {
-        assert_eq!(target(&[("statefulset", "db")]).kind, "StatefulSet");
-        assert_eq!(target(&[("statefulset", "db")]).api_version.as_deref(), Some("apps/v1"));
-        assert_eq!(Target::new("daemonset", "x", "ns", None).kind, "DaemonSet");
-        assert_eq!(Target::new("Certificate", "x", "ns", Some("cert-manager.io/v1")).kind, "Certificate");
-        let knative = Target::new("Service", "x", "ns", Some("serving.knative.dev/v1"));
-        assert_eq!(knative.built_in(), None, "a Service of another group is not the built-in one");
-    }
-
-    #[test]
-    fn the_namespace_comes_from_either_label() {
-        assert_eq!(target(&[("pod", "a"), ("exported_namespace", "b")]).namespace, "b");
-        assert_eq!(target(&[("pod", "a"), ("namespace", ""), ("exported_namespace", "b")]).namespace, "b");
-        assert_eq!(target(&[("pod", "a"), ("namespace", "c"), ("exported_namespace", "b")]).namespace, "c");
-    }
-
-    #[test]
-    fn an_alert_without_a_target_is_about_itself() {
-        for labels in [&[("namespace", "shop")][..], &[("namespace", "shop"), ("pod", "")][..]] {
-            let found = target(labels);
-            assert_eq!(
-                (found.kind.as_str(), found.name.as_str(), found.namespace.as_str()),
-                ("Unknown", "HighLoad", "shop")
-            );
-            assert_eq!(found.api_version, None);
-        }
-    }
+fn is_address(instance: &str) -> bool {
+    instance.parse::<std::net::IpAddr>().is_ok()
 }
+
+#[cfg(test)]
+#[path = "target_tests.rs"]
+mod tests;

@@ -102,7 +102,42 @@ fn a_static_pod_belongs_to_its_node() {
         assert_eq!(fingerprint(&gateway, &world, "pod", "static").await, of_node);
         let answer = gateway.prometheus(&webhook(&[alert(&[("node", &name)])])).await.expect(202);
         assert_eq!(answer.text("fingerprint"), of_node);
-        assert_eq!(world.requests_in(&world.home).await.len(), 1, "it lies where all problems of no namespace lie");
+        let request = world.request().await;
+        let labels = request.metadata.labels.unwrap();
+        assert_eq!(labels["kubernaut.ai/environment"], "production", "it lies where the signal's pod lies");
+        assert!(!labels.contains_key("kubernaut.ai/cluster-scoped"), "{labels:?}");
+        assert_eq!(world.requests_in(&world.home).await.len(), 0);
+    });
+}
+
+#[test]
+fn two_full_disks_that_node_exporters_tell_of_are_two_nodes() {
+    test(async |world| {
+        let nodes = ["a", "b"].map(|node| format!("{node}-of-{}", world.namespace));
+        let daemon_set = create(&world.admin, &world.namespace, "DaemonSet", "node-exporter", None).await;
+        let gateway = world.gateway().await;
+        for node in &nodes {
+            let pod = format!("node-exporter-{}", &node[..1]);
+            create(&world.admin, &world.namespace, "Pod", &pod, Some(&daemon_set)).await;
+            let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(world.admin.clone(), &world.namespace);
+            let binding = json!({
+                "apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod},
+                "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+            });
+            pods.create_subresource::<_, serde_json::Value>("binding", &pod, &Default::default(), &binding)
+                .await
+                .unwrap();
+            let labels =
+                [("namespace", world.namespace.as_str()), ("pod", pod.as_str()), ("instance", "10.0.0.1:9100")];
+            let answer = gateway.prometheus(&webhook(&[alert(&labels)])).await.expect(201);
+            assert_eq!(answer.text("fingerprint"), Fingerprint::of("", "Node", node).as_str());
+        }
+        let found = world.requests_in(&world.home).await;
+        assert!(found.iter().all(|request| request.spec.target_resource.kind == "Node"), "{found:#?}");
+        assert_eq!(
+            fingerprint(&gateway, &world, "pod", "node-exporter-gone").await,
+            expected(&world, "Pod", "node-exporter-gone")
+        );
     });
 }
 

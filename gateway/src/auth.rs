@@ -9,11 +9,18 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessRevie
 use kube::api::PostParams;
 use kube::{Api, Client};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 
 use crate::kubernetes::{CallError, call};
 
 /// Tokens that are remembered at once.
 const MAX_REMEMBERED: usize = 10_000;
+
+/// How long the API server is not asked again about a token that it did not know. Short: it may be known in a moment.
+const UNKNOWN_FOR: Duration = Duration::from_secs(5);
+
+/// Tokens that the API server is asked about at once.
+const ASKED_AT_ONCE: usize = 32;
 
 /// What a sender must be allowed to `create`.
 const RESOURCE: (&str, &str) = ("services", "gateway-service");
@@ -25,13 +32,27 @@ pub struct Authenticator {
     call_deadline: Duration,
     ttl: Duration,
     remembered: Mutex<HashMap<TokenHash, Entry>>,
+    asking: Semaphore,
 }
 
 /// Tokens themselves are never kept.
 type TokenHash = [u8; 32];
 
-/// Until when a token is good; the lock makes those who come with the same token at once ask once.
-type Entry = Arc<tokio::sync::Mutex<Option<Instant>>>;
+/// The lock makes those who come with the same token at once ask once.
+type Entry = Arc<tokio::sync::Mutex<Option<Remembered>>>;
+
+/// What is known of a token, and until when.
+#[derive(Clone, Copy)]
+struct Remembered {
+    is_good: bool,
+    until: Instant,
+}
+
+impl Remembered {
+    fn is_fresh(&self) -> bool {
+        Instant::now() < self.until
+    }
+}
 
 /// Why a token's owner may not send.
 #[derive(Debug)]
@@ -47,21 +68,36 @@ pub(crate) enum Denial {
 impl Authenticator {
     /// `namespace` is the gateway's own; positive answers are believed for `ttl`.
     pub fn new(client: Client, namespace: String, call_deadline: Duration, ttl: Duration) -> Self {
-        Self { client, namespace, call_deadline, ttl, remembered: Mutex::default() }
+        Self {
+            client,
+            namespace,
+            call_deadline,
+            ttl,
+            remembered: Mutex::default(),
+            asking: Semaphore::new(ASKED_AT_ONCE),
+        }
     }
 
     pub(crate) async fn check(&self, token: &str) -> Result<(), Denial> {
         let hash: TokenHash = Sha256::digest(token).into();
         let entry = self.entry(hash);
-        let mut good_until = entry.lock().await;
-        if good_until.is_some_and(|until| Instant::now() < until) {
-            return Ok(());
+        let mut remembered = entry.lock().await;
+        if let Some(fresh) = remembered.filter(Remembered::is_fresh) {
+            return if fresh.is_good { Ok(()) } else { Err(Denial::Unauthenticated) };
         }
+        // It is never closed. Who waits too long for it is given up by the caller.
+        let _asking = self.asking.acquire().await;
         let asked_at = Instant::now();
         let verdict = self.ask(token).await;
-        *good_until = verdict.is_ok().then(|| asked_at + self.ttl);
-        drop(good_until);
-        if verdict.is_err() {
+        *remembered = match &verdict {
+            Ok(()) => Some(Remembered { is_good: true, until: asked_at + self.ttl }),
+            Err(Denial::Unauthenticated) => Some(Remembered { is_good: false, until: asked_at + UNKNOWN_FOR }),
+            // What a known account may do is changed by somebody who waits for it; so is an outage.
+            Err(Denial::Forbidden | Denial::Unavailable(_)) => None,
+        };
+        let is_known = remembered.is_some();
+        drop(remembered);
+        if !is_known {
             self.remembered.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash);
         }
         verdict
@@ -70,9 +106,16 @@ impl Authenticator {
     fn entry(&self, hash: TokenHash) -> Entry {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= MAX_REMEMBERED && !remembered.contains_key(&hash) {
-            let now = Instant::now();
             // One that cannot be locked is being asked about right now.
-            remembered.retain(|_, entry| entry.try_lock().map_or(true, |until| until.is_some_and(|until| now < until)));
+            let is_fresh =
+                |entry: &Entry| entry.try_lock().map_or(true, |known| known.is_some_and(|one| one.is_fresh()));
+            remembered.retain(|_, entry| is_fresh(entry));
+            // Good ones stay: made-up tokens must not make everybody be asked about again.
+            if remembered.len() >= MAX_REMEMBERED {
+                let is_good =
+                    |entry: &Entry| entry.try_lock().map_or(true, |known| known.is_some_and(|one| one.is_good));
+                remembered.retain(|_, entry| is_good(entry));
+            }
             if remembered.len() >= MAX_REMEMBERED {
                 remembered.clear();
             }

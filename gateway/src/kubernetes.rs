@@ -56,9 +56,19 @@ impl CallError {
         matches!(self.cause, Cause::TooLate)
     }
 
-    /// Whether the API server found the object itself wrong, so that sending it again cannot help.
+    /// Whether the API server refuses the object itself, so that sending it again does not help: it is invalid, or an
+    /// admission policy or a webhook denies it. Not so where the gateway may not create any, or a quota is used up: that
+    /// is for the cluster's operators to mend.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.status().is_some_and(|status| matches!(status.code, 400 | 413 | 422))
+        self.status().is_some_and(|status| match status.code {
+            400 | 413 | 422 => true,
+            403 => {
+                let message = &status.message;
+                // Admission webhooks and policies say so themselves; the authorizer says that the user cannot.
+                message.contains("denied the request") || message.contains("denied request")
+            }
+            _ => false,
+        })
     }
 
     /// Whether discovery found no such group or kind, or may not be asked.
@@ -81,6 +91,7 @@ impl CallError {
         match (&self.cause, self.status().map(|status| status.code)) {
             (Cause::Slow(_) | Cause::TooLate, _) => "timeout",
             (_, Some(400 | 413 | 422)) => "invalid",
+            (_, Some(403)) if self.is_refusal() => "denied",
             (_, Some(401 | 403)) => "forbidden",
             (_, Some(404)) => "not_found",
             (_, Some(409)) => "conflict",

@@ -27,6 +27,8 @@ pub struct Metrics {
     creation_errors: Family<ErrorLabels, Counter>,
     rejected: Family<ReasonLabels, Counter>,
     durations: DurationFamily,
+    /// Alerts that senders left out of their deliveries.
+    pub alerts_truncated: Counter,
     /// Audit events that were given up.
     pub audit_dropped: Counter,
     /// Audit events that wait to be accepted by datastorage.
@@ -83,6 +85,7 @@ impl Default for Metrics {
             creation_errors: Family::default(),
             rejected: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
+            alerts_truncated: Counter::default(),
             audit_dropped: Counter::default(),
             audit_buffered: Gauge::default(),
         };
@@ -113,6 +116,11 @@ impl Metrics {
             "gateway_http_request_duration_seconds",
             "Time from a request's head to its answer",
             self.durations.clone(),
+        );
+        registry.register(
+            "gateway_alerts_truncated",
+            "Alerts that an Alertmanager left out of its deliveries",
+            self.alerts_truncated.clone(),
         );
         registry.register(
             "gateway_audit_events_dropped",
@@ -187,6 +195,7 @@ mod tests {
             "gateway_crds_created_total{source_type=\"prometheus-alert\",status=\"created\"} 1",
             "gateway_crd_creation_errors_total{error_type=\"timeout\"} 1",
             "gateway_signals_rejected_total{reason=\"malformed\"} 1",
+            "gateway_alerts_truncated_total 0",
             "gateway_audit_events_dropped_total 0",
             "gateway_audit_buffer_events 0",
             "gateway_http_request_duration_seconds_count{endpoint=\"/api/v1/signals/prometheus\",method=\"POST\",status=\"201\"} 1",

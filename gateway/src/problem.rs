@@ -1,7 +1,7 @@
 //! Errors as RFC 7807 problems.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 const TYPE_BASE: &str = "https://kubernaut.ai/problems/";
@@ -90,6 +90,18 @@ impl Problem {
             .because("slow_body")
     }
 
+    /// 400, 414 or 431: what came is no HTTP request, or its head is too large.
+    pub fn no_request(status: StatusCode) -> Self {
+        let (slug, title, detail) = match status {
+            StatusCode::URI_TOO_LONG => ("uri-too-long", "URI Too Long", "the path is too long"),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                ("headers-too-large", "Request Header Fields Too Large", "the headers are too large, or too many")
+            }
+            _ => ("validation-error", "Bad Request", "this is no HTTP request"),
+        };
+        Self::new(status, slug, title, detail)
+    }
+
     /// 413; `detail` says of what there is too much, and how much there may be.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Payload Too Large", detail).because("too_large")
@@ -155,6 +167,15 @@ impl Problem {
 
     /// The whole answer to the request `request_id` for `instance`, a path.
     pub fn into_answer(self, instance: &str, request_id: &str) -> Response<Body> {
+        let (headers, body) = self.parts(instance, request_id);
+        let mut answer = Response::new(Body::from(body));
+        *answer.status_mut() = self.status;
+        *answer.headers_mut() = headers;
+        answer
+    }
+
+    /// The headers and the body of that answer.
+    pub fn parts(&self, instance: &str, request_id: &str) -> (HeaderMap, Vec<u8>) {
         let members = Members {
             r#type: format!("{TYPE_BASE}{}", self.slug),
             title: self.title,
@@ -164,9 +185,7 @@ impl Problem {
             request_id,
         };
         let body = serde_json::to_vec(&members).expect("strings and a number always serialize");
-        let mut answer = Response::new(Body::from(body));
-        *answer.status_mut() = self.status;
-        let headers = answer.headers_mut();
+        let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -174,6 +193,6 @@ impl Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        answer
+        (headers, body)
     }
 }

@@ -8,6 +8,7 @@ mod health;
 mod linger;
 mod listen;
 mod progress;
+mod refusal;
 mod told;
 mod webhook;
 

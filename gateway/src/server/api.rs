@@ -81,7 +81,8 @@ pub(super) fn router(config: &Config, pipeline: Arc<Pipeline>, authenticator: Op
         .fallback(edge::not_found)
         .method_not_allowed_fallback(edge::method_not_allowed);
     let router = match cors(&config.cors) {
-        Some(cors) => router.layer(cors),
+        // On the routes, not on the whole: nobody asks for leave to use what is not there.
+        Some(cors) => router.route_layer(cors).route_layer(middleware::from_fn(edge::preflight)),
         None => router,
     };
     router.layer(middleware::from_fn_with_state(metrics, edge::api)).with_state(app)
@@ -90,6 +91,9 @@ pub(super) fn router(config: &Config, pipeline: Arc<Pipeline>, authenticator: Op
 /// Lets a request through to its webhook. Who may not send takes no place from those who may.
 async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Result<Response, Problem> {
     if let Some(authenticator) = &app.authenticator {
+        if request.headers().get_all(header::AUTHORIZATION).iter().count() > 1 {
+            return Err(Problem::malformed("there are several Authorization headers: send one"));
+        }
         let token = bearer_token(&request).ok_or_else(|| Problem::unauthenticated("a bearer token is required"))?;
         let checked = tokio::time::timeout(app.request_deadline, authenticator.check(token)).await;
         checked.map_err(|_| Problem::deadline_exceeded())?.map_err(denied)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -41,6 +41,38 @@ pub(super) async fn method_not_allowed(method: Method) -> Problem {
     Problem::method_not_allowed(method.as_str())
 }
 
+/// Lets what is no preflight request of a browser pass for the method that it is.
+pub(super) async fn preflight(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let is_preflight =
+        headers.contains_key(header::ORIGIN) && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if request.method() == Method::OPTIONS && !is_preflight {
+        let allow = [(header::ALLOW, HeaderValue::from_static("POST"))];
+        return (allow, Problem::method_not_allowed("OPTIONS")).into_response();
+    }
+    next.run(request).await
+}
+
+/// The whole answer to what was no request at all, as bytes: `status` is what the HTTP library makes of it.
+pub(super) fn refusal(status: StatusCode) -> Vec<u8> {
+    let id = Uuid::new_v4().to_string();
+    let (answer, body) = Problem::no_request(status).parts("/", &id);
+    let mut bytes =
+        format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len()).into_bytes();
+    let mut headers = answer;
+    headers.extend(SECURITY_HEADERS);
+    for (name, value) in &headers {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(format!("{REQUEST_ID}: {id}\r\n\r\n").as_bytes());
+    bytes.extend_from_slice(&body);
+    tracing::info!(request_id = id, status = status.as_u16(), "refused what was no HTTP request");
+    bytes
+}
+
 /// For the API: measured and logged.
 pub(super) async fn api(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -50,7 +82,11 @@ pub(super) async fn api(State(metrics): State<Arc<Metrics>>, request: Request, n
     let path = request.uri().path().to_owned();
     let endpoint = request.extensions().get::<MatchedPath>().cloned();
     let span = tracing::info_span!("request", request_id = id);
-    let answer = finish(next.run(request).instrument(span).await, &path, &id, |problem| {
+    let answer = match request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST) {
+        true => Problem::malformed("there is no Host header").into_response(),
+        false => next.run(request).instrument(span).await,
+    };
+    let answer = finish(answer, &path, &id, |problem| {
         if let Some(reason) = problem.reason {
             metrics.count_rejected(reason);
         }

@@ -78,7 +78,7 @@ pub(super) async fn many(
     }
     let status = if retry_after_seconds.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::MULTI_STATUS };
     let results = outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|problem| Told::failed(&problem)));
-    let mut answer = (status, Json(Many::new(results.collect()))).into_response();
+    let mut answer = (status, Json(Many::new(results.collect(), delivery.truncated_alerts))).into_response();
     if let Some(seconds) = retry_after_seconds {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

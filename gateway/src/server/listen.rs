@@ -19,6 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::refusal::Refusing;
+
 /// For a request's head, and for the next request on a connection.
 const HEAD_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a head that is on its way at the end may still take.
@@ -169,7 +171,7 @@ async fn converse(stream: TcpStream, router: Router, connection: Arc<Connection>
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Refusing::new(stream)), service);
     let mut conversation = pin!(conversation);
     let mut last_head = None;
     loop {

@@ -25,6 +25,9 @@ pub(super) struct Told {
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retryable: Option<bool>,
+    /// As in [`Many`], for a delivery of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated_alerts: Option<u64>,
 }
 
 #[derive(Clone, Serialize)]
@@ -47,13 +50,17 @@ pub(super) struct Summary {
 
 /// What became of a delivery of several.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Many {
     results: Vec<Told>,
     summary: Summary,
+    /// Alerts that the sender left out, where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated_alerts: Option<u64>,
 }
 
 impl Many {
-    pub(super) fn new(results: Vec<Told>) -> Self {
+    pub(super) fn new(results: Vec<Told>, truncated_alerts: u64) -> Self {
         let mut summary = Summary { total: results.len(), ..Summary::default() };
         for told in &results {
             match told.status {
@@ -63,7 +70,7 @@ impl Many {
                 _ => summary.failed += 1,
             }
         }
-        Self { results, summary }
+        Self { results, summary, truncated_alerts: Some(truncated_alerts).filter(|count| *count > 0) }
     }
 }
 
@@ -78,7 +85,13 @@ impl Told {
             metadata: None,
             error: None,
             retryable: None,
+            truncated_alerts: None,
         }
+    }
+
+    /// The same, of a delivery that lacks so many others.
+    pub(super) fn beside(self, truncated_alerts: u64) -> Self {
+        Self { truncated_alerts: Some(truncated_alerts).filter(|count| *count > 0), ..self }
     }
 
     pub(super) fn ignored() -> Self {

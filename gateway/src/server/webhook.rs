@@ -29,12 +29,17 @@ pub(super) async fn prometheus(
     let now = (!is_dated).then(Timestamp::now);
     let _alerts = app.room(&app.alerts, delivery.len()).await?;
     let deadline = Instant::now() + app.request_deadline;
+    let left_out = delivery.truncated_alerts;
+    if left_out > 0 {
+        app.pipeline.metrics.alerts_truncated.inc_by(left_out);
+        tracing::warn!(truncated_alerts = left_out, "the sender left out alerts: its max_alerts is too small");
+    }
     if delivery.len() > 1 {
         return many(&app, &delivery, now, deadline).await;
     }
     match delivery.read(0, now) {
-        Item::Firing(signal) => one(&app, deadline, *signal, delivery.bytes_of(0)).await,
-        Item::Resolved => Ok(Json(Told::ignored()).into_response()),
+        Item::Firing(signal) => one(&app, deadline, *signal, delivery.bytes_of(0), left_out).await,
+        Item::Resolved => Ok(Json(Told::ignored().beside(left_out)).into_response()),
         Item::Invalid(problem) => Err(problem),
     }
 }
@@ -53,12 +58,12 @@ pub(super) async fn kubernetes_event(
         freshness::check_event_time(time, Timestamp::now()).map_err(Problem::stale)?;
     }
     let deadline = Instant::now() + app.request_deadline;
-    one(&app, deadline, reported.signal, bytes.len()).await
+    one(&app, deadline, reported.signal, bytes.len(), 0).await
 }
 
-async fn one(app: &App, deadline: Instant, signal: Signal, bytes: usize) -> Result<Response, Problem> {
+async fn one(app: &App, deadline: Instant, signal: Signal, bytes: usize, left_out: u64) -> Result<Response, Problem> {
     let outcome = app.pipeline.take(signal, bytes, deadline, |outcome| outcome).await;
-    let told = Told::from(outcome.ok_or_else(Problem::deadline_exceeded)??);
+    let told = Told::from(outcome.ok_or_else(Problem::deadline_exceeded)??).beside(left_out);
     let status = if told.duplicate { StatusCode::ACCEPTED } else { StatusCode::CREATED };
     Ok((status, Json(told)).into_response())
 }

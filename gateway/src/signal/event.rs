@@ -21,6 +21,8 @@ const CRITICAL_REASONS: [&str; 6] =
 #[serde(rename_all = "camelCase")]
 struct Event {
     #[serde(default, deserialize_with = "null_is_default")]
+    api_version: String,
+    #[serde(default, deserialize_with = "null_is_default")]
     kind: String,
     #[serde(default, rename = "type", deserialize_with = "null_is_default")]
     event_type: String,
@@ -102,6 +104,10 @@ pub fn parse(body: &[u8]) -> Result<Reported, Problem> {
     if !event.kind.is_empty() && event.kind != "Event" {
         let kind = text::cut_chars(&event.kind, 80);
         return Err(Problem::malformed(format!("the object is of kind {kind}, not Event")));
+    }
+    if !event.api_version.is_empty() && event.api_version != "v1" {
+        let version = text::cut_chars(&event.api_version, 80);
+        return Err(Problem::malformed(format!("the Event is of {version}: send it as of v1, the core group")));
     }
     if event.event_type == "Normal" {
         return Err(Problem::invalid("an Event of type Normal tells of no problem"));

@@ -85,7 +85,8 @@ fn what_tells_of_no_problem_or_not_of_what_is_refused() {
         (with("/involvedObject/name", json!(null)), "involvedObject.name"),
         (with("/involvedObject", json!(null)), "involvedObject.kind"),
         (with("/kind", json!("EventList")), "EventList"),
-        (with("/lastTimestamp", json!("yesterday")), "not a Kubernetes Event"),
+        (with("/apiVersion", json!("events.k8s.io/v1")), "events.k8s.io/v1"),
+        (with("/lastTimestamp", json!("yesterday")), "not a Kubernetes Event: lastTimestamp"),
         (with("/reason", json!(7)), "not a Kubernetes Event"),
     ] {
         let error = parsed(&event).unwrap_err();

@@ -31,6 +31,8 @@ pub const MAX_ALERT_BYTES: usize = 256 * 1024;
 struct Webhook<'a> {
     #[serde(default, deserialize_with = "null_is_default")]
     status: String,
+    #[serde(default, deserialize_with = "null_is_default")]
+    truncated_alerts: u64,
     #[serde(default, borrow)]
     common_labels: Option<&'a RawValue>,
     #[serde(default, borrow, deserialize_with = "null_is_default")]
@@ -101,6 +103,8 @@ pub enum Item {
 /// A delivery.
 #[derive(Debug)]
 pub struct Delivery<'a> {
+    /// Alerts that the sender left out, for there were more than it sends at once.
+    pub truncated_alerts: u64,
     status: String,
     common_labels_text: &'a str,
     common_labels: BTreeMap<String, String>,
@@ -132,6 +136,7 @@ pub fn parse(body: &[u8]) -> Result<Delivery<'_>, Problem> {
     let common_labels: Option<_> =
         serde_json::from_str(common_labels_text).map_err(|_| Problem::malformed("commonLabels is no map of texts"))?;
     Ok(Delivery {
+        truncated_alerts: webhook.truncated_alerts,
         status: webhook.status,
         common_labels_text,
         common_labels: common_labels.unwrap_or_default(),

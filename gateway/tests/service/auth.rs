@@ -56,18 +56,61 @@ fn who_is_told_apart_before_the_body_is_looked_at() {
 }
 
 #[test]
-fn a_positive_answer_is_remembered_and_a_negative_one_is_not() {
+fn what_the_api_server_said_of_a_token_is_remembered() {
     test(async |world| {
         let proxy = Proxy::start().await;
         let gateway = world.gateway_at(proxy.client(&world.gateway_token), |_| {}).await;
         let ours = format!("Bearer {}", world.token);
-        let bad = "{";
+        let stranger = server().create_service_account(&world.home, "stranger").await.unwrap();
+        let (bad, stranger) = ("{", format!("Bearer {stranger}"));
         send(&gateway, Some(&ours), bad).await.expect(400);
         send(&gateway, Some("Bearer unknown"), bad).await.expect(401);
+        send(&gateway, Some(&stranger), bad).await.expect(403);
         proxy.set(Mode::Cut);
         send(&gateway, Some(&ours), bad).await.expect(400);
-        let answer = send(&gateway, Some("Bearer unknown"), bad).await.expect(503);
-        assert!(answer.header("retry-after").parse::<u32>().unwrap() >= 1);
+        send(&gateway, Some("Bearer unknown"), bad).await.expect(401);
+        for authorization in ["Bearer another", &stranger] {
+            let answer = send(&gateway, Some(authorization), bad).await.expect(503);
+            assert!(answer.header("retry-after").parse::<u32>().unwrap() >= 1);
+        }
+    });
+}
+
+#[test]
+fn several_authorizations_are_none() {
+    test(async |world| {
+        let gateway = world.gateway().await;
+        for others in [["Bearer nonsense", &world.token], [&world.token, "Bearer nonsense"]] {
+            let mut request = gateway.http.post(gateway.url(PROMETHEUS)).body("{}");
+            for other in others {
+                request = request.header("authorization", format!("Bearer {}", other.trim_start_matches("Bearer ")));
+            }
+            let answer = Answer::read(request.send().await.unwrap()).await.expect(400);
+            assert!(answer.text("detail").contains("Authorization"), "{answer:?}");
+        }
+    });
+}
+
+#[test]
+fn who_may_not_send_takes_no_place() {
+    test(async |world| {
+        let proxy = Proxy::start().await;
+        let narrow = |config: &mut gateway::Config| {
+            config.server.max_in_flight = 1;
+            config.server.place_deadline_ms = 200;
+        };
+        let gateway = world.gateway_at(proxy.client(&world.gateway_token), narrow).await;
+        send(&gateway, Some(&format!("Bearer {}", world.token)), "{").await.expect(400);
+        proxy.set(Mode::Stall);
+        let strangers = (0..8).map(|n| {
+            let request = gateway.http.post(gateway.url(PROMETHEUS)).bearer_auth(format!("made-up-{n}")).body("{}");
+            tokio::spawn(request.send())
+        });
+        let strangers: Vec<_> = strangers.collect();
+        for _ in 0..5 {
+            send(&gateway, Some(&format!("Bearer {}", world.token)), "{").await.expect(400);
+        }
+        strangers.iter().for_each(tokio::task::JoinHandle::abort);
     });
 }
 

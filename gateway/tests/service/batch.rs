@@ -77,3 +77,68 @@ fn a_failure_that_may_heal_makes_the_whole_delivery_come_again() {
         assert_eq!(answer.body["summary"], summary);
     });
 }
+
+#[test]
+fn what_an_admission_policy_denies_fails_alone_and_for_good() {
+    test(async |world| {
+        let policy = json!({
+            "metadata": {"name": world.namespace},
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {"resourceRules": [{
+                    "apiGroups": ["kubernaut.ai"], "apiVersions": ["*"], "operations": ["CREATE"],
+                    "resources": ["remediationrequests"],
+                }]},
+                "validations": [{"expression": "object.spec.signalName != 'Denied'", "reason": "Forbidden"}],
+            },
+        });
+        let binding = json!({
+            "metadata": {"name": world.namespace},
+            "spec": {
+                "policyName": world.namespace, "validationActions": ["Deny"],
+                "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}}},
+            },
+        });
+        use k8s_openapi::api::admissionregistration::v1::{
+            ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+        };
+        let policies = kube::Api::<ValidatingAdmissionPolicy>::all(world.admin.clone());
+        policies.create(&Default::default(), &serde_json::from_value(policy).unwrap()).await.unwrap();
+        let bindings = kube::Api::<ValidatingAdmissionPolicyBinding>::all(world.admin.clone());
+        bindings.create(&Default::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+        let gateway = world.gateway().await;
+        let about = |deployment: &str, name: &str| {
+            alert(&[("namespace", world.namespace.as_str()), ("deployment", deployment), ("alertname", name)])
+        };
+        // The policy is in force a moment after it is made.
+        let mut number = 0;
+        crate::support::wait_for("the policy to be in force", async || {
+            number += 1;
+            let answer = gateway.prometheus(&webhook(&[about(&format!("probe-{number}"), "Denied")])).await;
+            (answer.status == 400).then_some(())
+        })
+        .await;
+        let answer =
+            gateway.prometheus(&webhook(&[about("a", "Fine"), about("b", "Denied"), about("c", "Fine")])).await;
+        let answer = answer.expect(207);
+        let summary = json!({"total": 3, "created": 2, "deduplicated": 0, "ignored": 0, "failed": 1});
+        assert_eq!(answer.body["summary"], summary);
+        assert_eq!(answer.body["results"][1]["retryable"], false);
+        assert!(gateway.metric("gateway_crd_creation_errors_total{error_type=\"denied\"}").await >= 2.0);
+    });
+}
+
+#[test]
+fn what_the_sender_left_out_is_told() {
+    test(async |world| {
+        let gateway = world.gateway().await;
+        let mut one = about_deployment(&world.namespace, "web");
+        assert_eq!(gateway.prometheus(&one).await.expect(201).body.get("truncatedAlerts"), None);
+        one["truncatedAlerts"] = json!(7);
+        assert_eq!(gateway.prometheus(&one).await.expect(202).body["truncatedAlerts"], 7);
+        let mut many = webhook(&mixed(&world));
+        many["truncatedAlerts"] = json!(3);
+        assert_eq!(gateway.prometheus(&many).await.expect(207).body["truncatedAlerts"], 3);
+        assert_eq!(gateway.metric("gateway_alerts_truncated_total").await, 10.0);
+    });
+}

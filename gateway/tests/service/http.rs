@@ -154,6 +154,46 @@ fn a_body_that_does_not_come_is_given_up() {
 }
 
 #[test]
+fn what_is_no_request_is_refused_like_everything_else() {
+    test(async |world| {
+        let gateway = world.gateway().await;
+        let long = "x".repeat(70_000);
+        let many: String = (0..300).map(|n| format!("x-{n}: y\r\n")).collect();
+        for (head, status) in [
+            ("nonsense\r\n\r\n".to_owned(), 400),
+            (format!("POST {PROMETHEUS} HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n"), 400),
+            (format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"), 431),
+            (format!("POST {PROMETHEUS} HTTP/1.1\r\nhost: x\r\nx: {long}\r\n\r\n"), 431),
+            (format!("POST {PROMETHEUS} HTTP/1.1\r\nhost: x\r\n{many}\r\n"), 431),
+            (format!("POST {PROMETHEUS} HTTP/1.1\r\n\r\n"), 400),
+        ] {
+            let mut stream = TcpStream::connect(gateway.gateway.api_address()).await.unwrap();
+            // The gateway may have closed already.
+            let _ = stream.write_all(head.as_bytes()).await;
+            let found = read_head(&mut stream).await.to_lowercase();
+            let shown = &head[..60.min(head.len())];
+            assert!(
+                found.starts_with(&format!("http/1.1 {status} "))
+                    || (status == 431 && found.starts_with("http/1.1 414 ")),
+                "{shown}: {found}"
+            );
+            for (name, value) in SECURITY {
+                assert!(
+                    found.contains(&format!("\r\n{name}: {}\r\n", value.to_lowercase())),
+                    "{name} for {shown}: {found}"
+                );
+            }
+            let length = found.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap().parse().unwrap();
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).await.unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert!(body["type"].as_str().unwrap().starts_with("https://kubernaut.ai/problems/"), "{body}");
+            assert!(found.contains(body["request_id"].as_str().unwrap()), "{found} {body}");
+        }
+    });
+}
+
+#[test]
 fn content_types() {
     test(async |world| {
         let gateway = world.gateway().await;
@@ -222,6 +262,14 @@ fn cross_origin_requests_by_configuration() {
         assert_eq!(answer.header("access-control-allow-headers"), "authorization,content-type");
         assert_eq!(answer.header("access-control-max-age"), "77");
         assert_headers(&answer);
+        let options = async |path: &str| {
+            let request = gateway.http.request(reqwest::Method::OPTIONS, gateway.url(path));
+            Answer::read(request.send().await.unwrap()).await
+        };
+        assert_problem(&options("/nothing").await, 404, "not-found", "Not Found", "/nothing");
+        let answer = options(PROMETHEUS).await;
+        assert_problem(&answer, 405, "method-not-allowed", "Method Not Allowed", PROMETHEUS);
+        assert_eq!(answer.header("allow"), "POST");
         assert_eq!(preflight("https://elsewhere.example.com").await.header("access-control-allow-origin"), "");
         let body = about_deployment(&world.namespace, "web").to_string();
         let answer = Answer::read(gateway.post(PROMETHEUS, body).header("origin", origin).send().await.unwrap()).await;

@@ -114,7 +114,8 @@ impl World {
     async fn wait_for_rights(&self) {
         let gateway = server().client_with_token(&self.gateway_token).unwrap();
         let requests: Api<RemediationRequest> = Api::all(gateway);
-        wait_for("the gateway's rights", async || requests.list(&ListParams::default().limit(1)).await.ok()).await;
+        wait_for("the gateway's rights", async || requests.list_metadata(&ListParams::default().limit(1)).await.ok())
+            .await;
         let attributes =
             json!({"namespace": self.home, "verb": "create", "resource": "services", "name": "gateway-service"});
         let user = format!("system:serviceaccount:{}:sender", self.home);

@@ -7,9 +7,13 @@ die() { say "error: $*"; exit 1; }
 : "${E2E_WORK:?an empty scratch folder}"
 : "${E2E_ARCH:?amd64 or arm64}"
 
-# Caches of Go: whoever starts the recipe decides; else beside its other caches; else Go's own.
-if [ -n "${E2E_CACHE:-}" ] && [ -z "${GOCACHE:-}${GOPATH:-}${GOMODCACHE:-}" ]; then
-  export GOCACHE="$E2E_CACHE/go-build" GOMODCACHE="$E2E_CACHE/go-mod"
+# Go's caches: where the set-up says, which removes them at its end; else Go's own. Modules that this user has already
+# are taken from there (Go checks them as it does those of a proxy), and may be removed like any other file.
+if [ -n "${E2E_GO:-}" ] && command -v go >/dev/null; then
+  own=$(go env GOMODCACHE)/cache/download
+  if [ -d "$own" ]; then GOPROXY="file://$own,$(go env GOPROXY)"; export GOPROXY; fi
+  GOFLAGS="$(go env GOFLAGS) -modcacherw"
+  export GOFLAGS GOCACHE="$E2E_GO/build" GOMODCACHE="$E2E_GO/modules"
 fi
 
 # go_linux ARGS: go, whose builds are for the node and the containers (Linux, or else go_os), static, and equal wherever
@@ -41,8 +45,10 @@ go_programs() {
 # Modules that its go.mod replaces by folders of its own repository, which no module proxy has, are listed in
 # local-modules.txt; their published versions are required in its go.mod anyway, or the caller replaces them.
 go_module() {
-  local name=$1 module=${2%@*} version=${2##*@} dir replaced
-  dir=$(go_linux mod download -json "$module@$version" | sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p')
+  local name=$1 module=${2%@*} version=${2##*@} told dir replaced
+  told=$(go_linux mod download -json "$module@$version") ||
+    die "Go cannot fetch $module $version: $(sed -n 's/^\t"Error": "\(.*\)",\?$/\1/p' <<<"$told")"
+  dir=$(sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p' <<<"$told")
   [ -d "$dir" ] || die "Go has no source of $module $version"
   install -m 644 "$dir/go.mod" go.mod
   [ ! -f "$dir/go.sum" ] || install -m 644 "$dir/go.sum" go.sum
@@ -75,8 +81,9 @@ engine_build() {
       echo 'Dir::Etc::SourceParts "/run/host";'
     fi
   } >"$host/apt.conf"
+  # By name alone: the values may hold passwords, and everybody on the machine sees command lines.
   for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
-    if [ -n "${!variable:-}" ]; then arguments+=(--build-arg "$variable=${!variable}"); fi
+    if [ -n "${!variable:-}" ]; then arguments+=(--build-arg "$variable"); fi
   done
   DOCKER_BUILDKIT=1 "$E2E_ENGINE" build --network host --build-context "host=$host" \
     ${arguments[@]+"${arguments[@]}"} --label "$E2E_LABEL" --tag "$E2E_TAG" "$@" "$context" >&2

@@ -90,9 +90,7 @@ impl Workshop {
         let mut cmd = cmd!(sh, "bash -c {OPEN} {recipe}")
             .env("E2E_WORK", work.join("work"))
             .env("E2E_ARCH", self.host.arch)
-            .env("GOCACHE", scratch(&self.cache).join("build"))
-            .env("GOMODCACHE", scratch(&self.cache).join("modules"))
-            .env("GOFLAGS", go_flags());
+            .env("E2E_GO", scratch(&self.cache));
         for version in &piece.versions {
             cmd = cmd.env(format!("E2E_VERSION_{}", variable(version)), &self.catalog.versions[version]);
         }
@@ -278,12 +276,6 @@ pub(super) fn remove(folder: &Utf8Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Module caches that can be removed like any other folder.
-fn go_flags() -> String {
-    let flags = std::env::var("GOFLAGS").unwrap_or_default();
-    if flags.contains("-modcacherw") { flags } else { format!("{flags} -modcacherw").trim().to_owned() }
 }
 
 fn variable(name: &str) -> String {

@@ -12,12 +12,12 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use xshell::Shell;
 
-use crate::instance::{Instance, SUITE_LABEL};
+use crate::instance::{CHECKOUT_LABEL, Instance, RUNS_LABEL, SUITE_LABEL};
 use crate::setup::make::lock;
 use crate::setup::piece::hex;
 
 /// Raised when what this file does to a node changes.
-const RECIPE: u32 = 6;
+const RECIPE: u32 = 7;
 
 /// A volume while a node image is made, as it is in each node that kind creates: the container's own root is an overlay,
 /// which takes neither another overlay's layers nor what deletions look like in one.
@@ -202,7 +202,8 @@ impl Recipe<'_> {
         let cmd = format!("CMD {}", words("Cmd")?.replace("null", "[]"));
         let signal = image["Config"]["StopSignal"].as_str().unwrap_or("SIGRTMIN+3");
         let signal = format!("STOPSIGNAL {signal}");
-        let label = format!("LABEL {SUITE_LABEL}={}", self.instance.suite());
+        // Of the container's own labels: what is made here belongs to no checkout.
+        let label = format!("LABEL {SUITE_LABEL}={} {CHECKOUT_LABEL}= {RUNS_LABEL}=", self.instance.suite());
         let sh = Shell::new()?;
         let commit = self.engine.cmd(&sh).args(["commit", "--change", &entrypoint, "--change", &cmd]);
         let commit = commit.args(["--change", &signal, "--change", &label, container, reference]);

@@ -7,8 +7,8 @@ set -euo pipefail
 . "$(dirname "$0")/trial.sh"
 # A full disk is made by mounting a small one.
 cases() {
-  printf '%s\t%s\n' - 25 rust-error 20 wrong-copy 8 no-api 8 wrong-policy 8 wrong-reference 8 image-never-loaded 35 \
-    no-secret 40 wrong-password 50 spec-fails 55 spec-hangs 180 node-killed 60 port-taken 55
+  printf '%s\t%s\n' - 35 rust-error 20 wrong-copy 8 no-api 8 wrong-policy 8 wrong-reference 8 image-never-loaded 8 \
+    no-secret 8 wrong-password 50 spec-fails 55 spec-hangs 180 node-killed 60 port-taken 55
   [ "$(id -u)" -ne 0 ] || printf '%s\t%s\n' disk-full 30
 }
 begin "$@"
@@ -58,11 +58,11 @@ wrong-reference() {
 }
 image-never-loaded() {
   change manifests/redis.yaml 's#redis:7.0-bookworm#redis:7.0-alpine#'
-  expect 3 'ready:redis failed: .*redis:7.0-alpine'
+  expect 2 'manifests/redis.yaml:[0-9]+:.*redis:7.0-alpine'
 }
 no-secret() {
   change manifests/datastorage.yaml 's#secretName: redis-auth#secretName: redis-password#'
-  expect 3 'ready:datastorage failed: .*redis-password'
+  expect 2 'manifests/datastorage.yaml:[0-9]+:.*redis-password'
 }
 wrong-password() {
   change manifests/datastorage.yaml 's#secretName: postgresql-auth#secretName: redis-auth#'
@@ -99,7 +99,7 @@ for name in "${todo[@]}"; do
   cargo build --quiet --package xtask
   start=$(date +%s.%N)
   code=0
-  cargo --quiet xtask e2e gateway --yes --timeout 10 >"$out" 2>"$out.err" &
+  env --default-signal=INT cargo --quiet xtask e2e gateway --yes --timeout 10 >"$out" 2>"$out.err" &
   pid=$!
   [ -z "$later" ] || (eval "$later") >/dev/null 2>&1 || true
   wait "$pid" || code=$?
@@ -107,7 +107,7 @@ for name in "${todo[@]}"; do
   untake
   unmount
   # The summary's first line; an error before the run has begun; a notice of a run that was green all the same.
-  first=$(grep -m1 -E '^(step|spec) .* failed: ' "$out" || grep -m1 '^error: ' "$out.err" || grep -m1 'is taken' "$out.err" || tail -n1 "$out.err")
+  first=$(grep -m1 -E '^(step|spec) .* failed: ' "$out" || grep -m1 -E '^error(\[[a-z-]+\])?: ' "$out.err" || grep -m1 'is taken' "$out.err" || tail -n1 "$out.err")
   verdict=failed
   if [[ "|$codes|" == *"|$code|"* ]] && grep -qE -- "$line" <<<"$first"; then verdict=passed; fi
   record "$name" "$verdict" "exit $code, $took s: $first"

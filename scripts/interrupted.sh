@@ -48,7 +48,7 @@ for name in "${todo[@]}"; do
   signal=${name%-*}
   after=$(awk "BEGIN { printf \"%.1f\", $(whole) * ${name#*-} / 100 }")
   things | sort >"$work/before"
-  env $mark="$name" "$xtask" e2e "$suite" --yes >"$work/run.log" 2>&1 &
+  env --default-signal=INT $mark="$name" "$xtask" e2e "$suite" --yes >"$work/run.log" 2>&1 &
   pid=$!
   timeout --foreground "$after" tail --pid="$pid" -f /dev/null || true
   start=$(date +%s.%N)

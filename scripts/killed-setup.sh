@@ -13,7 +13,7 @@ export XDG_CACHE_HOME=$work/cache
 mark=E2E_KILLED_SETUP_MARK
 left_processes() { { grep -slz "^$mark=$1\$" /proc/[0-9]*/environ || true; } | wc -l; }
 for name in "${todo[@]}"; do
-  env $mark="$name" "$xtask" setup --yes >"$work/setup.log" 2>&1 &
+  env --default-signal=INT $mark="$name" "$xtask" setup --yes >"$work/setup.log" 2>&1 &
   pid=$!
   was=killed
   if ! timeout --foreground "${name#after-}" tail --pid="$pid" -f /dev/null; then kill -KILL "$pid"; else was=finished; fi

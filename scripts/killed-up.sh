@@ -11,7 +11,7 @@ build_xtask
 tidy() { "$xtask" down "$suite" >/dev/null 2>&1 || true; }
 for name in "${todo[@]}"; do
   "$xtask" down "$suite" >/dev/null
-  "$xtask" up "$suite" --cluster-only --yes >/dev/null 2>&1 &
+  env --default-signal=INT "$xtask" up "$suite" --cluster-only --yes >/dev/null 2>&1 &
   pid=$!
   was=killed
   if ! timeout --foreground "${name#after-}" tail --pid="$pid" -f /dev/null; then kill -KILL "$pid"; else was=finished; fi

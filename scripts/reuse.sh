@@ -1,13 +1,19 @@
 #!/usr/bin/env bash
-# Changes one thing at a time on a cluster that stays, and shows whether `up` made it what a new cluster would be: the
-# time that `up` took, its exit code, and what was seen.
-#   scripts/reuse.sh [NAME…]     default: all
+# Trial: one thing is changed at a time on a cluster that stays, and `up` makes it what a new cluster would be
+# For each: the time that `up` took, its exit code, and what was seen.
+#   scripts/reuse.sh [NAME…]     all where none is named
 # Works in a clone of HEAD; what was printed is in target/trials/reuse/.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+. "$(dirname "$0")/trial.sh"
+cases() {
+  printf '%s\t%s\n' - 25 unchanged 8 configuration 15 removed-object 15 changed-job 30 mistyped-kind 10 no-account 12 \
+    broken-deployment 40 broken-stateful-set 45
+}
+begin "$@"
+[ ${#todo[@]} -gt 0 ] || finish
 . scripts/tree.sh
-work=$work/reuse
-mkdir -p "$work"
+printed=$work/reuse
+mkdir -p "$printed"
 engine=${E2E_ENGINE:-podman}
 space=kubernaut-system
 kubectl() {
@@ -24,15 +30,14 @@ up() { # sets code, took and first: what a user sees first where it failed
   start=$(date +%s.%N)
   code=0
   cargo --quiet xtask up gateway --yes >>"$out" 2>>"$out.err" || code=$?
-  took=$(awk "BEGIN { printf \"%.1f\", $(date +%s.%N) - $start }")
+  took=$(seconds "$start")
   first=$(grep -E '^step .* failed: |^error: ' "$out" "$out.err" | tail -1 | cut -d: -f2- | cut -c1-400) || true
 }
 pods() { kubectl get pods --output name --selector "app.kubernetes.io/name=$1" --field-selector=status.phase=Running; }
-say() { # VERDICT TEXT
-  printf '%-20s %-6s %6s s  exit %s  %s\n' "$name" "$1" "$took" "$code" "$2" | tee -a "$work/table"
-}
 judge() { # CONDITION TEXT: whether it is so, and what it is about
-  if eval "$1"; then say ok "$2"; else say WRONG "$2"; bad=1; fi
+  local not=''
+  eval "$1" || { not='NOT SO: ' verdict=failed; }
+  seen="$seen; $took s, exit $code: $not$2"
 }
 
 unchanged() {
@@ -108,23 +113,21 @@ no-account() {
   judge 'grep -q '\''serviceaccount "gatewayy" not found'\'' "$out" "$out.err"' "$first"
 }
 
-[ $# -gt 0 ] || set -- unchanged configuration removed-object changed-job mistyped-kind no-account broken-deployment \
-  broken-stateful-set
-bad=0
-: >"$work/table"
 cargo build --quiet --package xtask
-out=$work/begin
+out=$printed/begin
 : >"$out" >"$out.err"
-trap 'git checkout -q .; cargo --quiet xtask down gateway >/dev/null 2>&1' EXIT
+tidy() {
+  git checkout -q .
+  cargo --quiet xtask down gateway >/dev/null 2>&1 || true
+}
 up
 [ "$code" = 0 ] || { echo "the cluster does not come up: $first" >&2; exit 1; }
-for name in "$@"; do
-  out=$work/$name
+for name in "${todo[@]}"; do
+  out=$printed/$name
   : >"$out" >"$out.err"
   git checkout -q .
+  verdict=passed seen=''
   "$name"
+  record "$name" "$verdict" "${seen#; }"
 done
-git checkout -q .
-echo
-cat "$work/table"
-exit "$bad"
+finish

@@ -2,6 +2,7 @@
 # `cases`, which prints a line NAME<tab>SECONDS for each of its cases and `-` for what all of them need once, then calls
 # `begin "$@"`, does each case of `todo`, tells what came of it by `record`, and ends with `finish`. What it made it
 # removes in `tidy`, which is called however it ends.
+# What it leaves running beside it starts by `env --default-signal=INT`: a shell has it ignore SIGINT else, and so it would.
 cd "$(dirname "$0")/.."
 trial=$(basename "$0" .sh)
 root=$PWD
@@ -18,7 +19,7 @@ begin() { # [--list | NAME…]: sets `head`, `named`, and `todo`, those that hav
   local name all
   all=$(cases | cut -f1 | sed '/^-$/d')
   named=("$@") todo=()
-  [ $# -gt 0 ] || mapfile -t named <<<"$all"
+  [ $# -gt 0 ] || [ -z "$all" ] || mapfile -t named <<<"$all"
   for name in "${named[@]}"; do
     grep -qxF -- "$name" <<<"$all" || { echo "$trial has no case $name" >&2; exit 2; }
     has_passed "$name" || todo+=("$name")

@@ -72,7 +72,8 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
             .iter()
             .map(|(script, cases)| {
                 let names = cases.cases.iter().map(|(name, _)| name.clone());
-                Part { script, cases: names.collect(), left_out: None }
+                let left_out = cases.cases.is_empty().then(|| trials::NONE_HERE.to_owned());
+                Part { script, cases: names.collect(), left_out }
             })
             .collect(),
     };

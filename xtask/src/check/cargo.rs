@@ -64,7 +64,7 @@ impl Packages {
         let mut packages = match ask(root) {
             Ok(metadata) => Packages::parse(&metadata),
             Err(error) => {
-                let message = format!("cargo cannot read the workspace: {error:#}");
+                let message = format!("cargo cannot read the workspace: {}", first_error(&format!("{error:#}")));
                 let file = "Cargo.toml".into();
                 let problem = Problem { file, line: 1, column: 1, message, hint: None };
                 return Ok(Packages { problems: vec![problem], ..Packages::default() });
@@ -135,11 +135,20 @@ impl Packages {
 
 fn ask(folder: &Utf8Path) -> Result<Value> {
     let sh = Shell::new()?;
-    sh.change_dir(folder);
+    // Any cargo can tell: rustup would take the one that the project pins, and that one may not be installed.
+    sh.change_dir("/");
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let ask = cmd!(sh, "{cargo} metadata --no-deps --offline --format-version 1");
+    let manifest = folder.join("Cargo.toml");
+    let ask = cmd!(sh, "{cargo} metadata --no-deps --offline --format-version 1 --manifest-path {manifest}");
     let text = Job::new(ask).deadline(Duration::from_secs(30)).read()?;
     serde_json::from_str(&text).context("reading cargo's metadata")
+}
+
+/// What cargo says is wrong, in one line.
+fn first_error(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim);
+    let error = lines.clone().find_map(|line| Some(line.split_once("error: ")?.1));
+    error.or_else(|| lines.next()).unwrap_or_default().to_owned()
 }
 
 fn target(target: &Value) -> Option<Target> {

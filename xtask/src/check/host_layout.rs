@@ -46,7 +46,9 @@ fn of_image(built: &Built<'_>) -> Option<Vec<Problem>> {
                          place of the stage",
                         instruction.keyword, from.text, source.text
                     );
-                    let hint = format!("let the stage put its binary at {there}, and copy it from there");
+                    let hint = format!(
+                        "let the stage put its binary at {there}, and copy it from there, or leave the image without `package`"
+                    );
                     problems.push(built.on_line(instruction.line, message, Some(hint)));
                 }
             }

@@ -52,9 +52,9 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     if !subject.is_whole {
         return Vec::new();
     }
-    let mut problems = namespaces(subject);
-    problems.extend(kinds(subject));
     let made = MadeLater::of(subject.objects);
+    let mut problems = namespaces(subject);
+    problems.extend(kinds(subject, &made));
     for &object in subject.objects {
         let Some((path, spec)) = pod_spec_at(object) else { continue };
         let mut refs = Vec::new();
@@ -88,7 +88,7 @@ fn namespaces(subject: &Subject<'_>) -> Vec<Problem> {
     problems
 }
 
-fn kinds(subject: &Subject<'_>) -> Vec<Problem> {
+fn kinds(subject: &Subject<'_>, made: &MadeLater<'_>) -> Vec<Problem> {
     let of = |kind: &'static str| subject.objects.iter().filter(move |object| object.reference.kind == kind);
     let definitions = of("CustomResourceDefinition")
         .filter_map(|object| Some((object.text(&["spec", "group"])?, object.text(&["spec", "names", "kind"])?)));
@@ -98,7 +98,11 @@ fn kinds(subject: &Subject<'_>) -> Vec<Problem> {
     let mut told = BTreeSet::new();
     for &object in subject.objects {
         let (group, kind) = (object.api_group(), object.reference.kind.as_str());
-        let known = GROUPS.contains(&group) || served.contains(group) || defined.contains(&(group, kind));
+        // A controller may define kinds by what objects of its own kinds say.
+        let known = GROUPS.contains(&group)
+            || served.contains(group)
+            || defined.contains(&(group, kind))
+            || made.kinds.contains(kind);
         if known || !told.insert((group, kind)) {
             continue;
         }
@@ -154,16 +158,19 @@ fn refs_in<'v>(value: &'v Value, way: &mut Vec<Segment>, found: &mut Vec<Ref<'v>
 struct MadeLater<'a> {
     /// Texts of objects of custom kinds: a controller makes what they name.
     named: BTreeSet<&'a str>,
+    /// Those of them under a key `kind` further down.
+    kinds: BTreeSet<&'a str>,
     /// The resources that somebody may create.
     created: BTreeSet<&'a str>,
 }
 
 impl<'a> MadeLater<'a> {
     fn of(objects: &'a [&'a Object]) -> MadeLater<'a> {
-        let mut made = MadeLater { named: BTreeSet::new(), created: BTreeSet::new() };
+        let mut made = MadeLater { named: BTreeSet::new(), kinds: BTreeSet::new(), created: BTreeSet::new() };
         for object in objects {
             if !GROUPS.contains(&object.api_group()) {
                 all_texts(&object.value, &mut made.named);
+                kinds_in(object.value.get("spec"), &mut made.kinds);
             }
             if matches!(object.reference.kind.as_str(), "Role" | "ClusterRole") {
                 for rule in list(&object.value, &["rules"]) {
@@ -188,6 +195,22 @@ fn all_texts<'v>(value: &'v Value, found: &mut BTreeSet<&'v str>) {
         Value::String(text) => drop(found.insert(text)),
         Value::Sequence(items) => items.iter().for_each(|item| all_texts(item, found)),
         Value::Mapping(items) => items.iter().for_each(|(_, item)| all_texts(item, found)),
+        _ => {}
+    }
+}
+
+/// The texts under keys `kind`.
+fn kinds_in<'v>(value: Option<&'v Value>, found: &mut BTreeSet<&'v str>) {
+    match value {
+        Some(Value::Sequence(items)) => items.iter().for_each(|item| kinds_in(Some(item), found)),
+        Some(Value::Mapping(items)) => {
+            for (key, below) in items {
+                if key.as_str() == Some("kind") {
+                    found.extend(below.as_str());
+                }
+                kinds_in(Some(below), found);
+            }
+        }
         _ => {}
     }
 }

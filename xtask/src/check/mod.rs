@@ -41,7 +41,7 @@ use rules::RULES;
 pub use cargo::Packages;
 pub use rules::{Class, Finding, SUITE, Severity, explain, ids};
 
-/// So many names are listed where one of them is not found.
+/// So many names at most are listed where another one is looked for.
 const LISTED: usize = 8;
 
 /// One of the suite's images, with what it is built from.
@@ -272,11 +272,10 @@ fn close<'n>(wrong: &str, right: impl IntoIterator<Item = &'n str>) -> Option<&'
     right.into_iter().filter(|name| (1..=limit).contains(&distance(name))).min_by_key(distance)
 }
 
-/// `folder/ has a, b`; none where it has nothing.
+/// `folder/ has a, b`; none where it has nothing, or so much that a few names of it tell nothing.
 fn listed(folder: &Utf8Path, names: &[String]) -> Option<String> {
-    let shown = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let more = if names.len() > LISTED { " …" } else { "" };
+    let shown: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.starts_with('.')).collect();
     let folder = folder.as_str().trim_end_matches('/');
     let folder = if folder.is_empty() { "the root".to_owned() } else { format!("{folder}/") };
-    (!names.is_empty()).then(|| format!("{folder} has {shown}{more}"))
+    (!shown.is_empty() && shown.len() <= LISTED).then(|| format!("{folder} has {}", shown.join(", ")))
 }

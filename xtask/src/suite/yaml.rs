@@ -3,6 +3,7 @@
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize as _;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Location;
 
@@ -163,8 +164,13 @@ impl Source {
 
     /// As [`Source::problem`], in the `document`-th document of the text, from 0.
     pub fn problem_in(&self, document: usize, path: &[Segment], message: impl Into<String>) -> Problem {
-        let at = (0..=path.len()).rev().find_map(|depth| locate(&self.text, document, &path[..depth]));
-        let (line, column) = at.map_or((0, 0), |at| (at.line(), at.column()));
+        // Only the document itself is parsed: a file may have many, and much to tell of each.
+        let (skipped, text, document) = match document_of(&self.text, document) {
+            Some((skipped, text)) => (skipped, text, 0),
+            None => (0, self.text.as_str(), document),
+        };
+        let at = (0..=path.len()).rev().find_map(|depth| locate(text, document, &path[..depth]));
+        let (line, column) = at.map_or((0, 0), |at| (at.line() + skipped, at.column()));
         Problem { file: self.file.clone(), line, column, message: message.into(), hint: None }
     }
 }
@@ -198,11 +204,43 @@ fn quoted(message: &str) -> Vec<&str> {
     message.split('`').skip(1).step_by(2).collect()
 }
 
+/// The text of one document, and how many lines stand before it; none where the text has what makes documents hard to
+/// tell apart (directives, ends), or too few of them.
+fn document_of(text: &str, document: usize) -> Option<(usize, &str)> {
+    let mut starts = vec![(0, 0)];
+    let mut has_first = false;
+    let mut offset = 0;
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        if line.starts_with('%') || line.starts_with("...") {
+            return None;
+        }
+        if line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace)) {
+            starts.push((number, offset));
+        } else if starts.len() == 1 {
+            let line = line.trim_start_matches('\u{feff}').trim_start();
+            has_first |= !line.is_empty() && !line.starts_with('#');
+        }
+        offset += line.len();
+    }
+    // What has nothing but comments before the first marker is no document.
+    if !has_first && starts.len() > 1 {
+        starts.remove(0);
+    }
+    let (line, begin) = *starts.get(document)?;
+    let end = starts.get(document + 1).map_or(text.len(), |(_, end)| *end);
+    Some((line, &text[begin..end]))
+}
+
 /// Where the node at `path` of the `document`-th document of `text` begins; none where there is no such node.
 ///
 /// The parser tells positions only with its errors: so this walks to the node and refuses it.
 pub fn locate(text: &str, document: usize, path: &[Segment]) -> Option<Location> {
-    let document = serde_yaml::Deserializer::from_str(text).nth(document)?;
+    let mut documents = serde_yaml::Deserializer::from_str(text);
+    for _ in 0..document {
+        // The parser panics when it goes on behind a document that is none.
+        IgnoredAny::deserialize(documents.next()?).ok()?;
+    }
+    let document = documents.next()?;
     Seek(path).deserialize(document).err()?.location()
 }
 
@@ -296,6 +334,29 @@ other: *anchor
         assert!(locate(TEXT, 0, &at!["list", 2]).is_none());
         assert!(locate(TEXT, 0, &at!["nme"]).is_none());
         assert!(locate(TEXT, 5, &at!["name"]).is_none());
+    }
+
+    #[test]
+    fn a_document_alone_has_the_same_places_as_in_its_file() {
+        for text in [
+            TEXT,
+            "a: 1",
+            "---\na: 1\n---\na: 2\n",
+            "# only this\n\n--- # c\na: 1\n--- {a: 2}\n---\n---\na: |\n  ---\n  x\n",
+            "a: 1\r\n---\r\na: 2\r\n",
+            "%YAML 1.2\n---\na: 1\n...\n---\na: 2\n",
+            "---x: 1\na: 2\n",
+            "\u{feff}---\na: 1\n",
+            "",
+        ] {
+            let source = Source::new("f.yaml", text);
+            for document in 0..6 {
+                let place = |path: &[Segment]| locate(text, document, path).map(|at| (at.line(), at.column()));
+                let expected = place(&at!["a"]).or_else(|| place(&[])).unwrap_or((0, 0));
+                let problem = source.problem_in(document, &at!["a"], "no");
+                assert_eq!((problem.line, problem.column), expected, "document {document} of {text:?}");
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,11 @@
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
+use xtask::dockerfile::{Dockerfile, script};
+use xtask::plan::object;
+use xtask::suite::yaml::Source;
+
 use super::{Project, assert_found, image_suite, manifest_suite};
 
 #[test]
@@ -70,4 +75,27 @@ fn links_that_go_round_are_not_followed_for_ever() {
     ];
     assert_found("", &project.findings(), &expected);
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_text_crashes_the_readers(parts in prop::collection::vec(prop::sample::select(vec![
+        "a", "kind", "List", "items", ": ", ":", "- ", "\n", "\n  ", "---\n", "...\n", "{", "}", "[", "]", "&a ", "*a", "<<: ", "!t ", "|\n ",
+        "\"", "'", "%", "#", ",", "?", "\t", "\u{feff}", "ü", "FROM ", "COPY ", "RUN ", "ENV ", "<<E", "E\n", "$", "${", "}", ":-", "\\", "\\\n",
+        "--from=", "--mount=", "AS ", "/", "..", "*", "**", "cargo build ", "&&", ">", "ONBUILD ", "WORKDIR ", "ARG ", "=",
+    ]), 0..25)) {
+        let text = parts.concat();
+        let source = Source::new("f", text.as_str());
+        if let Err(problem) = object::parse(&source) {
+            prop_assert!(problem.line <= text.lines().count() + 1, "{problem}");
+        }
+        for document in 0..3 {
+            source.problem_in(document, &[], "");
+        }
+        for run in Dockerfile::parse(&text).stages.iter().flat_map(|stage| &stage.instructions) {
+            let _ = (run.copies(), run.mounts(), script::builds(run), script::Effects::of(run));
+        }
+    }
 }

@@ -242,6 +242,19 @@ fn what_nothing_makes_is_missing() {
 }
 
 #[test]
+fn a_controller_may_define_kinds() {
+    let template =
+        "apiVersion: t.example/v1\nkind: Template\nmetadata: {name: t}\nspec: {crd: {names: {kind: Rule}}}\n";
+    let definition = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: t}\nspec: {group: t.example, names: {kind: Template, plural: templates}}\n";
+    let rule = "apiVersion: r.example/v1\nkind: Rule\nmetadata: {name: r}\n";
+    found(&format!("{POD}---\n{definition}---\n{template}---\n{rule}"), &[]);
+    found(
+        &format!("{POD}---\n{definition}---\n{rule}"),
+        &["m.yaml:12:7: Rule r: nothing brings the kind Rule of r.example"],
+    );
+}
+
+#[test]
 fn objects_stand_behind_what_they_need() {
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n";
     let pod = POD.replace("{name: p}", "{name: p, namespace: n}");

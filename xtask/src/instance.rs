@@ -5,13 +5,11 @@ use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::engine::{Container, Engine, Flavor};
 use e2e_support::kind::Kind;
-use sha2::{Digest, Sha256};
 
 use crate::cluster::Files;
 use crate::events::{Runs, SuiteLock};
-use crate::paths::Paths;
+use crate::paths::{Paths, checkout_id};
 use crate::setup::engine;
-use crate::setup::piece::hex;
 use crate::suite::Suite;
 
 /// The label with the suite's name, on node images and through them on node containers, and on built images.
@@ -20,9 +18,6 @@ pub const SUITE_LABEL: &str = "gateway-e2e.suite";
 pub const CHECKOUT_LABEL: &str = "gateway-e2e.checkout";
 /// The label with the folder of the instance's runs, where its lock is.
 pub const RUNS_LABEL: &str = "gateway-e2e.runs";
-
-/// How many hexadecimal digits of the checkout's hash names carry.
-const ID_DIGITS: usize = 8;
 
 /// The names, labels and files of one instance.
 #[derive(Clone, Debug)]
@@ -45,7 +40,7 @@ impl Instance {
         // By its real folder: two ways to it through links are one checkout.
         let checkout =
             paths.root.canonicalize_utf8().with_context(|| format!("resolving the folder {}", paths.root))?;
-        let id = hex(&Sha256::digest(checkout.as_str()))[..ID_DIGITS].to_owned();
+        let id = checkout_id(&checkout);
         Ok(Instance {
             suite: suite.name.clone(),
             cluster: format!("{}-{id}", suite.cluster.name),

@@ -3,7 +3,12 @@
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::Access;
+use sha2::{Digest, Sha256};
 
+use crate::setup::piece::hex;
+
+/// How many hexadecimal digits of the checkout's hash names carry.
+const ID_DIGITS: usize = 8;
 /// The variable that says what cargo compiles into.
 const TARGET_DIR: &str = "CARGO_TARGET_DIR";
 
@@ -56,7 +61,7 @@ impl Paths {
 }
 
 /// The folder that runs of the workspace in `root` are kept in: its own `target/e2e`, or, where nothing can be written
-/// into the workspace, that of the folder that cargo compiles into.
+/// into the workspace, one of its own in the folder that cargo compiles into.
 pub fn runs(root: &Utf8Path) -> Utf8PathBuf {
     runs_in(root, &target(root), |folder| rustix::fs::access(folder.as_std_path(), Access::WRITE_OK).is_ok())
 }
@@ -64,7 +69,13 @@ pub fn runs(root: &Utf8Path) -> Utf8PathBuf {
 fn runs_in(root: &Utf8Path, target: &Utf8Path, may_write: impl Fn(&Utf8Path) -> bool) -> Utf8PathBuf {
     let own = root.join("target");
     let folder = if own.exists() { own.as_path() } else { root };
-    if may_write(folder) { own.join("e2e") } else { target.join("e2e") }
+    // Others may compile into the same folder.
+    if may_write(folder) { own.join("e2e") } else { target.join(format!("e2e-{}", checkout_id(root))) }
+}
+
+/// A short text that no other checkout has. `root` is its real folder: two paths to it through links are one checkout.
+pub fn checkout_id(root: &Utf8Path) -> String {
+    hex(&Sha256::digest(root.as_str()))[..ID_DIGITS].to_owned()
 }
 
 /// What cargo compiles into. As for cargo itself, a path that is set is relative to the current folder.
@@ -90,6 +101,8 @@ mod tests {
         let root = Utf8Path::new("/no/such/workspace");
         let target = Utf8Path::new("/elsewhere");
         assert_eq!(runs_in(root, target, |_| true), "/no/such/workspace/target/e2e");
-        assert_eq!(runs_in(root, target, |folder| folder != root), "/elsewhere/e2e");
+        let id = checkout_id(root);
+        assert_eq!(runs_in(root, target, |folder| folder != root), format!("/elsewhere/e2e-{id}"));
+        assert_ne!(id, checkout_id(Utf8Path::new("/another/workspace")));
     }
 }

@@ -1,6 +1,6 @@
 //! `up`: a cluster that stays.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use e2e_support::Cancel;
 use e2e_support::engine::Flavor;
 use sha2::{Digest, Sha256};
@@ -9,6 +9,7 @@ use crate::build_mode::Choice;
 use crate::compiled;
 use crate::drive::{Afterwards, Left, drive};
 use crate::events::{RunResult, Runs, Stop, history};
+use crate::exit::SetUpFailed;
 use crate::paths::Paths;
 use crate::plan::object;
 use crate::plan::{Extent, Plan, Schedule};
@@ -48,7 +49,12 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let extent = if args.cluster_only { Extent::Cluster } else { Extent::Deployed };
     let options = site::Options { engine: args.engine, build: args.build, yes: args.yes, reuse: true };
     let folder = runs.create(&suite.name)?;
-    let site = site::open(paths, suite, &options, folder.path().to_owned(), cancel, &mut |line| eprintln!("{line}"))?;
+    let path = folder.path().to_owned();
+    let opened = site::open(paths, suite, &options, path, cancel, &mut |line| eprintln!("{line}"));
+    let site = opened.map_err(|error| {
+        folder.remove_if_empty();
+        error.context(SetUpFailed)
+    })?;
     let plan = Plan::load(&paths.root, &site.suite, site.build)?
         .up_to(extent)
         .with_history(&history::load(&runs, &site.suite.name, site.build, Schedule::Dag))
@@ -58,6 +64,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     if args.cluster_only && site.cluster_is_there && site.instance.files.ground().as_deref() == Some(&ground) {
         println!("the cluster {} is there, answers, and is as it would be made now", site.instance.cluster());
         print_access(&site);
+        folder.remove_if_empty();
         return Ok(());
     }
     let driven = drive(&site, &plan, &folder, Afterwards::Keep, &Stop::new(cancel))?;
@@ -65,7 +72,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         print!("{}", summary(&driven.timeline, Some(&folder)));
         print_left(&site, driven.left);
         driven.tell_afterwards();
-        bail!("{}", driven.outcome.reason);
+        return Err(anyhow!(driven.outcome.reason).context(SetUpFailed));
     }
     driven.tell_afterwards();
     site.instance.files.write_ground(&ground)?;

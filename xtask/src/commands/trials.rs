@@ -80,8 +80,11 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
     let folder = paths.root.join("target/trials");
     let started = Instant::now();
     let mut ran = Vec::new();
-    for part in parts {
-        if part.cases.is_empty() || cancel.is_cancelled() {
+    for mut part in parts {
+        if cancel.is_cancelled() && !part.cases.is_empty() {
+            part = Part { cases: Vec::new(), left_out: Some("stopped before it began".to_owned()), ..part };
+        }
+        if part.cases.is_empty() {
             ran.push(Ran { part, outcomes: BTreeMap::new(), error: None, took: Duration::ZERO });
             continue;
         }

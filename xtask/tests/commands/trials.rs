@@ -70,14 +70,15 @@ fn an_interrupted_trial_removes_what_it_made() -> Result<()> {
     let stage = with_trials("passed")?;
     let long = "#!/usr/bin/env bash\n# Trial: waits\n[ $1 != --list ] || { printf 'one\\t9\\n'; exit; }\n\
                 trap 'exit 130' TERM\ntrap 'rm made' EXIT\necho >made\nsleep 1000\n";
-    stage.write("scripts/long.sh", long)?;
+    stage.write("scripts/counts.sh", long)?;
     let (log, made) = (stage.paths.root.with_file_name("said"), stage.paths.root.join("made"));
-    let mut run = stage.start(&["trials", "long"], &log)?;
+    let mut run = stage.start(&["trials"], &log)?;
     run.wait_until("the trial", Duration::from_secs(60), || made.exists())?;
     let ended = interrupt(run)?;
     let said = std::fs::read_to_string(&log)?;
     assert!(ended.contains("exit code 130") && !made.exists(), "{ended}\n{said}");
-    assert!(said.contains("failed: long one: it did not end") && said.contains("interrupted by SIGINT"), "{said}");
+    assert!(said.contains("failed: counts one: it did not end") && said.contains("interrupted by SIGINT"), "{said}");
+    assert!(said.contains("not run: long: stopped before it began"), "{said}");
     Ok(())
 }
 

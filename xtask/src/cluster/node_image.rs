@@ -118,7 +118,8 @@ pub fn ensure(
     let log = cache.join(format!("logs/node-image-{}.log", instance.id()));
     if engine.image_id(&shared)?.is_none() {
         let inside: Vec<&str> = preload.iter().map(String::as_str).collect();
-        say(&format!("node image {shared}: {node} with {} inside", inside.join(", ")));
+        let with = if inside.is_empty() { String::new() } else { format!(" with {} inside", inside.join(", ")) };
+        say(&format!("node image {shared}: {node}{with}"));
         let recipe = Recipe { engine, instance, node, preload: &preload, cache, log: &log, cancel };
         let making = || format!("making the node image {shared}");
         if !recipe.make(&shared, Form::Unpacked).with_context(making)? {

@@ -71,7 +71,7 @@ fn what_a_killed_run_left_of_it_is_no_hindrance() -> Result<()> {
 fn a_node_that_does_not_take_an_image_fails_the_set_up_and_leaves_nothing() -> Result<()> {
     let stage = with_preload()?;
     stage.fake.on("podman", "exec * images import *", Play::fails(1, "ctr: content digest: not found"))?;
-    stage.xtask(&UP)?.must(1, &["making the node image", "localhost/redis:7", "content digest: not found"]);
+    stage.xtask(&UP)?.must(3, &["making the node image", "localhost/redis:7", "content digest: not found"]);
     assert!(stage.fake.containers("podman").is_empty());
     Ok(())
 }

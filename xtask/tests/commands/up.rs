@@ -55,6 +55,6 @@ fn a_cluster_that_kind_cannot_make_is_told_with_kinds_words() -> Result<()> {
     let said = "ERROR: failed to create cluster: could not find a log line that matches \"Reached target\"";
     stage.fake.on("kind", "create cluster *", Play::fails(1, said))?;
     let ran = stage.xtask(&UP)?;
-    ran.must(1, &["step cluster failed", "could not find a log line"]);
+    ran.must(3, &["step cluster failed", "could not find a log line"]);
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 pub use event::{Event, Subject};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::config;
@@ -21,8 +21,16 @@ use crate::metrics::Metrics;
 #[derive(Clone)]
 pub struct Trail {
     /// None where no audit is kept.
-    sender: Option<mpsc::Sender<Event>>,
+    sender: Option<mpsc::Sender<Waiting>>,
+    /// What all events that wait may take together, in kibibytes.
+    room: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+}
+
+/// An event, and the room that it takes for as long as it waits.
+struct Waiting {
+    event: Event,
+    _room: OwnedSemaphorePermit,
 }
 
 /// The task that hands events on.
@@ -43,10 +51,11 @@ struct Running {
 /// When no HTTP client can be made.
 pub fn start(config: &config::Audit, metrics: Arc<Metrics>) -> Result<(Trail, Worker)> {
     let flush_deadline = Duration::from_millis(config.flush_deadline_ms);
+    let room = Arc::new(Semaphore::new(config.buffer_bytes / 1024));
     let Some(url) = &config.url else {
         tracing::warn!("audit.url is not set: no audit is kept");
         return Ok((
-            Trail { sender: None, metrics: metrics.clone() },
+            Trail { sender: None, room, metrics: metrics.clone() },
             Worker { running: None, flush_deadline, metrics },
         ));
     };
@@ -54,7 +63,7 @@ pub fn start(config: &config::Audit, metrics: Arc<Metrics>) -> Result<(Trail, Wo
     let (stop, stopped) = oneshot::channel();
     let worker = sender::Sender::new(url, config, metrics.clone()).context("making the audit's HTTP client")?;
     let running = Some(Running { task: tokio::spawn(worker.run(receiver, stopped)), stop });
-    Ok((Trail { sender: Some(sender), metrics: metrics.clone() }, Worker { running, flush_deadline, metrics }))
+    Ok((Trail { sender: Some(sender), room, metrics: metrics.clone() }, Worker { running, flush_deadline, metrics }))
 }
 
 impl Trail {
@@ -63,10 +72,15 @@ impl Trail {
         let Some(sender) = &self.sender else { return };
         // Counted before the worker can take it out again, so that the gauge never goes below zero.
         self.metrics.audit_buffered.inc();
-        if let Err(error) = sender.try_send(event) {
+        let kibibytes = u32::try_from(event.bytes() / 1024 + 1).unwrap_or(u32::MAX);
+        let sent = match Arc::clone(&self.room).try_acquire_many_owned(kibibytes) {
+            Ok(room) => sender.try_send(Waiting { event, _room: room }).map_err(|error| error.to_string()),
+            Err(_) => Err("no room for its bytes".to_owned()),
+        };
+        if let Err(error) = sent {
             self.metrics.audit_buffered.dec();
             self.metrics.audit_dropped.inc();
-            tracing::warn!(%error, "audit event dropped");
+            tracing::warn!(error, "audit event dropped");
         }
     }
 }

@@ -137,6 +137,8 @@ pub struct Audit {
     pub url: Option<String>,
     /// Events that wait at most; more are dropped and counted.
     pub buffer_events: usize,
+    /// Bytes that they may take together; what does not fit is dropped and counted.
+    pub buffer_bytes: usize,
     /// Events in one request at most; datastorage takes up to 500.
     pub batch_events: usize,
     /// How long an event waits for others before it is sent.
@@ -154,6 +156,7 @@ impl Default for Audit {
         Self {
             url: None,
             buffer_events: 10_000,
+            buffer_bytes: 48 * 1024 * 1024,
             batch_events: 100,
             linger_ms: 200,
             request_deadline_ms: 5_000,
@@ -265,6 +268,7 @@ impl Config {
             ("kubernetes.call_deadline_ms", kubernetes.call_deadline_ms),
             ("kubernetes.request_deadline_ms", kubernetes.request_deadline_ms),
             ("audit.buffer_events", audit.buffer_events as u64),
+            ("audit.buffer_bytes", audit.buffer_bytes as u64),
             ("audit.request_deadline_ms", audit.request_deadline_ms),
             ("audit.max_backoff_ms", audit.max_backoff_ms),
         ];

@@ -51,6 +51,15 @@ impl CallError {
         }
     }
 
+    /// Whether the API server may have done what it was asked for: no answer came, or one of what stands before it.
+    pub(crate) fn is_unclear(&self) -> bool {
+        match &self.cause {
+            Cause::TooLate => false,
+            Cause::Slow(_) => true,
+            Cause::Kube(error) => status_of(error).is_none_or(|status| status.code >= 500),
+        }
+    }
+
     /// Whether the request's deadline came before it was begun.
     pub(crate) fn is_too_late(&self) -> bool {
         matches!(self.cause, Cause::TooLate)

@@ -173,11 +173,61 @@ impl Metrics {
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a String cannot fail");
         text
     }
+
+    /// The same in the older text format, version 0.0.4, which knows no `info` and has a counter's whole name in front.
+    pub fn encode_plain(&self) -> String {
+        let mut plain = String::new();
+        let mut help = "";
+        for line in self.encode().lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                help = rest;
+            } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+                let (suffix, kind) = match kind {
+                    "counter" => ("_total", kind),
+                    "info" => ("_info", "gauge"),
+                    _ => ("", kind),
+                };
+                let help = help.strip_prefix(name).unwrap_or_default();
+                plain.push_str(&format!("# HELP {name}{suffix}{help}\n# TYPE {name}{suffix} {kind}\n"));
+            } else if !line.starts_with('#') {
+                plain.push_str(line);
+                plain.push('\n');
+            }
+        }
+        plain
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_older_format_has_whole_names_and_types_that_it_knows() {
+        let metrics = Metrics::default();
+        metrics.count_received("prometheus-alert", "critical");
+        metrics.observe_request("/x", "POST", 201, Duration::from_millis(7));
+        let text = metrics.encode_plain();
+        for line in [
+            "# HELP gateway_signals_received_total Valid signals that tell of a problem.",
+            "# TYPE gateway_signals_received_total counter",
+            "# TYPE gateway_build_info gauge",
+            "# TYPE gateway_http_request_duration_seconds histogram",
+            "# TYPE process_cpu_seconds_total counter",
+            "# TYPE gateway_audit_buffer_events gauge",
+        ] {
+            assert!(text.lines().any(|found| found == line), "no line {line} in\n{text}");
+        }
+        assert!(!text.contains("# EOF") && !text.contains(" info\n") && !text.contains("# UNIT"), "{text}");
+        let samples = |text: &str| text.lines().filter(|line| line.starts_with("gateway_")).count();
+        assert_eq!(samples(&text), samples(&metrics.encode()), "nothing is left out");
+        // Each name is typed once, before its samples.
+        let mut typed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let count = typed.len();
+        typed.sort_unstable();
+        typed.dedup();
+        assert_eq!(typed.len(), count);
+    }
 
     #[test]
     fn every_name_that_the_contract_has() {

@@ -41,6 +41,9 @@ const FIELD_MANAGER: &str = "gateway-service";
 /// Pause before looking again after somebody else was faster.
 const CONTENTION_PAUSE: Duration = Duration::from_millis(5);
 
+/// Tries to write the first count of a request that others change at the same time.
+const FIRST_COUNT_TRIES: usize = 5;
+
 /// Creates requests and counts their occurrences.
 pub struct Store {
     client: Client,
@@ -244,24 +247,50 @@ impl Store {
                     }
                 }
                 Err(error) if is_namespace_gone(&error) && !place.is_fallback => return Ok(None),
+                // No answer says nothing of what the API server did.
+                Err(error) if error.is_unclear() => {
+                    let made = self.read(&place.namespace, &name).await.ok().flatten();
+                    let is_ours = |seen: &Seen| {
+                        seen.spec.signal_fingerprint == problem.fingerprint.as_str()
+                            && seen.spec.received_time == received
+                    };
+                    match made.filter(is_ours) {
+                        Some(created) => {
+                            tracing::info!(name, %error, "the RemediationRequest was created, though no answer came");
+                            self.begin_count(problem, &created, received).await;
+                            return Ok(Some(Recorded::Created { namespace: place.namespace, name, context }));
+                        }
+                        None => return Err(RecordError { error, wanted: Some((place.namespace, name)) }),
+                    }
+                }
                 Err(error) => return Err(RecordError { error, wanted: Some((place.namespace, name)) }),
             }
         }
         Ok(None)
     }
 
-    /// Writes the first count. Whoever was faster has counted this signal along, since a request without a count has
-    /// one occurrence; so does a reader if this cannot be written now.
+    /// Writes the first count, unless somebody was faster and counted this signal along: a request without a count has
+    /// one occurrence. So it has for a reader if this cannot be written now.
     async fn begin_count(&self, problem: &Problem, created: &Seen, received: Timestamp) {
         let deduplication = Deduplication { first_seen_at: received, last_seen_at: received, occurrence_count: 1 };
-        let known = Known::from(created);
-        match self.write(&known, &deduplication).await {
-            Ok(counted) => self.recent.put(&problem.fingerprint, Known::from(&counted)),
-            Err(error) if error.status().is_some_and(|status| matches!(status.code, 404 | 409)) => {}
-            Err(error) => {
-                tracing::warn!(%error, "the first occurrence could not be written down; it counts all the same")
+        let mut known = Known::from(created);
+        for _ in 0..FIRST_COUNT_TRIES {
+            let error = match self.write(&known, &deduplication).await {
+                Ok(counted) => return self.recent.put(&problem.fingerprint, Known::from(&counted)),
+                Err(error) => error,
+            };
+            if !error.is_unclear() && error.status().is_none_or(|status| !matches!(status.code, 404 | 409)) {
+                tracing::warn!(%error, "the first occurrence could not be written down; it counts all the same");
+                return;
+            }
+            // Somebody changed it: a controller, whose phase says nothing of the count, or one who counted.
+            match self.read(&known.namespace, &known.name).await {
+                Ok(Some(seen)) if seen.status.deduplication.is_none() => known = Known::from(&seen),
+                Ok(_) => return,
+                Err(error) => return tracing::warn!(%error, "the first occurrence could not be written down"),
             }
         }
+        tracing::warn!(name = known.name, "the first occurrence could not be written down: others kept changing it");
     }
 
     /// Where a request goes whose signal is about something in this namespace, or in none. Its top owner may lie

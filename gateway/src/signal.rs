@@ -75,6 +75,16 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<
     Ok(value)
 }
 
+/// Refuses text that could be taken and never be stored.
+pub(crate) fn storable(json: &str) -> Result<(), Problem> {
+    match text::has_unstorable(json) {
+        true => Err(Problem::invalid(
+            "a text holds the character U+0000, or half of a surrogate pair: nothing can store it",
+        )),
+        false => Ok(()),
+    }
+}
+
 /// What is wrong with JSON text that is not `what` it should be. How the gateway reads it is none of the sender's business.
 pub(crate) fn malformed(error: &serde_json::Error, what: &str) -> Problem {
     let place = format!("line {}, column {}", error.line(), error.column());

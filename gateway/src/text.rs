@@ -40,6 +40,35 @@ fn is_dns_part(part: &str) -> bool {
     !part.is_empty() && part.bytes().all(inner) && !part.starts_with('-') && !part.ends_with('-')
 }
 
+/// Whether a piece of JSON text holds what no database takes: the character U+0000, or half of a surrogate pair.
+pub fn has_unstorable(json: &str) -> bool {
+    let bytes = json.as_bytes();
+    let mut at = 0;
+    let mut high = false;
+    while let Some(next) = bytes[at..].iter().position(|b| *b == b'\\') {
+        // Half of a pair that something else than its other half follows.
+        if high && next > 0 {
+            return true;
+        }
+        at += next;
+        let code = match bytes.get(at + 1) {
+            Some(b'u') => bytes.get(at + 2..at + 6).and_then(|hex| std::str::from_utf8(hex).ok()),
+            _ => None,
+        };
+        let code = code.and_then(|hex| u16::from_str_radix(hex, 16).ok());
+        match code {
+            Some(0) => return true,
+            Some(0xD800..=0xDBFF) if !high => high = true,
+            Some(0xDC00..=0xDFFF) if high => high = false,
+            Some(0xD800..=0xDFFF) => return true,
+            _ if high => return true,
+            _ => {}
+        }
+        at = (at + if code.is_some() { 6 } else { 2 }).min(bytes.len());
+    }
+    high
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +89,25 @@ mod tests {
     }
 
     #[test]
+    fn what_no_database_takes_is_found_wherever_it_is_written() {
+        for good in ["", r#""a\\u0000""#, r#""\ud83d\ude00""#, r#""\n\u00e4\\""#, "\"ü😀\"", r#""\uD83D\uDE00x\u0041""#]
+        {
+            assert!(!has_unstorable(good), "{good}");
+        }
+        for bad in [
+            r#""\u0000""#,
+            r#""\\\u0000""#,
+            r#""\ud83d""#,
+            r#""\ude00""#,
+            r#""\ud83dx\ude00""#,
+            r#""\ud83d\n""#,
+            r#""\ude00\ud83d""#,
+        ] {
+            assert!(has_unstorable(bad), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_label_value_keeps_what_it_can() {
         assert_eq!(label_value("my namespace!"), "my_namespace");
         assert_eq!(label_value("production"), "production");
@@ -67,6 +115,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_serde_writes_is_judged_by_its_characters(text in any::<String>()) {
+            let json = serde_json::to_string(&text).unwrap();
+            prop_assert_eq!(has_unstorable(&json), text.contains('\0'));
+        }
+
         #[test]
         fn cut_bytes_is_the_longest_prefix_that_fits(text in ".{0,80}", max in 0_usize..100) {
             let cut = cut_bytes(&text, max);

@@ -1,6 +1,7 @@
 //! What the gateway puts on record.
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use crate::harness::context::Context;
 use crate::harness::datastorage::types;
@@ -32,7 +33,24 @@ async fn s36_a_new_signal_leaves_exactly_two_audit_events(cx: Context) -> Result
         {
             ensure!(event[member] == expected, "expected {member} {expected} in every event, found {event}");
         }
-        ensure!(event["event_data"].is_object(), "expected an object in event_data, found {event}");
+        let data = &event["event_data"];
+        ensure!(data["fingerprint"] == created.fingerprint, "expected the fingerprint in event_data, found {event}");
+        let request = format!("{namespace}/{}", created.name);
+        ensure!(data["remediation_request"] == request, "expected {request} in event_data, found {event}");
+        ensure!(data["target"]["name"] == "checkout-1", "expected the target checkout-1 in event_data, found {event}");
+    }
+    let of_type = |kind: &str| events.iter().find(|event| event["event_type"] == kind);
+    let received = of_type("gateway.signal.received").context("there is no gateway.signal.received")?;
+    let payload = received["event_data"]["original_payload"].as_str().unwrap_or_default();
+    let payload: Value = serde_json::from_str(payload)
+        .with_context(|| format!("expected the alert as it came in event_data.original_payload, found {received}"))?;
+    ensure!(
+        payload["labels"]["pod"] == "checkout-1" && payload["annotations"]["summary"] == "made by a spec",
+        "expected the alert as it came, found {payload}"
+    );
+    let made = of_type("gateway.crd.created").context("there is no gateway.crd.created")?;
+    for (member, expected) in [("environment", "unknown"), ("priority", "P3"), ("remediation_path", "manual")] {
+        ensure!(made["event_data"][member] == expected, "expected {member} {expected} in event_data, found {made}");
     }
     Ok(())
 }

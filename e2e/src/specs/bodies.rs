@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::context::Context;
 use crate::harness::gateway::{KUBERNETES_EVENT, PROMETHEUS};
-use crate::harness::signals::{Alert, webhook, webhook_with_common_labels};
+use crate::harness::signals::{Alert, event, webhook, webhook_with_common_labels};
 use crate::harness::spec::specs;
 
 specs!("bodies":
@@ -16,6 +16,7 @@ specs!("bodies":
     s15_an_empty_body_and_a_webhook_without_alerts_are_refused,
     s16_an_alert_without_a_name_is_refused,
     s17_a_body_that_is_too_large_is_refused_and_a_large_group_is_not,
+    s50_text_that_cannot_be_stored_is_refused,
     s18_a_body_that_is_not_json_by_its_type_is_refused,
     s19_an_unknown_path_is_not_found,
     s20_get_is_not_allowed_on_a_webhook,
@@ -108,6 +109,27 @@ fn webhook_of_size(namespace: &str, bytes: usize) -> Result<String> {
     let body = |padding: usize| webhook(&[alert.clone().annotation("padding", &"x".repeat(padding))]).to_string();
     let padding = bytes.checked_sub(body(0).len()).context("the frame alone is larger than that")?;
     Ok(body(padding))
+}
+
+async fn s50_text_that_cannot_be_stored_is_refused(cx: Context) -> Result<()> {
+    let namespace = cx.namespace().await?;
+    for (what, label) in [("the alert's name", "alertname"), ("the pod's name", "pod"), ("another label", "note")] {
+        let alert = Alert::about_pod(&namespace, "checkout-1").label(label, "nul\0here");
+        cx.gateway().alert(alert).await?.expect_problem(400, &format!("U+0000 in {what}"))?;
+    }
+    let lone = webhook(&[Alert::about_pod(&namespace, "checkout-1").label("note", "HALF")]).to_string();
+    let lone = lone.replace("HALF", "\\ud800");
+    let request = cx.gateway().post(PROMETHEUS).header(CONTENT_TYPE, "application/json").body(lone);
+    request.send().await?.expect_problem(400, "half of a surrogate pair in a label")?;
+    let mut warning = event(&namespace, "Pod", "checkout-2", "BackOff");
+    warning["message"] = json!("nul\0here");
+    cx.gateway().event(&warning).await?.expect_problem(400, "U+0000 in an event's message")?;
+    cx.expect_requests(&namespace, 0).await?;
+    // All other characters are taken, and audited.
+    let fine = Alert::about_pod(&namespace, "checkout-3").label("note", "\u{1}\u{7f}ü😀");
+    let created = cx.gateway().alert(fine).await?.expect_created("an alert with odd characters in a label")?;
+    cx.datastorage().await_correlated(&created.name, 2).await?;
+    Ok(())
 }
 
 async fn s18_a_body_that_is_not_json_by_its_type_is_refused(cx: Context) -> Result<()> {

@@ -15,7 +15,7 @@ use crate::harness::spec::specs;
 
 specs!("events":
     s09_a_warning_event_creates_a_request_for_its_involved_object,
-    s10_a_normal_event_is_refused,
+    s10_a_normal_event_is_ignored,
     s11_an_event_without_reason_kind_or_name_is_refused,
     s12_an_event_of_an_oom_kill_is_critical,
 );
@@ -52,12 +52,16 @@ async fn s09_a_warning_event_creates_a_request_for_its_involved_object(cx: Conte
     Ok(())
 }
 
-async fn s10_a_normal_event_is_refused(cx: Context) -> Result<()> {
+async fn s10_a_normal_event_is_ignored(cx: Context) -> Result<()> {
     let namespace = cx.namespace().await?;
     let mut body = event(&namespace, "Pod", "checkout-1", "Scheduled");
     body["type"] = json!("Normal");
-    cx.gateway().event(&body).await?.expect_problem(400, "an event of type Normal")?;
+    let answer = cx.gateway().event(&body).await?;
+    answer.expect(200, "an event of type Normal")?.expect_at("/status", "ignored")?;
     cx.expect_requests(&namespace, 0).await?;
+    // It is its type alone.
+    body["type"] = json!("Warning");
+    cx.gateway().event(&body).await?.expect_created("the same event of type Warning")?;
     Ok(())
 }
 

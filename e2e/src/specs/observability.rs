@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use crate::harness::context::{Context, SOON};
@@ -18,6 +18,7 @@ specs!("observability":
     s28_the_gateway_is_healthy_and_ready,
     #alone(Gateway; DataStorage) s29_counters_rise_by_exactly_what_was_sent,
     #alone(Gateway; DataStorage) s30_the_latency_histogram_counts_every_request,
+    s51_metrics_come_in_both_forms,
     s47_logs_are_json_lines_with_request_ids_and_without_tokens,
 );
 
@@ -135,6 +136,39 @@ async fn s30_the_latency_histogram_counts_every_request(cx: Context) -> Result<(
         bound.is_infinite() && count == 3.0,
         "expected the last bucket to be +Inf and to have counted all 3 requests: {buckets:?}"
     );
+    Ok(())
+}
+
+async fn s51_metrics_come_in_both_forms(cx: Context) -> Result<()> {
+    let base = &cx.surroundings().addresses().gateway_metrics;
+    let ask = async |accept: &str| {
+        let request = Request::new(cx.http(), Method::GET, base, "/metrics").header(ACCEPT, accept);
+        let answer = request.send().await?;
+        answer.expect(200, &format!("the metrics, asked for as {accept}"))?;
+        Ok::<_, anyhow::Error>(answer)
+    };
+    let open = ask("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2").await?;
+    let kind = open.header("content-type").unwrap_or("none");
+    ensure!(kind.starts_with("application/openmetrics-text"), "expected OpenMetrics, found the type {kind}");
+    ensure!(open.text.ends_with("# EOF\n"), "expected OpenMetrics to end with # EOF");
+    for accept in ["text/plain;version=0.0.4", "*/*"] {
+        let plain = ask(accept).await?;
+        let kind = plain.header("content-type").unwrap_or("none");
+        let is_plain = kind.starts_with("text/plain") && kind.contains("version=0.0.4");
+        ensure!(is_plain, "asked for as {accept}: expected text/plain; version=0.0.4, found {kind}");
+        for line in ["# TYPE gateway_audit_events_dropped_total counter", "# TYPE gateway_build_info gauge"] {
+            ensure!(plain.text.lines().any(|found| found == line), "expected the line {line}: {plain}");
+        }
+        let kinds = ["counter", "gauge", "histogram", "summary", "untyped"];
+        let unknown = plain
+            .text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .find(|line| !kinds.iter().any(|kind| line.ends_with(&format!(" {kind}"))));
+        ensure!(unknown.is_none(), "expected types that version 0.0.4 knows, found {unknown:?}");
+        ensure!(!plain.text.contains("# EOF"), "expected no # EOF in version 0.0.4");
+        Metrics::parse(&plain.text)?;
+    }
     Ok(())
 }
 

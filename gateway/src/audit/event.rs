@@ -9,6 +9,9 @@ use crate::fingerprint::Fingerprint;
 use crate::signal::Signal;
 use crate::text;
 
+/// What an event takes without the signal.
+const FRAME_BYTES: usize = 2 * 1024;
+
 /// An event as datastorage takes it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
@@ -28,6 +31,8 @@ pub struct Event {
     namespace: String,
     severity: &'static str,
     event_data: Value,
+    #[serde(skip)]
+    bytes: usize,
 }
 
 /// What an event is about: a signal and the request that it led to.
@@ -43,9 +48,24 @@ pub struct Subject<'a> {
 }
 
 impl Event {
-    /// A signal was taken that nothing was known of.
+    /// A signal was taken that nothing was known of. It goes along as it came, so that what became of it can be made
+    /// again from the audit alone.
     pub fn received(subject: &Subject<'_>) -> Self {
-        Self::new("gateway.signal.received", "received", "success", subject, json!({}))
+        let more = json!({
+            "original_payload": subject.signal.payload,
+            "labels": subject.signal.labels,
+            "signal_source": subject.signal.source,
+        });
+        let mut event = Self::new("gateway.signal.received", "received", "success", subject, more);
+        let labels: usize = subject.signal.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+        // Twice: quotes in it are escaped on the wire.
+        event.bytes += 2 * (subject.signal.payload.len() + labels);
+        event
+    }
+
+    /// About how much memory it takes, in bytes, and more than it has on the wire.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// A signal was taken whose problem has `occurrence_count` signals by now.
@@ -103,6 +123,7 @@ impl Event {
             namespace: request_namespace.clone(),
             severity: signal.severity.as_str(),
             event_data,
+            bytes: FRAME_BYTES,
         }
     }
 }

@@ -7,11 +7,13 @@ use reqwest::StatusCode;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::Event;
+use super::{Event, Waiting};
 use crate::config;
 use crate::metrics::Metrics;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// A batch of so many bytes is full. datastorage takes 2 MiB.
+const BATCH_BYTES: usize = 1024 * 1024;
 
 pub(super) struct Sender {
     client: reqwest::Client,
@@ -46,7 +48,7 @@ impl Sender {
     }
 
     /// Works until `stopped`, and then until everything that came before is settled.
-    pub(super) async fn run(self, mut events: mpsc::Receiver<Event>, mut stopped: oneshot::Receiver<()>) {
+    pub(super) async fn run(self, mut events: mpsc::Receiver<Waiting>, mut stopped: oneshot::Receiver<()>) {
         loop {
             let first = tokio::select! {
                 first = events.recv() => first,
@@ -57,23 +59,29 @@ impl Sender {
             };
             let Some(first) = first else { break };
             let batch = self.fill(first, &mut events, &mut stopped).await;
-            self.deliver(&batch).await;
+            let events: Vec<&Event> = batch.iter().map(|waiting| &waiting.event).collect();
+            self.deliver(&events).await;
         }
     }
 
     /// Waits a moment for more, so that a burst goes out in few requests; not so once it is `stopped`.
     async fn fill(
         &self,
-        first: Event,
-        events: &mut mpsc::Receiver<Event>,
+        first: Waiting,
+        events: &mut mpsc::Receiver<Waiting>,
         stopped: &mut oneshot::Receiver<()>,
-    ) -> Vec<Event> {
+    ) -> Vec<Waiting> {
+        let mut bytes = first.event.bytes();
         let mut batch = vec![first];
         let end = Instant::now() + self.linger;
-        while batch.len() < self.batch_events {
+        // The last one may go beyond: of two that take half of what datastorage accepts, both go.
+        while batch.len() < self.batch_events && bytes < BATCH_BYTES {
             tokio::select! {
                 next = tokio::time::timeout_at(end, events.recv()) => match next {
-                    Ok(Some(event)) => batch.push(event),
+                    Ok(Some(next)) => {
+                        bytes += next.event.bytes();
+                        batch.push(next);
+                    }
                     Ok(None) | Err(_) => break,
                 },
                 _ = &mut *stopped, if !events.is_closed() => events.close(),
@@ -84,7 +92,7 @@ impl Sender {
 
     /// Sends the batch until it is accepted. One bad event makes datastorage refuse all of them: then each goes alone,
     /// so that only the bad one is lost.
-    async fn deliver(&self, batch: &[Event]) {
+    async fn deliver(&self, batch: &[&Event]) {
         match self.settle(batch).await {
             Ok(()) => self.settled(batch.len()),
             Err(reason) if batch.len() == 1 => {
@@ -104,7 +112,7 @@ impl Sender {
         self.metrics.audit_buffered.dec_by(i64::try_from(events).unwrap_or(i64::MAX));
     }
 
-    async fn settle(&self, batch: &[Event]) -> Result<(), String> {
+    async fn settle(&self, batch: &[&Event]) -> Result<(), String> {
         let mut backoff = FIRST_BACKOFF;
         let mut again = false;
         loop {
@@ -129,7 +137,7 @@ impl Sender {
 
     /// `again` where the batch was sent before: then the connection is not kept. While a service gets its first endpoint
     /// a connection to its address may reach somebody else, who would answer on it for ever.
-    async fn send(&self, batch: &[Event], again: bool) -> Verdict {
+    async fn send(&self, batch: &[&Event], again: bool) -> Verdict {
         let mut request = self.client.post(&self.url).json(batch);
         if again {
             request = request.header(reqwest::header::CONNECTION, "close");

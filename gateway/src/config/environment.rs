@@ -32,6 +32,7 @@ pub(super) const VARIABLES: &[(&str, Setter)] = &[
     ("GATEWAY_POLICY_PATH", |c, v| put(&mut c.policy.path, v)),
     ("GATEWAY_AUDIT_URL", |c, v| put_optional(&mut c.audit.url, v)),
     ("GATEWAY_AUDIT_BUFFER_EVENTS", |c, v| put(&mut c.audit.buffer_events, v)),
+    ("GATEWAY_AUDIT_BUFFER_BYTES", |c, v| put(&mut c.audit.buffer_bytes, v)),
     ("GATEWAY_AUDIT_BATCH_EVENTS", |c, v| put(&mut c.audit.batch_events, v)),
     ("GATEWAY_AUDIT_LINGER_MS", |c, v| put(&mut c.audit.linger_ms, v)),
     ("GATEWAY_AUDIT_REQUEST_DEADLINE_MS", |c, v| put(&mut c.audit.request_deadline_ms, v)),

@@ -50,7 +50,10 @@ pub(super) async fn kubernetes_event(
     body: Body,
 ) -> Result<Response, Problem> {
     let Received { bytes, is_dated, room: _room } = receive(&app, &headers, body, app.max_event_bytes).await?;
-    let reported = signal::event::parse(&bytes)?;
+    let reported = match signal::event::parse(&bytes)? {
+        signal::event::Told::Problem(reported) => *reported,
+        signal::event::Told::Normal => return Ok(Json(Told::ignored()).into_response()),
+    };
     if !is_dated {
         let time = reported.time.ok_or_else(|| {
             Problem::stale("missing timestamp: send X-Timestamp, or one of lastTimestamp, series.lastObservedTime, eventTime, firstTimestamp")

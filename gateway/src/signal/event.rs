@@ -82,6 +82,15 @@ struct Series {
     last_observed_time: Time,
 }
 
+/// What an Event tells.
+#[derive(Debug, PartialEq)]
+pub enum Told {
+    /// Of a problem.
+    Problem(Box<Reported>),
+    /// Of something in the ordinary course of things, which is none of the gateway's business: exporters send all.
+    Normal,
+}
+
 /// An Event that tells of a problem.
 #[derive(Debug, PartialEq)]
 pub struct Reported {
@@ -94,12 +103,13 @@ pub struct Reported {
 /// Reads an Event.
 ///
 /// # Errors
-/// When it is not one, tells of no problem, or does not say of what.
-pub fn parse(body: &[u8]) -> Result<Reported, Problem> {
+/// When it is not one, or does not say what happened to what.
+pub fn parse(body: &[u8]) -> Result<Told, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::malformed("the body is empty"));
     }
     let text = std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
+    super::storable(text)?;
     let event: Event = super::read(text, "a Kubernetes Event")?;
     if !event.kind.is_empty() && event.kind != "Event" {
         let kind = text::cut_chars(&event.kind, 80);
@@ -110,7 +120,7 @@ pub fn parse(body: &[u8]) -> Result<Reported, Problem> {
         return Err(Problem::malformed(format!("the Event is of {version}: send it as of v1, the core group")));
     }
     if event.event_type == "Normal" {
-        return Err(Problem::invalid("an Event of type Normal tells of no problem"));
+        return Ok(Told::Normal);
     }
     for (field, value) in [
         ("reason", &event.reason),
@@ -123,7 +133,7 @@ pub fn parse(body: &[u8]) -> Result<Reported, Problem> {
     }
     let times = [event.last_timestamp, event.series.last_observed_time, event.event_time, event.first_timestamp];
     let time = times.into_iter().find_map(|time| time.0);
-    Ok(Reported { time, signal: event.into_signal(time, text) })
+    Ok(Told::Problem(Box::new(Reported { time, signal: event.into_signal(time, text) })))
 }
 
 impl Event {

@@ -25,12 +25,16 @@ fn with(pointer: &str, value: Value) -> Value {
 }
 
 fn parsed(event: &Value) -> Result<Reported, String> {
-    parse(event.to_string().as_bytes()).map_err(|problem| problem.detail().to_owned())
+    match parse(event.to_string().as_bytes()) {
+        Ok(Told::Problem(reported)) => Ok(*reported),
+        Ok(Told::Normal) => Err("Normal".to_owned()),
+        Err(problem) => Err(problem.detail().to_owned()),
+    }
 }
 
 #[test]
 fn the_kubelets_form() {
-    let reported = parse(KUBELET.as_bytes()).unwrap();
+    let Ok(Told::Problem(reported)) = parse(KUBELET.as_bytes()) else { panic!("it tells of a problem") };
     assert_eq!(reported.time, Some("2026-03-01T11:58:03Z".parse().unwrap()));
     let signal = reported.signal;
     assert_eq!((signal.name.as_str(), signal.severity), ("BackOff", Severity::Warning));
@@ -43,7 +47,7 @@ fn the_kubelets_form() {
 
 #[test]
 fn the_schedulers_form() {
-    let reported = parse(SCHEDULER.as_bytes()).unwrap();
+    let Ok(Told::Problem(reported)) = parse(SCHEDULER.as_bytes()) else { panic!("it tells of a problem") };
     assert_eq!(reported.time, Some("2026-03-01T11:57:00.654321Z".parse().unwrap()));
     assert_eq!(reported.signal.severity, Severity::Critical);
 }
@@ -79,6 +83,7 @@ fn severities() {
 fn what_tells_of_no_problem_or_not_of_what_is_refused() {
     for (event, word) in [
         (with("/type", json!("Normal")), "Normal"),
+        (with("/message", json!("nul\u{0}")), "U+0000"),
         (with("/reason", json!("")), "reason"),
         (with("/reason", json!(null)), "reason"),
         (with("/involvedObject/kind", json!("")), "involvedObject.kind"),

@@ -133,6 +133,7 @@ pub fn parse(body: &[u8]) -> Result<Delivery<'_>, Problem> {
     if common_labels_text.len() > MAX_ALERT_BYTES {
         return Err(Problem::too_large(format!("commonLabels is larger than {MAX_ALERT_BYTES} bytes")));
     }
+    super::storable(common_labels_text)?;
     let common_labels: Option<_> =
         serde_json::from_str(common_labels_text).map_err(|_| Problem::malformed("commonLabels is no map of texts"))?;
     Ok(Delivery {
@@ -175,6 +176,7 @@ impl<'a> Delivery<'a> {
         if text.len() > MAX_ALERT_BYTES {
             return Err(Problem::too_large(format!("the alert is larger than {MAX_ALERT_BYTES} bytes")));
         }
+        super::storable(text)?;
         let alert: Alert = super::read(text, "an alert")?;
         if let Some(now) = now {
             let start = alert

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::alerts::{about_deployment, alert, webhook};
+use crate::support::alerts::{EVENT, PROMETHEUS, about_deployment, alert, pod_event, webhook};
+use crate::support::proxy::{Mode, Proxy};
 use crate::support::sink::Sink;
-use crate::support::{Running, World, test, wait_for};
+use crate::support::{Answer, Running, World, test, wait_for};
 
 async fn audited(world: &World, sink: &Sink, change: impl FnOnce(&mut gateway::config::Audit)) -> Running {
     world
@@ -51,6 +52,9 @@ fn a_new_problem_is_two_events_and_a_repeat_one_more() {
             assert_eq!(event["event_data"]["fingerprint"], answer.text("fingerprint"));
         }
         assert_eq!(events[1]["event_data"]["remediation_path"], "aggressive");
+        let kept = events[0]["event_data"]["original_payload"].as_str().unwrap();
+        let kept: Value = serde_json::from_str(kept).unwrap();
+        assert_eq!(kept["labels"]["deployment"], "web", "the alert is on record as it came");
         for count in 2..=3 {
             gateway.prometheus(&about_deployment(&world.namespace, "web")).await.expect(202);
             let events = sink.wait_for(name, count + 1).await;
@@ -172,5 +176,70 @@ fn a_shutdown_does_not_wait_for_ever() {
         gateway.gateway.shutdown().await;
         assert!(started.elapsed() < std::time::Duration::from_secs(5), "it took {:?}", started.elapsed());
         assert_eq!(sink.events().len(), 0);
+    });
+}
+
+#[test]
+fn what_was_begun_is_audited_though_its_sender_has_gone() {
+    test(async |world| {
+        let (sink, proxy) = (Sink::start().await, Proxy::start().await);
+        let gateway = world
+            .gateway_at(proxy.client(&world.gateway_token), |config| {
+                config.audit.url = sink.url();
+                config.audit.linger_ms = 20;
+                config.auth.enabled = false;
+            })
+            .await;
+        proxy.set(Mode::Stall);
+        let body = about_deployment(&world.namespace, "web").to_string();
+        let sending = tokio::spawn(gateway.post(PROMETHEUS, body).send());
+        wait_for("the signal to be in flight", async || {
+            let line = "gateway_signals_received_total{source_type=\"prometheus-alert\",severity=\"critical\"}";
+            (gateway.metric(line).await == 1.0).then_some(())
+        })
+        .await;
+        sending.abort();
+        assert!(sending.await.unwrap_err().is_cancelled());
+        proxy.set(Mode::Pass);
+        let request = wait_for("the request", async || world.requests().await.pop()).await;
+        let events = sink.wait_for(request.metadata.name.as_deref().unwrap(), 2).await;
+        assert_eq!(types(&events), ["gateway.signal.received", "gateway.crd.created"]);
+    });
+}
+
+#[test]
+fn what_waits_is_bounded_in_bytes() {
+    test(async |world| {
+        let sink = Sink::start().await;
+        sink.fail_with(Some(StatusCode::INTERNAL_SERVER_ERROR));
+        let gateway = audited(&world, &sink, |audit| audit.buffer_bytes = 1024 * 1024).await;
+        for number in 0..6 {
+            let mut large = about_deployment(&world.namespace, &format!("web-{number}"));
+            large["alerts"][0]["annotations"]["filling"] = json!("x".repeat(200_000));
+            gateway.prometheus(&large).await.expect(201);
+        }
+        let dropped = gateway.metric("gateway_audit_events_dropped_total").await;
+        assert_eq!(dropped, 4.0, "two of six large ones fit, and the small ones beside them");
+        sink.fail_with(None);
+        wait_until_empty(&gateway).await;
+        assert_eq!(sink.events().len(), 8);
+    });
+}
+
+#[test]
+fn what_datastorage_could_not_store_is_refused_before_anything_is_made() {
+    test(async |world| {
+        let gateway = world.gateway().await;
+        for (label, value) in
+            [("alertname", "nul\\u0000"), ("pod", "\\u0000"), ("note", "\\ud800"), ("note", "\\udc00x")]
+        {
+            let body = about_deployment(&world.namespace, "web").to_string();
+            let body = body.replace("\"labels\":{", &format!("\"labels\":{{\"{label}\":\"{value}\","));
+            let answer = Answer::read(gateway.post(PROMETHEUS, body).send().await.unwrap()).await.expect(400);
+            assert!(answer.text("detail").contains("U+0000"), "{answer:?}");
+        }
+        let event = pod_event(&world.namespace, "web").to_string().replace("Back-off", "Back\\u0000off");
+        Answer::read(gateway.post(EVENT, event).send().await.unwrap()).await.expect(400);
+        assert_eq!(world.requests().await.len(), 0);
     });
 }

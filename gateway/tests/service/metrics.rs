@@ -21,7 +21,8 @@ fn every_counter_rises_by_what_happened() {
         }
         gateway.prometheus(&webhook(&[info, resolved, nameless])).await.expect(207);
         gateway.event(&pod_event(&world.namespace, "web-0")).await.expect(201);
-        gateway.event(&json!({"type": "Normal"})).await.expect(400);
+        gateway.event(&json!({"type": "Normal"})).await.expect(200);
+        gateway.event(&json!({"type": "Warning"})).await.expect(400);
         gateway.event(&json!({"type": 7})).await.expect(400);
         gateway.post(PROMETHEUS, "{}").header("x-timestamp", "soon").send().await.unwrap();
         let text =
@@ -120,5 +121,29 @@ fn a_refused_creation_is_counted() {
             (&json!("gateway.crd.failed"), &json!("failure"))
         );
         assert!(events[0]["correlation_id"].as_str().unwrap().starts_with("rr-"));
+    });
+}
+
+#[test]
+fn metrics_come_in_the_form_that_is_asked_for() {
+    test(async |world| {
+        let gateway = world.gateway().await;
+        let url = format!("http://{}/metrics", gateway.gateway.metrics_address());
+        const PROMETHEUS_ASKS: &str =
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        for (accept, content_type, end) in [
+            (Some(PROMETHEUS_ASKS), "application/openmetrics-text; version=1.0.0; charset=utf-8", true),
+            (Some("text/plain;version=0.0.4"), "text/plain; version=0.0.4; charset=utf-8", false),
+            (Some("application/openmetrics-text;q=0"), "text/plain; version=0.0.4; charset=utf-8", false),
+            (None, "text/plain; version=0.0.4; charset=utf-8", false),
+        ] {
+            let mut request = gateway.http.get(&url);
+            if let Some(accept) = accept {
+                request = request.header("accept", accept);
+            }
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.headers()["content-type"], content_type, "{accept:?}");
+            assert_eq!(answer.text().await.unwrap().ends_with("# EOF\n"), end, "{accept:?}");
+        }
     });
 }

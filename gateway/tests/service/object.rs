@@ -185,7 +185,7 @@ fn whatever_a_signal_says_fits_the_object() {
         let gateway = world.gateway().await;
         let long = "x".repeat(70_000);
         let labels: BTreeMap<String, String> =
-            (0..50).map(|n| (format!("{n}{}", "k".repeat(500)), "\u{0}\u{7f}ü".repeat(40))).collect();
+            (0..50).map(|n| (format!("{n}{}", "k".repeat(500)), "\u{1}\u{7f}ü".repeat(40))).collect();
         let mut one =
             alert(&[("namespace", &world.namespace), ("alertname", &long), ("pod", &long), ("severity", "weird")]);
         one["labels"].as_object_mut().unwrap().extend(labels.into_iter().map(|(k, v)| (k, json!(v))));

@@ -28,6 +28,8 @@ const GATEWAY_METRICS_NODE_PORT: u16 = 30090;
 const DATASTORAGE_NODE_PORT: u16 = 30081;
 /// The gateway's API port in its pod.
 const GATEWAY_API_PORT: u16 = 8080;
+/// Its health port.
+const GATEWAY_HEALTH_PORT: u16 = 8081;
 const SENDER_ACCOUNT: &str = "signal-sender";
 /// As in the gateway's ConfigMap.
 const ALLOWED_ORIGIN: &str = "https://console.kubernaut.example";
@@ -200,6 +202,18 @@ impl Surroundings for Cluster {
 
     fn sender_token(&self) -> &str {
         &self.sender_token
+    }
+
+    fn gateways_health(&self) -> LocalBoxFuture<'_, Result<Vec<Box<dyn Replica>>>> {
+        async {
+            let pods = self.pods_of(Part::Gateway).await?.into_iter().filter_map(|pod| pod.metadata.name);
+            let forwards = try_join_all(pods.map(async |pod| {
+                let forward = Forward::open(self.pods(), &pod, GATEWAY_HEALTH_PORT).await;
+                forward.with_context(|| format!("reaching the health of pod {pod} in {}", self.namespace))
+            }));
+            Ok(forwards.await?.into_iter().map(|forward| Box::new(forward) as Box<dyn Replica>).collect())
+        }
+        .boxed_local()
     }
 
     fn restart_gateway(&self) -> LocalBoxFuture<'_, Result<()>> {

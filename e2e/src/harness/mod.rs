@@ -7,6 +7,7 @@ mod evidence;
 pub(crate) mod fingerprint;
 mod forward;
 pub(crate) mod gateway;
+pub(crate) mod half_sent;
 pub(crate) mod http;
 mod journal;
 pub(crate) mod metrics;

@@ -54,6 +54,9 @@ pub(crate) trait Surroundings: Send + Sync {
     /// A bearer token of an account that may send signals. The same one each time.
     fn sender_token(&self) -> &str;
 
+    /// The health of each running instance of the gateway, also while it is ending: the URL of a replica leads to it.
+    fn gateways_health(&self) -> LocalBoxFuture<'_, Result<Vec<Box<dyn Replica>>>>;
+
     /// Ends every instance of the gateway in the ordinary way; returns once new ones answer and the old are gone.
     fn restart_gateway(&self) -> LocalBoxFuture<'_, Result<()>>;
 

@@ -23,6 +23,9 @@ specs!("headers":
     s27_a_preflight_request_is_answered_by_configuration,
 );
 
+/// As in the gateway's ConfigMap, and not what it would be without.
+const MAX_AGE_SECONDS: &str = "300";
+
 const SECURITY_HEADERS: [(&str, &str); 5] = [
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
@@ -108,7 +111,12 @@ async fn s27_a_preflight_request_is_answered_by_configuration(cx: Context) -> Re
         "expected Authorization and Content-Type among the allowed headers, found {headers}: {answer}"
     );
     let max_age = answer.header("access-control-max-age").unwrap_or("none");
-    ensure!(max_age.parse::<u32>().is_ok(), "expected seconds in Access-Control-Max-Age, found {max_age}: {answer}");
+    ensure!(max_age == MAX_AGE_SECONDS, "expected Access-Control-Max-Age {MAX_AGE_SECONDS}, found {max_age}: {answer}");
+
+    // What is no preflight request is no leave for anything.
+    let plain = gateway.request(Method::OPTIONS, PROMETHEUS).send().await?;
+    plain.expect_problem(405, "OPTIONS without an origin")?;
+    gateway.request(Method::OPTIONS, "/nowhere").send().await?.expect_problem(404, "OPTIONS on an unknown path")?;
 
     let stranger = preflight("https://stranger.example").await?;
     let origin = stranger.header("access-control-allow-origin");

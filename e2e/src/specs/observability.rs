@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::context::{Context, SOON};
 use crate::harness::gateway::{KUBERNETES_EVENT, PROMETHEUS};
+use crate::harness::half_sent::HalfSent;
 use crate::harness::http::Request;
 use crate::harness::metrics::Metrics;
 use crate::harness::signals::{Alert, event, webhook};
@@ -15,7 +16,7 @@ use crate::harness::surroundings::Part;
 use crate::harness::wait::eventually;
 
 specs!("observability":
-    s28_the_gateway_is_healthy_and_ready,
+    #alone(Gateway; DataStorage) s28_the_gateway_is_healthy_and_ready_until_it_is_told_to_end,
     #alone(Gateway; DataStorage) s29_counters_rise_by_exactly_what_was_sent,
     #alone(Gateway; DataStorage) s30_the_latency_histogram_counts_every_request,
     s51_metrics_come_in_both_forms,
@@ -24,12 +25,34 @@ specs!("observability":
 
 const REQUESTS: &str = "gateway_http_request_duration_seconds_count";
 
-async fn s28_the_gateway_is_healthy_and_ready(cx: Context) -> Result<()> {
+async fn s28_the_gateway_is_healthy_and_ready_until_it_is_told_to_end(cx: Context) -> Result<()> {
+    let namespace = cx.namespace().await?;
     let base = &cx.surroundings().addresses().gateway_health;
     for path in ["/healthz", "/readyz"] {
         let answer = Request::new(cx.http(), Method::GET, base, path).send().await?;
         answer.expect(200, "a gateway that runs")?;
     }
+    let instances = cx.surroundings().gateways_health().await?;
+    let going = instances.first().context("no instance of the gateway runs")?;
+    // What is in flight keeps it from ending before it is looked at.
+    let webhook = webhook(&[Alert::about_pod(&namespace, "checkout-1")]);
+    let surroundings = cx.surroundings();
+    let half_sent = HalfSent::begin(&surroundings.addresses().gateway, surroundings.sender_token(), &webhook).await?;
+    let look = async {
+        let unready = eventually(SOON, "the instance that was told to end to be unready", async || {
+            let answer = Request::new(cx.http(), Method::GET, going.url(), "/readyz").send().await?;
+            answer.expect(503, "the readiness of an instance that was told to end")?;
+            Ok(answer)
+        });
+        unready.await?.expect_at("/reason", "shutting down")?;
+        let alive = Request::new(cx.http(), Method::GET, going.url(), "/healthz").send().await?;
+        alive.expect(200, "the health of an instance that was told to end")?;
+        let (status, body) = half_sent.finish().await?;
+        ensure!(status == 201, "expected the request in flight to be answered 201, found {status}: {body}");
+        Ok(())
+    };
+    tokio::try_join!(surroundings.restart_gateway(), look)?;
+    Request::new(cx.http(), Method::GET, base, "/readyz").send().await?.expect(200, "the next gateway")?;
     Ok(())
 }
 

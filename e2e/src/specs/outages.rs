@@ -4,14 +4,20 @@ use anyhow::{Result, ensure};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 
-use crate::harness::context::Context;
+use crate::harness::context::{Context, SOON};
 use crate::harness::datastorage::{audit_event, types};
-use crate::harness::signals::Alert;
+use crate::harness::half_sent::HalfSent;
+use crate::harness::signals::{Alert, webhook};
 use crate::harness::spec::specs;
 use crate::harness::surroundings::Part;
+use crate::harness::wait::eventually;
+
+/// Requests that are in flight when the gateway is told to end.
+const IN_FLIGHT: usize = 10;
 
 specs!("outages":
     #alone(Gateway; DataStorage, PostgreSql) s34_deduplication_holds_when_the_gateway_is_replaced,
+    #alone(Gateway; DataStorage, PostgreSql) s56_requests_in_flight_at_sigterm_are_answered_and_audited,
     #alone(DataStorage; Gateway, PostgreSql) s35_signals_are_accepted_while_datastorage_is_away_and_audited_when_it_is_back,
     #alone(PostgreSql; DataStorage) s41_audit_events_outlive_an_outage_of_postgresql,
 );
@@ -20,14 +26,51 @@ async fn s34_deduplication_holds_when_the_gateway_is_replaced(cx: Context) -> Re
     let namespace = cx.namespace().await?;
     let alert = Alert::about_pod(&namespace, "checkout-1");
     let created = cx.gateway().alert(alert.clone()).await?.expect_created("a valid alert")?;
-    cx.surroundings().restart_gateway().await?;
+    // Counted and told after it was told to end, and gone soon after: what of it is on record was flushed.
+    let surroundings = cx.surroundings();
+    let late = webhook(std::slice::from_ref(&alert));
+    let late = HalfSent::begin(&surroundings.addresses().gateway, surroundings.sender_token(), &late).await?;
+    let (_, (status, body)) = tokio::try_join!(surroundings.restart_gateway(), finish_after_the_end_began(&cx, late))?;
+    ensure!(status == 202, "expected the repeat in flight to be answered 202, found {status}: {body}");
     let duplicate = cx.gateway().alert(alert).await?.expect_duplicate_of(&created, "a repeat to another gateway")?;
-    ensure!(duplicate.count == 2, "expected the count to go on at 2, found {duplicate:?}");
+    ensure!(duplicate.count == 3, "expected the count to go on at 3, found {duplicate:?}");
     cx.expect_requests(&namespace, 1).await?;
-    // What the old one had not handed in yet it handed in on its way out.
-    let expected = ["gateway.signal.received", "gateway.crd.created", "gateway.signal.deduplicated"];
+    let deduplicated = "gateway.signal.deduplicated";
+    let expected = ["gateway.signal.received", "gateway.crd.created", deduplicated, deduplicated];
     cx.datastorage().await_types(&created.name, &expected).await?;
     Ok(())
+}
+
+async fn s56_requests_in_flight_at_sigterm_are_answered_and_audited(cx: Context) -> Result<()> {
+    let namespace = cx.namespace().await?;
+    let surroundings = cx.surroundings();
+    let begun = (0..IN_FLIGHT).map(|number| {
+        let body = webhook(&[Alert::about_pod(&namespace, &format!("checkout-{number}"))]);
+        async move { HalfSent::begin(&surroundings.addresses().gateway, surroundings.sender_token(), &body).await }
+    });
+    let begun = try_join_all(begun).await?;
+    let finished = try_join_all(begun.into_iter().map(|one| finish_after_the_end_began(&cx, one)));
+    let (_, answers) = tokio::try_join!(surroundings.restart_gateway(), finished)?;
+    for (status, body) in &answers {
+        ensure!(*status == 201, "expected every request in flight to be answered 201, found {status}: {body}");
+    }
+    cx.expect_requests(&namespace, IN_FLIGHT).await?;
+    for (_, body) in &answers {
+        let name = body["remediationRequestName"].as_str().unwrap_or("none");
+        cx.datastorage().await_types(name, &["gateway.signal.received", "gateway.crd.created"]).await?;
+    }
+    Ok(())
+}
+
+/// Sends the rest of a webhook once the gateway that holds it takes no more connections.
+async fn finish_after_the_end_began(cx: &Context, half_sent: HalfSent) -> Result<(u16, Value)> {
+    eventually(SOON, "the gateway to log that its end began", async || {
+        let logs = cx.surroundings().logs(Part::Gateway, cx.started()).await?;
+        ensure!(logs.iter().any(|log| log.text.contains("shutting down")), "no instance has logged it");
+        Ok(())
+    })
+    .await?;
+    half_sent.finish().await
 }
 
 async fn s35_signals_are_accepted_while_datastorage_is_away_and_audited_when_it_is_back(cx: Context) -> Result<()> {

@@ -33,6 +33,14 @@ async fn s48_a_mixed_webhook_is_answered_alert_by_alert(cx: Context) -> Result<(
         answer.expect_at(&format!("/results/{index}/status"), status)?;
     }
     answer.expect_at("/results/1/remediationRequestName", existing.name.as_str())?;
+    answer.expect_at("/results/3/status", "failed")?.expect_at("/results/3/retryable", false)?;
+    let reason = answer.text_at("/results/3/error")?;
+    ensure!(reason.contains("alertname"), "expected the failed result to name alertname: {answer}");
+    for (index, pod) in [(0, "new-1"), (4, "new-2")] {
+        let name = answer.text_at(&format!("/results/{index}/remediationRequestName"))?;
+        let target = cx.request(&namespace, name).await?.spec.target_resource.name;
+        ensure!(target == pod, "expected result {index} to be about {pod}, its request is about {target}: {answer}");
+    }
 
     let mut targets: Vec<String> =
         cx.requests(&namespace).await?.into_iter().map(|request| request.spec.target_resource.name).collect();

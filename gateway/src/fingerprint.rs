@@ -24,13 +24,12 @@ impl Fingerprint {
         &self.0[..63]
     }
 
-    /// The name of the request that follows upon `predecessor`: the uid of the newest one that has ended, or nothing
-    /// for the first. Whoever sees the same predecessor comes to the same name, so of several that create it at once
-    /// the API server lets one through. The suffix is taken from the whole fingerprint, so two that share their first
-    /// 12 digits do not meet; should they, `salt` tells them apart.
-    pub fn request_name(&self, predecessor: &str, salt: u32) -> String {
-        let suffix = hex(&Sha256::digest(format!("{}:{predecessor}:{salt}", self.0)));
-        format!("rr-{}-{}", &self.0[..12], &suffix[..10])
+    /// The name of the request that is made under a claim, which its uid stands for: whoever takes part in the claim
+    /// comes to the same name, and no other claim leads to it. The suffix is taken from the whole fingerprint, so two
+    /// that share their first 12 digits do not meet.
+    pub fn request_name(&self, claim: &str) -> String {
+        let suffix = hex(&Sha256::digest(format!("{}:{claim}", self.0)));
+        format!("rr-{}-{}", &self.0[..12], &suffix[..16])
     }
 }
 
@@ -79,13 +78,12 @@ mod tests {
         #[test]
         fn names_are_deterministic_valid_and_differ(name in "[a-z]{1,20}", uid in "[0-9a-f-]{36}") {
             let fingerprint = Fingerprint::of("ns", "Pod", &name);
-            let first = fingerprint.request_name("", 0);
-            prop_assert_eq!(&first, &fingerprint.request_name("", 0));
+            let first = fingerprint.request_name(&uid);
+            prop_assert_eq!(&first, &fingerprint.request_name(&uid));
             prop_assert!(crate::text::is_object_name(&first));
             let prefix = format!("rr-{}-", &fingerprint.as_str()[..12]);
             prop_assert!(first.starts_with(&prefix));
-            prop_assert_ne!(&first, &fingerprint.request_name(&uid, 0));
-            prop_assert_ne!(&first, &fingerprint.request_name("", 1));
+            prop_assert_ne!(&first, &fingerprint.request_name(&format!("{uid}x")));
         }
     }
 }

@@ -1,17 +1,18 @@
 //! One RemediationRequest for one problem, however many signals, senders and gateways there are.
 //!
 //! # How it stays one
-//! The request that follows upon a given predecessor has one possible name
-//! ([`Fingerprint::request_name`](crate::fingerprint::Fingerprint::request_name)), so of several gateways that find
-//! the same state and create it at once, the API server lets one through; the others are told that it exists and count
-//! themselves as duplicates. What is found is read from the API server as of now, never from a watch's past.
+//! Before a request is created its name is claimed, and what there is is looked at after that ([`claim`]). So gateways
+//! that create one at once come to one name, and the API server lets one of them through; the others are told that it
+//! exists and count themselves as duplicates. What is found is read from the API server as of now, never from a watch's
+//! past.
 //!
-//! A gap is left: somebody deletes a problem's newest ended request after one gateway has looked and before it creates,
-//! and another gateway looks in between. The two then come to different names.
+//! A gap is left: a creation that its gateway has given up and that the API server still carries out, more than a
+//! minute later.
 //!
 //! Occurrences are counted with the object's resourceVersion: a writer that saw an older one is refused and looks
 //! again, so none is lost, and none is added to a request that ended meanwhile.
 
+mod claim;
 mod describe;
 mod locks;
 mod recent;
@@ -28,6 +29,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use tokio::time::Instant;
 
+use self::claim::{Claim, Claims};
 use self::describe::describe;
 use self::locks::Locks;
 use self::recent::{Known, Recent};
@@ -50,6 +52,7 @@ pub struct Store {
     /// The gateway's own namespace: for problems that lie in none.
     namespace: String,
     call_deadline: Duration,
+    claims: Claims,
     locks: Locks,
     recent: Recent,
 }
@@ -99,7 +102,8 @@ struct Place {
 impl Store {
     /// `namespace` is the gateway's own.
     pub fn new(client: Client, namespace: String, call_deadline: Duration) -> Self {
-        Self { client, namespace, call_deadline, locks: Locks::default(), recent: Recent::default() }
+        let claims = Claims::new(client.clone(), &namespace, call_deadline);
+        Self { client, namespace, call_deadline, claims, locks: Locks::default(), recent: Recent::default() }
     }
 
     /// Whether RemediationRequests can be listed: the API server answers, the CRD is there, and the gateway may.
@@ -136,20 +140,20 @@ impl Store {
             return Ok(recorded);
         }
         loop {
-            let found = self.find(problem).await?;
-            match oldest_active(&found) {
-                Some(active) => {
-                    let found = self.get(problem, &active.metadata.namespace, &active.metadata.name).await?;
-                    if let Some(found) = found
-                        && let Some(recorded) = self.count(problem, Known::from(&found), received).await?
-                    {
-                        return Ok(recorded);
+            if let Some(claim) = self.claims.take(&problem.fingerprint).await? {
+                let found = self.find(problem).await?;
+                let recorded = match oldest_active(&found) {
+                    Some(active) => {
+                        self.claims.release(&claim).await;
+                        match self.get(problem, &active.metadata.namespace, &active.metadata.name).await? {
+                            Some(found) => self.count(problem, Known::from(&found), received).await?,
+                            None => None,
+                        }
                     }
-                }
-                None => {
-                    if let Some(recorded) = self.create(signal, problem, &found, received, &context).await? {
-                        return Ok(recorded);
-                    }
+                    None => self.create(signal, problem, &claim, received, &context).await?,
+                };
+                if let Some(recorded) = recorded {
+                    return Ok(recorded);
                 }
             }
             // Somebody else changed what was found.
@@ -221,52 +225,49 @@ impl Store {
         &self,
         signal: &Signal,
         problem: &Problem,
-        ended: &[Row],
+        claim: &Claim,
         received: Timestamp,
         context: impl Fn(&str) -> Context,
     ) -> Result<Option<Recorded>, RecordError> {
         let place = self.place(&signal.target.namespace).await?;
         let context = context(&place.environment);
-        for salt in 0.. {
-            let name = next_name(&problem.fingerprint, ended, salt);
-            let request = describe(signal, problem, &place, &context, &name, received);
-            let doing = || format!("creating the RemediationRequest {}/{name}", place.namespace);
+        let name = problem.fingerprint.request_name(claim.uid());
+        let request = describe(signal, problem, &place, &context, &name, received);
+        let doing = || format!("creating the RemediationRequest {}/{name}", place.namespace);
+        let created =
             match call(self.call_deadline, doing, seen::create(&self.client, &place.namespace, &request)).await {
-                Ok(created) => {
-                    self.begin_count(problem, &created, received).await;
-                    return Ok(Some(Recorded::Created { namespace: place.namespace, name, context }));
-                }
+                Ok(created) => created,
                 Err(error) if error.status().is_some_and(kube::core::Status::is_already_exists) => {
-                    match self.read(&place.namespace, &name).await? {
-                        // A stranger of the same name: the fingerprints share more than chance would have it.
-                        Some(other) if other.spec.signal_fingerprint != problem.fingerprint.as_str() => {}
-                        Some(twin) if twin.is_active() => {
-                            return Ok(self.count(problem, Known::from(&twin), received).await?);
-                        }
-                        _ => return Ok(None),
-                    }
+                    let twin = self.get(problem, &place.namespace, &name).await?;
+                    // It is there, or was: the claim is spent either way.
+                    self.claims.release(claim).await;
+                    return match twin {
+                        Some(twin) => Ok(self.count(problem, Known::from(&twin), received).await?),
+                        None => Ok(None),
+                    };
                 }
                 Err(error) if is_namespace_gone(&error) && !place.is_fallback => return Ok(None),
                 // No answer says nothing of what the API server did.
                 Err(error) if error.is_unclear() => {
                     let made = self.read(&place.namespace, &name).await.ok().flatten();
-                    let is_ours = |seen: &Seen| {
-                        seen.spec.signal_fingerprint == problem.fingerprint.as_str()
-                            && seen.spec.received_time == received
-                    };
+                    let is_ours = |seen: &Seen| seen.spec.received_time == received;
                     match made.filter(is_ours) {
                         Some(created) => {
                             tracing::info!(name, %error, "the RemediationRequest was created, though no answer came");
-                            self.begin_count(problem, &created, received).await;
-                            return Ok(Some(Recorded::Created { namespace: place.namespace, name, context }));
+                            created
                         }
+                        // The claim stays: it may still come into being, under this name.
                         None => return Err(RecordError { error, wanted: Some((place.namespace, name)) }),
                     }
                 }
-                Err(error) => return Err(RecordError { error, wanted: Some((place.namespace, name)) }),
-            }
-        }
-        Ok(None)
+                Err(error) => {
+                    self.claims.release(claim).await;
+                    return Err(RecordError { error, wanted: Some((place.namespace, name)) });
+                }
+            };
+        // At once: before its sender is told, the next problem has a claim of its own.
+        tokio::join!(self.begin_count(problem, &created, received), self.claims.release(claim));
+        Ok(Some(Recorded::Created { namespace: place.namespace, name, context }))
     }
 
     /// Writes the first count, unless somebody was faster and counted this signal along: a request without a count has
@@ -317,19 +318,6 @@ impl Store {
             is_fallback: false,
         })
     }
-}
-
-/// The name after the newest request that has ended. Two may bear the same second as their creation; the older of
-/// them is told by its successor's being there.
-fn next_name(fingerprint: &Fingerprint, ended: &[Row], salt: u32) -> String {
-    let mut newest_first: Vec<_> =
-        ended.iter().map(|row| (row.metadata.creation_timestamp, row.metadata.uid.as_str())).collect();
-    newest_first.sort_by(|a, b| b.cmp(a));
-    newest_first
-        .iter()
-        .map(|(_, uid)| fingerprint.request_name(uid, salt))
-        .find(|name| !ended.iter().any(|row| row.metadata.name == *name))
-        .unwrap_or_else(|| fingerprint.request_name("", salt))
 }
 
 fn oldest_active(found: &[Row]) -> Option<&Row> {

@@ -1,8 +1,11 @@
 //! When a signal is about a problem that is known already.
 
-use anyhow::{Result, ensure};
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
 use api::Phase;
 use futures::future::try_join_all;
+use kube::api::DeleteParams;
 
 use crate::harness::context::Context;
 use crate::harness::signals::Alert;
@@ -12,6 +15,7 @@ specs!("deduplication":
     s02_a_repeat_while_active_is_a_duplicate_of_the_same_request,
     s03_a_repeat_advances_occurrence_count_and_last_seen,
     s04_a_repeat_in_each_active_phase_is_a_duplicate,
+    s60_a_deleted_request_is_made_again_under_a_new_name,
     s05_a_repeat_after_each_terminal_phase_creates_a_new_request,
 );
 
@@ -107,5 +111,23 @@ async fn s05_a_repeat_after_each_terminal_phase_creates_a_new_request(cx: Contex
     });
     try_join_all(repeats).await?;
     cx.expect_requests(namespace, 2 * phases.len()).await?;
+    Ok(())
+}
+
+async fn s60_a_deleted_request_is_made_again_under_a_new_name(cx: Context) -> Result<()> {
+    let namespace = cx.namespace().await?;
+    let alert = Alert::about_pod(&namespace, "checkout-1");
+    let mut names = BTreeSet::new();
+    for time in 1..=3 {
+        let answer = cx.gateway().alert(alert.clone()).await?;
+        let created = answer.expect_created(&format!("a signal whose request was deleted {} time(s)", time - 1))?;
+        let deleted = cx.requests_in(&namespace).delete(&created.name, &DeleteParams::default()).await;
+        deleted.with_context(|| format!("deleting the RemediationRequest {}", created.name))?;
+        ensure!(
+            names.insert(created.name.clone()),
+            "expected a name that was never used, found {} again",
+            created.name
+        );
+    }
     Ok(())
 }

@@ -39,7 +39,7 @@ impl Bare {
             "metadata": { "resourceVersion": created.metadata.resource_version },
             "status": { "deduplication": deduplication },
         });
-        let name = fingerprint.request_name("", 0);
+        let name = fingerprint.request_name("");
         requests.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         Ok(())
     }
@@ -65,7 +65,7 @@ fn request(fingerprint: &Fingerprint, name: &str, now: Timestamp) -> Remediation
         signal_annotations: Default::default(),
         original_payload: Some(crate::subject::alert(name).to_string()),
     };
-    let mut request = RemediationRequest::new(&fingerprint.request_name("", 0), spec);
+    let mut request = RemediationRequest::new(&fingerprint.request_name(""), spec);
     request.metadata.labels = Some([("kubernaut.ai/severity".to_owned(), "critical".to_owned())].into());
     request
 }

@@ -81,16 +81,37 @@ fn every_active_phase_takes_the_repeat_and_every_terminal_one_does_not() {
 }
 
 #[test]
-fn a_request_that_was_deleted_is_made_again() {
+fn a_request_that_was_deleted_is_made_again_under_another_name() {
+    test(async |world| {
+        let requests = kube::Api::<api::RemediationRequest>::namespaced(world.admin.clone(), &world.namespace);
+        let mut names = std::collections::BTreeSet::new();
+        // The second gateway has never heard of what the first one made.
+        for gateway in [world.gateway().await, world.gateway().await] {
+            for _ in 0..3 {
+                let answer = gateway.prometheus(&about_deployment(&world.namespace, "web")).await.expect(201);
+                let name = answer.text("remediationRequestName").to_owned();
+                requests.delete(&name, &Default::default()).await.unwrap();
+                assert!(names.insert(name), "no name is used again: {names:?}");
+            }
+        }
+        let leases =
+            kube::Api::<k8s_openapi::api::coordination::v1::Lease>::namespaced(world.admin.clone(), &world.home);
+        assert_eq!(leases.list(&Default::default()).await.unwrap().items.len(), 0, "no claim stays");
+    });
+}
+
+#[test]
+fn a_claim_that_was_left_behind_is_taken_part_in_and_goes() {
     test(async |world| {
         let gateway = world.gateway().await;
-        let requests = kube::Api::<api::RemediationRequest>::namespaced(world.admin.clone(), &world.namespace);
-        for _ in 0..2 {
-            let answer = gateway.prometheus(&about_deployment(&world.namespace, "web")).await.expect(201);
-            requests.delete(answer.text("remediationRequestName"), &Default::default()).await.unwrap();
-        }
+        let leases =
+            kube::Api::<k8s_openapi::api::coordination::v1::Lease>::namespaced(world.admin.clone(), &world.home);
+        let fingerprint = gateway::fingerprint::Fingerprint::of(&world.namespace, "Deployment", "web");
+        let left = serde_json::json!({"metadata": {"name": format!("rr-{}", &fingerprint.as_str()[..48])}});
+        let left: k8s_openapi::api::coordination::v1::Lease = serde_json::from_value(left).unwrap();
+        leases.create(&Default::default(), &left).await.unwrap();
         gateway.prometheus(&about_deployment(&world.namespace, "web")).await.expect(201);
-        world.request().await;
+        assert_eq!(leases.list(&Default::default()).await.unwrap().items.len(), 0);
     });
 }
 

@@ -29,6 +29,8 @@ struct Shared {
     runtime: Runtime,
     server: ApiServer,
     cluster_role: String,
+    /// What it may do in its own namespace.
+    home_rules: Value,
 }
 
 /// What it says when it could not be started, every further test says too, at once.
@@ -41,31 +43,33 @@ fn shared() -> &'static Shared {
             tracing_subscriber::fmt().with_env_filter(filter).init();
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let (server, cluster_role) = runtime
+        let (server, (cluster_role, home_rules)) = runtime
             .block_on(async {
                 let server = ApiServer::start().await?;
-                let cluster_role = grant_gateway_role(&server.client()?).await?;
-                Ok((server, cluster_role))
+                let roles = grant_gateway_role(&server.client()?).await?;
+                Ok((server, roles))
             })
             .map_err(|error: anyhow::Error| format!("{error:#}"))?;
-        Ok(Shared { runtime, server, cluster_role })
+        Ok(Shared { runtime, server, cluster_role, home_rules })
     });
     shared.as_ref().unwrap_or_else(|error| panic!("there is no API server: {error}"))
 }
 
-/// Applies the role that the manifests give the gateway, so that a missing right shows here.
-async fn grant_gateway_role(client: &Client) -> anyhow::Result<String> {
+/// Applies the role that the manifests give the gateway, so that a missing right shows here. Returns its name, and the
+/// rules for the gateway's own namespace.
+async fn grant_gateway_role(client: &Client) -> anyhow::Result<(String, Value)> {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../manifests/gateway.yaml");
     let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-    for document in text.split("\n---\n") {
-        let document: Value = serde_yaml::from_str(document).with_context(|| format!("in {}", file.display()))?;
-        if document["kind"] == "ClusterRole" {
-            let role: ClusterRole = serde_json::from_value(document).context("reading the gateway's ClusterRole")?;
-            let created = Api::all(client.clone()).create(&PostParams::default(), &role).await;
-            return created?.metadata.name.context("a role without a name");
-        }
-    }
-    anyhow::bail!("{} has no ClusterRole", file.display())
+    let documents = text
+        .split("\n---\n")
+        .map(|document| serde_yaml::from_str::<Value>(document).with_context(|| format!("in {}", file.display())));
+    let documents: Vec<Value> = documents.collect::<anyhow::Result<_>>()?;
+    let of_kind = |kind: &str| documents.iter().find(|document| document["kind"] == kind).cloned();
+    let role = of_kind("ClusterRole").with_context(|| format!("{} has no ClusterRole", file.display()))?;
+    let role: ClusterRole = serde_json::from_value(role).context("reading the gateway's ClusterRole")?;
+    let created = Api::all(client.clone()).create(&PostParams::default(), &role).await;
+    let name = created?.metadata.name.context("a role without a name")?;
+    Ok((name, of_kind("Role").with_context(|| format!("{} has no Role", file.display()))?["rules"].clone()))
 }
 
 /// The API server that all tests share.
@@ -153,6 +157,16 @@ impl World {
         }))
         .unwrap();
         Api::all(self.admin.clone()).create(&PostParams::default(), &binding).await.unwrap();
+        let role = json!({"metadata": {"name": "gateway"}, "rules": shared().home_rules});
+        let role: Role = serde_json::from_value(role).unwrap();
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "metadata": {"name": "gateway"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "gateway"},
+            "subjects": [{"kind": "ServiceAccount", "name": "gateway", "namespace": self.home}],
+        }))
+        .unwrap();
+        Api::namespaced(self.admin.clone(), &self.home).create(&PostParams::default(), &role).await.unwrap();
+        Api::namespaced(self.admin.clone(), &self.home).create(&PostParams::default(), &binding).await.unwrap();
     }
 
     /// A second namespace that signals are about.

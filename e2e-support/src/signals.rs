@@ -91,6 +91,19 @@ impl Seen {
     }
 }
 
+/// Lets the signals end this process again, and what it starts from now on, also where it was started with them ignored:
+/// for tests, which a shell may have put into the background.
+pub fn restore_defaults() {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // There is no safe call for this one.
+        // SAFETY: the default action is no code of this process.
+        #[allow(unsafe_code)]
+        let before = unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // It fails for signals alone that there are not.
+        debug_assert_ne!(before, libc::SIG_ERR);
+    }
+}
+
 /// Whether this process was started with `signal` ignored.
 fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();

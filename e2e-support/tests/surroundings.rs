@@ -23,6 +23,7 @@ fn helpers_folder() -> Option<Utf8PathBuf> {
 
 /// A helper for the test of this name. `start` goes before its command line.
 fn helper(test: &str, folder: &Utf8Path, start: &[&str], env: &[(&str, &str)]) -> Result<Daemon> {
+    signals::restore_defaults();
     let sh = Shell::new()?;
     let exe = std::env::current_exe()?;
     let words: Vec<&OsStr> = start.iter().map(OsStr::new).chain([exe.as_os_str()]).collect();

@@ -169,6 +169,7 @@ fn what_is_still_missing_after_it_was_put_in_place_ends_the_set_up() {
 fn ctrl_c_ends_a_set_up_whose_engine_hangs() {
     let machine = Machine::new().with_apt("").on("podman", "ps*", Play::hangs());
     let sh = Shell::new().unwrap();
+    e2e_support::signals::restore_defaults();
     let mut setup = Job::new(machine.command(&sh, &["--yes"])).log(machine.at.join("log")).daemon().unwrap();
     let asked = || !machine.calls_of("podman").is_empty();
     setup.wait_until("the engine to be asked", Duration::from_secs(20), asked).unwrap();

@@ -1,7 +1,5 @@
 //! `check`: what would go wrong, before it costs minutes.
 
-use std::io::Write as _;
-
 use anyhow::Result;
 use serde_json::json;
 
@@ -37,14 +35,13 @@ pub enum Format {
 /// # Errors
 /// When there are errors among it, or an id is unknown: wrong usage. When cargo cannot be asked.
 pub fn run(paths: &Paths, args: &Args) -> Result<()> {
-    let mut out = std::io::stdout().lock();
     if let Some(id) = &args.explain {
         let Some(text) = explain(id) else {
             let hint = did_you_mean(id, ids())
                 .unwrap_or_else(|| format!("there are {}", ids().collect::<Vec<_>>().join(", ")));
             return Err(WrongUsage(format!("no class of mistakes has the id `{id}` ({hint})")).into());
         };
-        writeln!(out, "{text}")?;
+        println!("{text}");
         return Ok(());
     }
     let names = match &args.suite {
@@ -58,7 +55,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
             Err(Problems(problems)) => problems.into_iter().map(|problem| Finding { class: SUITE, problem }).collect(),
         };
         if found.is_empty() && args.format == Format::Human {
-            writeln!(out, "{name}: nothing that would go wrong was found")?;
+            println!("{name}: nothing that would go wrong was found");
         }
         // Suites may share a file.
         for finding in found {
@@ -67,12 +64,12 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
             }
         }
     }
-    let text = match args.format {
+    let text: String = match args.format {
         Format::Human => all.iter().map(human).collect(),
         Format::Github => all.iter().map(github).collect(),
         Format::Json => format!("{:#}\n", json!({"findings": all.iter().map(value).collect::<Vec<_>>()})),
     };
-    out.write_all(text.as_bytes())?;
+    print!("{text}");
     let errors = all.iter().filter(|finding| finding.class.severity == Severity::Error).count();
     if errors > 0 {
         let warnings = all.len() - errors;

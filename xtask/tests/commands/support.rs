@@ -172,6 +172,7 @@ impl Stage {
 
     /// Starts it, and leaves it running; what it says goes to `log`.
     pub(crate) fn start(&self, words: &[&str], log: &Utf8Path) -> Result<Daemon> {
+        e2e_support::signals::restore_defaults();
         let sh = Shell::new()?;
         Job::new(self.cmd(&sh, words)).log(log).daemon()
     }

@@ -66,7 +66,7 @@ no-secret() {
 }
 wrong-password() {
   change manifests/datastorage.yaml 's#secretName: postgresql-auth#secretName: redis-auth#'
-  expect 3 'ready:datastorage failed: '
+  expect 4 'password authentication failed'
 }
 spec-fails() {
   in_spec '    anyhow::ensure!(std::env::args().count() == 0, "expected no arguments");'

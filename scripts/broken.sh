@@ -7,8 +7,8 @@ set -euo pipefail
 . "$(dirname "$0")/trial.sh"
 # A full disk is made by mounting a small one.
 cases() {
-  printf '%s\t%s\n' - 35 rust-error 20 wrong-copy 8 no-api 8 wrong-policy 8 wrong-reference 8 image-never-loaded 8 \
-    no-secret 8 wrong-password 50 spec-fails 55 spec-hangs 180 node-killed 60 port-taken 55
+  printf '%s\t%s\n' - 60 rust-error 20 wrong-copy 8 no-api 8 wrong-policy 8 wrong-reference 8 image-never-loaded 8 \
+    no-secret 8 wrong-password 95 spec-fails 60 spec-hangs 180 node-killed 60 port-taken 60
   [ "$(id -u)" -ne 0 ] || printf '%s\t%s\n' disk-full 30
 }
 begin "$@"

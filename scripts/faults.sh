@@ -6,8 +6,8 @@
 set -euo pipefail
 . "$(dirname "$0")/trial.sh"
 cases() {
-  printf -- '-\t45\n'
-  for patch in e2e/faults/*.patch; do printf '%s\t38\n' "$(basename "$patch" .patch)"; done
+  printf -- '-\t90\n'
+  for patch in e2e/faults/*.patch; do printf '%s\t60\n' "$(basename "$patch" .patch)"; done
 }
 begin "$@"
 green=$work/faults-$head.green

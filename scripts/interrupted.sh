@@ -17,10 +17,10 @@ whole() { # the seconds of the fastest of the green runs that this checkout has
 }
 cases() {
   # Prime numbers: not every tenth of a run is the same step.
-  for percent in 3 11 19 29 37 47 59 71 83 97; do printf 'INT-%s\t%s\n' "$percent" $(( 50 + percent / 2 )); done
-  for percent in 7 23 43 61 89; do printf 'KILL-%s\t%s\n' "$percent" $(( 55 + percent / 2 )); done
+  for percent in 3 11 19 29 37 47 59 71 83 97; do printf 'INT-%s\t%s\n' "$percent" $(( 55 + percent )); done
+  for percent in 7 23 43 61 89; do printf 'KILL-%s\t%s\n' "$percent" $(( 60 + percent )); done
   # Without a green run one comes first, which tells how long it takes.
-  if [ -n "$(whole)" ]; then printf -- '-\t5\n'; else printf -- '-\t60\n'; fi
+  if [ -n "$(whole)" ]; then printf -- '-\t5\n'; else printf -- '-\t90\n'; fi
 }
 begin "$@"
 [ ${#todo[@]} -gt 0 ] || finish

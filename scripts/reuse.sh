@@ -6,7 +6,7 @@
 set -euo pipefail
 . "$(dirname "$0")/trial.sh"
 cases() {
-  printf '%s\t%s\n' - 90 unchanged 10 configuration 15 removed-object 20 changed-job 30 mistyped-kind 10 no-account 20 \
+  printf '%s\t%s\n' - 150 unchanged 10 configuration 15 removed-object 20 changed-job 30 mistyped-kind 10 no-account 20 \
     broken-deployment 90 broken-stateful-set 100
 }
 begin "$@"

@@ -15,7 +15,7 @@ const REVISION: &str = "0123456789ab";
 fn with_trials(verdict: &str) -> Result<Stage> {
     let stage = Stage::bare()?;
     stage.fake.on("git", "rev-parse *", Play::says(REVISION))?;
-    let listing = "[ \"$1\" != --list ] || { printf -- '-\\t100\\none\\t90\\ntwo\\t90\\nthree\\t90\\n'; exit; }\n";
+    let listing = "[ \"$1\" != --list ] || { printf -- '-\\t20\\none\\t60\\ntwo\\t60\\nthree\\t60\\n'; exit; }\n";
     let record =
         format!("echo \"counts $*\"; for each; do printf '%s\\t{verdict}\\tfound %s\\n' \"$each\" \"$each\"; done");
     let counts = format!(
@@ -34,7 +34,7 @@ fn with_trials(verdict: &str) -> Result<Stage> {
 fn what_there_is_is_listed_and_nothing_is_run() -> Result<()> {
     let stage = with_trials("passed")?;
     let ran = stage.xtask(&["trials", "--list"])?;
-    ran.must(0, &["counts", "(3 cases, about 6 min)", "long", "race", "no trial: it measures who is first"]);
+    ran.must(0, &["counts", "(3 cases, about 3 min)", "long", "race", "no trial: it measures who is first"]);
     assert!(!ran.text.contains("help") && !stage.paths.root.join("target/trials").exists(), "{}", ran.text);
     Ok(())
 }
@@ -43,7 +43,7 @@ fn what_there_is_is_listed_and_nothing_is_run() -> Result<()> {
 fn a_sample_tells_what_it_did_not_run_and_why() -> Result<()> {
     let stage = with_trials("passed")?;
     let ran = stage.xtask(&["trials", "--sample", "--seed", "7"])?;
-    let rest = "not run: the rest of counts: a sample of 300 s, seed 7";
+    let rest = "not run: the rest of counts: a sample of 150 s, seed 7";
     let race = "not run: race: no trial, it measures who is first";
     ran.must(0, &[rest, "not run: long: it takes hours", race, "2 passed, 0 failed; trials passed in"]);
     let same = stage.xtask(&["trials", "--sample", "--seed", "7"])?;

@@ -9,7 +9,7 @@ if [ ! -d "$tree/target" ] && [ -d "$root/target/debug/deps" ]; then
   cp -a --reflink=auto "$root"/target/debug/{.fingerprint,build} "$tree/target/debug/"
   find "$root/target/debug/deps" -name '*.*' -exec cp -a --reflink=auto -t "$tree/target/debug/deps" {} +
 fi
-git -C "$tree" fetch -q origin
+git -C "$tree" fetch -q "$root" HEAD
 git -C "$tree" checkout -qf "$head"
 git -C "$tree" clean -qfd
 cd "$tree"

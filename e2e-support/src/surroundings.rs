@@ -1,6 +1,7 @@
 //! What of the surroundings of this process its children do not get, and where they leave what is read back.
 
 use std::fs::File;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -29,12 +30,21 @@ const GIT: [&str; 15] = [
 /// output that nobody can read.
 const DOCKER: [&str; 3] = ["BUILDKIT_PROGRESS", "DOCKER_BUILDKIT", "DOCKER_DEFAULT_PLATFORM"];
 
-/// Takes these out of the environment of `command`, save where it sets one itself.
+/// The folder for temporary files.
+const TEMPORARY: &str = "TMPDIR";
+
+/// Takes these out of the environment of `command`, save where it sets one itself, and a folder for temporary files that
+/// is not there.
 pub(crate) fn keep_out(command: &mut Command) {
     for name in GIT.into_iter().chain(DOCKER) {
         if !sets(command, name) {
             command.env_remove(name);
         }
+    }
+    // The tools have a folder for temporary files of their own where none is named.
+    let is_missing = std::env::var_os(TEMPORARY).is_some_and(|folder| !Path::new(&folder).is_dir());
+    if is_missing && !sets(command, TEMPORARY) {
+        command.env_remove(TEMPORARY);
     }
 }
 

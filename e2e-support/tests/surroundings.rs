@@ -207,6 +207,7 @@ fn what_a_hook_or_a_shell_has_set_does_not_reach_the_tools() -> Result<()> {
         ensure!(!env.contains("outer"), "{env}");
         ensure!(env.contains("GIT_INDEX_FILE=own\n"), "what a job sets itself stays: {env}");
         ensure!(env.contains("LC_ALL=C\n"), "{env}");
+        ensure!(!env.contains("TMPDIR="), "there is no such folder: {env}");
         // No folder for temporary files is needed to tell what went wrong.
         let error = Job::new(cmd!(sh, "sh -c 'echo why >&2; exit 1'")).run().expect_err("exit code 1");
         ensure!(error.to_string().contains("why"), "{error}");

@@ -86,8 +86,14 @@ spec:
   template:
     spec:
       restartPolicy: Never
+      automountServiceAccountToken: false
+      securityContext: {runAsNonRoot: true, runAsUser: 999, seccompProfile: {type: RuntimeDefault}}
       containers:
-        - {name: says, image: 'docker.io/library/redis:7.0-bookworm', imagePullPolicy: IfNotPresent, command: [echo, $1]}
+        - name: says
+          image: docker.io/library/redis:7.0-bookworm
+          imagePullPolicy: IfNotPresent
+          command: [echo, $1]
+          securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
 END
 }
 changed-job() {

@@ -193,7 +193,9 @@ impl Rollout {
         if self.workload.kind == "Deployment" {
             let failure = self.condition("ReplicaFailure", "True");
             let message = failure.and_then(|condition| condition["message"].as_str()).map(str::to_owned);
-            self.uncreated(message.filter(|_| self.observed), now);
+            // With all pods of this revision there, it is one before that cannot create its own.
+            let created = self.object["status"]["updatedReplicas"].as_u64().unwrap_or(0) >= wanted;
+            self.uncreated(message.filter(|_| self.observed && !created), now);
         }
         Ok(Progress::UnderWay)
     }

@@ -225,6 +225,15 @@ fn a_deployment_that_can_create_no_pod_is_given_up_with_the_api_servers_words() 
     assert!(after(quota, false, false));
     assert!(!after(quota, false, true), "a pod is going");
 
+    // A revision before this one cannot create its pods, and all of this one's are there.
+    let mut replaced = rollout("Deployment", true);
+    let mut object = deployment(1, 1, "1");
+    object["status"]["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "message": NO_ACCOUNT}]);
+    object["status"]["updatedReplicas"] = 1.into();
+    object["status"]["replicas"] = 2.into();
+    heard(&mut replaced, object);
+    assert!(!matches!(replaced.verdict(begin + HEALS, nobody), Verdict::Hopeless(_)));
+
     // What heals is forgotten.
     let mut healed = rollout("Deployment", false);
     let mut object = deployment(1, 1, "1");

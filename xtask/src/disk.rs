@@ -1,7 +1,9 @@
-//! How much of the disk files take.
+//! Files and folders on the disk: what they take, and taking them away.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 
+use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
 /// The bytes that a file, or a folder with all below it, takes on the disk. What cannot be looked at counts as nothing.
@@ -14,6 +16,19 @@ pub fn used(path: &Utf8Path) -> u64 {
     }
     let entries = path.read_dir_utf8().into_iter().flatten().flatten();
     own + entries.map(|entry| used(entry.path())).sum::<u64>()
+}
+
+/// Removes a folder with all below it; that it is not there is no error.
+///
+/// # Errors
+/// When something of it cannot be removed.
+pub fn remove_folder(folder: &Utf8Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing the folder {folder}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Bytes as a person says them.

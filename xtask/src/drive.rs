@@ -1,8 +1,8 @@
 //! Carries a plan out on a site, and leaves its reports.
 
 use anyhow::{Context, Result};
-use camino::Utf8Path;
 
+use crate::disk;
 use crate::environment::environment;
 use crate::events::{
     Outcome, Recorder, Reporter, RunFolder, RunInfo, RunResult, Runs, StepContext, StepStatus, Stop, Timeline, What,
@@ -109,7 +109,7 @@ pub fn drive_with(
     // The deletions run beside the writing of reports.
     let timeline = std::thread::scope(|scope| {
         // Only space is lost where this fails.
-        scope.spawn(|| leftovers::remove_superseded(&site.engine, site.instance.checkout()));
+        scope.spawn(|| leftovers::remove_superseded(&site.engine, site.instance.checkout(), site.instance.suite()));
         let deleting = (left == Left::Nothing).then(|| {
             scope.spawn(|| {
                 let log = folder.path().join("delete.log");
@@ -131,7 +131,7 @@ pub fn drive_with(
     });
     // With the cluster of a run that failed somebody may want to run the specs again as they were.
     if !failed || left == Left::Nothing {
-        afterwards.extend(remove(&folder.stage()).err());
+        afterwards.extend(disk::remove_folder(&folder.stage()).err());
     }
     Ok(Driven { outcome, timeline, left, afterwards })
 }
@@ -162,15 +162,6 @@ fn left(after: Afterwards, there: bool, timeline: &Timeline, result: RunResult, 
         Afterwards::Keep => made,
         Afterwards::KeepFailed if failed => made,
         Afterwards::KeepFailed | Afterwards::Delete => Left::Nothing,
-    }
-}
-
-fn remove(folder: &Utf8Path) -> Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {folder}"))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What runs have left in a container engine: whose it is, whether somebody uses it, and how it is removed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -53,13 +54,10 @@ impl Leftover {
 
     /// Finds out whether it may be removed, and takes the lock of its instance.
     pub fn claim(&self) -> Claim {
-        if !self.runs.is_dir() {
-            return Claim::Free(None);
-        }
-        match SuiteLock::take(&self.runs, &self.suite, "cargo xtask gc") {
+        match free(&self.runs, &self.suite) {
             Err(error) => Claim::InUse(format!("{error:#}")),
-            Ok(lock) if self.is_kept() => Claim::Kept(lock),
-            Ok(lock) => Claim::Free(Some(lock)),
+            Ok(Some(lock)) if self.is_kept() => Claim::Kept(lock),
+            Ok(lock) => Claim::Free(lock),
         }
     }
 
@@ -93,22 +91,61 @@ pub fn find(engine: &Engine) -> Result<Vec<Leftover>> {
     Ok(all.into_iter().map(Leftover::of).collect())
 }
 
-/// Removes images that the checkout in `root` has built and that have no name any more.
+/// Removes images that a suite of the checkout in `root` has built and that have no name any more. The caller holds the
+/// lock of that suite.
 ///
 /// # Errors
 /// When the engine does not answer, or does not remove them.
-pub fn remove_superseded(engine: &Engine, root: &Utf8Path) -> Result<()> {
-    engine.remove_superseded(&[&format!("{CHECKOUT_LABEL}={root}")], IMAGES)
+pub fn remove_superseded(engine: &Engine, root: &Utf8Path, suite: &str) -> Result<()> {
+    engine.remove_superseded(&[&format!("{CHECKOUT_LABEL}={root}"), &format!("{SUITE_LABEL}={suite}")], IMAGES)
 }
 
-/// Removes all images that any suite has built, and returns the names of those that stay because containers use them.
+/// Removes all images that any suite has built, but for those of an instance that is in use: it may have built one just
+/// now. Returns a line for each that stays, with why.
 ///
 /// # Errors
 /// As [`remove_superseded`].
 pub fn remove_all_images(engine: &Engine) -> Result<Vec<String>> {
-    engine.remove_images(&engine.named_images(&[SUITE_LABEL])?, IMAGES)?;
-    engine.remove_superseded(&[SUITE_LABEL], IMAGES)?;
-    engine.named_images(&[SUITE_LABEL])
+    let mut instances: BTreeMap<Utf8PathBuf, Result<Option<SuiteLock>>> = BTreeMap::new();
+    let (mut own, mut shared, mut stay) = (Vec::new(), Vec::new(), Vec::new());
+    for image in engine.named_images(&[SUITE_LABEL])? {
+        let labels = engine.image_labels(&image)?;
+        let text = |key: &str| labels.iter().find(|(name, _)| name == key).map_or("", |(_, text)| text.as_str());
+        let runs = Utf8Path::new(text(RUNS_LABEL));
+        if runs.as_str().is_empty() {
+            shared.push(image);
+            continue;
+        }
+        match instances.entry(runs.to_owned()).or_insert_with(|| free(runs, text(SUITE_LABEL))) {
+            Ok(_) => own.push(image),
+            Err(who) => stay.push(format!("the image {image} stays: {who:#}")),
+        }
+    }
+    if stay.is_empty() {
+        own.append(&mut shared);
+        engine.remove_images(&own, IMAGES)?;
+        engine.remove_superseded(&[SUITE_LABEL], IMAGES)?;
+    } else {
+        engine.remove_images(&own, IMAGES)?;
+        for (runs, _) in instances.iter().filter(|(_, lock)| lock.is_ok()) {
+            engine.remove_superseded(&[&format!("{RUNS_LABEL}={runs}")], IMAGES)?;
+        }
+        stay.extend(shared.iter().map(|image| format!("the image {image} stays: a suite that is in use may need it")));
+    }
+    let left = engine.named_images(&[SUITE_LABEL])?.into_iter().filter(|image| own.contains(image));
+    stay.extend(left.map(|image| format!("the image {image} stays: a container uses it")));
+    Ok(stay)
+}
+
+/// Takes the lock of the instance whose runs are in this folder; none where its checkout is gone.
+///
+/// # Errors
+/// When a process holds it: which one.
+fn free(runs: &Utf8Path, suite: &str) -> Result<Option<SuiteLock>> {
+    match runs.is_dir() {
+        true => SuiteLock::take(runs, suite, "cargo xtask gc").map(Some),
+        false => Ok(None),
+    }
 }
 
 /// By how many bytes `work` lets the free space of the engine's file system grow; 0 where that is not to be known.

@@ -17,6 +17,7 @@ use e2e_support::{Cancel, Job, kind};
 use serde::{Deserialize, Serialize};
 use xshell::Shell;
 
+use crate::disk;
 use crate::instance::Instance;
 
 pub use config::{Effective, effective, hash as hash_config};
@@ -148,12 +149,7 @@ impl Files {
     /// # Errors
     /// When the folder cannot be removed.
     pub fn remove(&self) -> Result<()> {
-        match std::fs::remove_dir_all(&self.dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("removing {}", self.dir))
-            }
-            _ => Ok(()),
-        }
+        disk::remove_folder(&self.dir)
     }
 }
 

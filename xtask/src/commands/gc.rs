@@ -58,24 +58,25 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         let mut things = 0;
         removed.bytes += leftovers::freed(engine, || {
             for leftover in found.iter().filter(|leftover| args.all || leftover.is_of(&root)) {
-                things += remove(engine, leftover, args.all)?;
+                things += usize::from(remove(engine, leftover, args)?);
             }
             cluster::remove_network(engine, &paths.cache)?;
             for line in network::clean(engine)? {
                 println!("{line}");
                 things += 1;
             }
-            if !args.all {
-                return leftovers::remove_superseded(engine, &root);
-            }
-            for image in leftovers::remove_all_images(engine)? {
-                println!("the image {image} is used by a container: it stays");
+            if args.all {
+                for line in leftovers::remove_all_images(engine)? {
+                    println!("{line}");
+                }
             }
             Ok(())
         })?;
         removed.things += things;
     }
-    retain_runs(paths, &mut removed)?;
+    for name in Runs::of(&root).suites() {
+        clean_suite(&engines, &root, &name, &mut removed)?;
+    }
     for (piece, bytes) in make::remove_unfinished(&paths.cache)? {
         println!("removed what an unfinished set-up left of {piece}");
         removed.things += 1;
@@ -99,39 +100,41 @@ fn list(engines: &[Engine], found: &[Vec<Leftover>]) -> Result<()> {
     Ok(())
 }
 
-/// Removes it unless it is used or wanted, and returns how many things that were.
-fn remove(engine: &Engine, leftover: &Leftover, all: bool) -> Result<usize> {
+/// Removes it unless it is used or wanted, and tells whether it did.
+fn remove(engine: &Engine, leftover: &Leftover, args: &Args) -> Result<bool> {
     let Leftover { container, suite, .. } = leftover;
     let name = &container.name;
     let _claim = match leftover.claim() {
         Claim::InUse(who) => {
             println!("{name} stays: {who}");
-            return Ok(0);
+            return Ok(false);
         }
-        Claim::Kept(_) if !all => {
+        Claim::Kept(_) if !args.all => {
             println!("{name} is a running cluster: it stays (`cargo xtask down {suite}`, or --all)");
-            return Ok(0);
+            return Ok(false);
         }
         Claim::Kept(lock) => Some(lock),
         Claim::Free(lock) => lock,
     };
     leftover.remove(engine)?;
     println!("removed the container {name} ({})", container.state);
-    Ok(1)
+    Ok(true)
 }
 
-/// Removes the oldest runs of this checkout beyond what its suites keep. Suites that run just now stay as they are.
-fn retain_runs(paths: &Paths, removed: &mut Removed) -> Result<()> {
-    let runs = Runs::of(&paths.root);
-    for name in runs.suites() {
-        let Ok(_lock) = runs.lock(&name, "cargo xtask gc") else { continue };
-        let keep = Suite::load(&paths.root, &name).map(|suite| suite.keep).unwrap_or_default();
-        let old = runs.retain(&name, keep)?;
-        if old.runs > 0 {
-            println!("removed {} old runs of {name}", old.runs);
-            removed.things += old.runs;
-            removed.bytes += old.bytes;
-        }
+/// Removes the superseded images of a suite of this checkout, and its oldest runs beyond what it keeps; nothing while
+/// it runs.
+fn clean_suite(engines: &[Engine], root: &Utf8Path, name: &str, removed: &mut Removed) -> Result<()> {
+    let runs = Runs::of(root);
+    let Ok(_lock) = runs.lock(name, "cargo xtask gc") else { return Ok(()) };
+    for engine in engines {
+        removed.bytes += leftovers::freed(engine, || leftovers::remove_superseded(engine, root, name))?;
+    }
+    let keep = Suite::load(root, name).map(|suite| suite.keep).unwrap_or_default();
+    let old = runs.retain(name, keep)?;
+    if old.runs > 0 {
+        println!("removed {} old runs of {name}", old.runs);
+        removed.things += old.runs;
+        removed.bytes += old.bytes;
     }
     Ok(())
 }

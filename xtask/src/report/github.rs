@@ -6,8 +6,8 @@ use std::io::{Stderr, Write as _};
 
 use super::analysis;
 use super::lines::Lines;
-use super::text::{SpecCounts, duration, not_run};
-use crate::events::{Event, Reporter, RunFolder, SpecStatus, StepStatus, Timeline, What};
+use super::text::{SpecCounts, duration, not_run, red_specs};
+use crate::events::{Event, Reporter, RunFolder, StepStatus, Timeline, What};
 use crate::plan::StepId;
 
 /// How much of a log is folded into the job's output, in bytes from its end; the whole is in the run's folder.
@@ -133,16 +133,8 @@ pub fn markdown(timeline: &Timeline) -> String {
             let _ = writeln!(out, "**step {} failed**\n\n```\n{error}\n```\n", state.step.id);
         }
     }
-    for spec in &timeline.specs {
-        match &spec.status {
-            SpecStatus::Failed(error) => {
-                let _ = writeln!(out, "**spec {} failed**\n\n```\n{error}\n```\n", spec.name);
-            }
-            SpecStatus::Unfinished(reason) if spec.started_us.is_some() => {
-                let _ = writeln!(out, "**spec {} did not end**\n\n```\n{reason}\n```\n", spec.name);
-            }
-            _ => {}
-        }
+    for (spec, what, why) in red_specs(timeline) {
+        let _ = writeln!(out, "**spec {spec} {what}**\n\n```\n{why}\n```\n");
     }
     let not_run = not_run(timeline);
     if !not_run.is_empty() {

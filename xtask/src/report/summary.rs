@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::analysis;
-use super::text::{SpecCounts, bytes, duration, not_run, usage};
-use crate::events::{RunFolder, RunResult, SpecStatus, StepStatus, Timeline};
+use super::text::{SpecCounts, bytes, duration, not_run, red_specs, usage};
+use crate::events::{RunFolder, RunResult, StepStatus, Timeline};
 use crate::plan::StepKind;
 
 /// The summary of a run that is over, for a terminal, without colours; ends with a line break.
@@ -81,16 +81,8 @@ fn bounds(out: &mut String, timeline: &Timeline) {
 
 fn failures(out: &mut String, timeline: &Timeline, folder: Option<&RunFolder>) {
     let mut red = String::new();
-    for spec in &timeline.specs {
-        match &spec.status {
-            SpecStatus::Failed(error) => {
-                let _ = writeln!(red, "spec {} failed: {error}", spec.name);
-            }
-            SpecStatus::Unfinished(reason) if spec.started_us.is_some() => {
-                let _ = writeln!(red, "spec {} did not end: {reason}", spec.name);
-            }
-            _ => {}
-        }
+    for (spec, what, why) in red_specs(timeline) {
+        let _ = writeln!(red, "spec {spec} {what}: {why}");
     }
     let not_run = not_run(timeline);
     if !not_run.is_empty() {

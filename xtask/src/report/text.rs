@@ -181,6 +181,15 @@ impl SpecCounts {
     }
 }
 
+/// The specs that began and did not pass: name, what happened, why.
+pub fn red_specs(timeline: &Timeline) -> impl Iterator<Item = (&str, &'static str, &str)> {
+    timeline.specs.iter().filter_map(|spec| match &spec.status {
+        SpecStatus::Failed(error) => Some((spec.name.as_str(), "failed", error.as_str())),
+        SpecStatus::Unfinished(why) if spec.started_us.is_some() => Some((&spec.name, "did not end", why)),
+        _ => None,
+    })
+}
+
 /// The specs that were to run and never began.
 pub fn not_run(timeline: &Timeline) -> Vec<&str> {
     let unfinished = |spec: &&SpecState| matches!(spec.status, SpecStatus::Unfinished(_) | SpecStatus::Listed);

@@ -152,7 +152,7 @@ impl Workshop {
             .with_context(doing)?;
         let found = sha256(&file).with_context(doing)?;
         if found != source.sha256 {
-            super::make::remove(&work)?;
+            crate::disk::remove_folder(&work)?;
             let wanted = &source.sha256;
             let text = format!(
                 "downloading {url}: the SHA-256 of what came is {found}, but {} says {wanted}: it is not what was \

@@ -118,7 +118,7 @@ impl Workshop {
         match piece.kind {
             Kind::Files => self.keep(piece, &work),
             Kind::Image => {
-                remove(&work)?;
+                disk::remove_folder(&work)?;
                 ensure!(
                     self.state(piece)? == State::Made,
                     "{}: the recipe ended well, but no image has the label {STAND_IN_LABEL}={}; its output: {log}",
@@ -133,7 +133,7 @@ impl Workshop {
     /// An empty scratch folder with `work` and `out` in it; what a killed set-up left there goes.
     pub(super) fn work(&self, piece: &Piece) -> Result<Utf8PathBuf> {
         let work = self.cache.join("work").join(&piece.name);
-        remove(&work)?;
+        disk::remove_folder(&work)?;
         for folder in ["work", "out"] {
             let folder = work.join(folder);
             std::fs::create_dir_all(&folder).with_context(|| format!("making the folder {folder}"))?;
@@ -159,7 +159,7 @@ impl Workshop {
         let parent = folder.parent().context("a piece's folder has a parent")?;
         std::fs::create_dir_all(parent).with_context(|| format!("making the folder {parent}"))?;
         std::fs::rename(work.join("out"), &folder).with_context(|| format!("moving {} to {folder}", piece.name))?;
-        remove(work)
+        disk::remove_folder(work)
     }
 
     /// One set-up at a time makes a piece. The lock goes with the process that holds it.
@@ -224,7 +224,7 @@ pub fn remove_unfinished(cache: &Utf8Path) -> Result<Vec<(String, u64)>> {
         let piece = entry.file_name().to_owned();
         let Ok(_lock) = lock(&cache.join("locks").join(&piece), Duration::ZERO, &Cancel::new()) else { continue };
         let bytes = disk::used(entry.path());
-        remove(entry.path())?;
+        disk::remove_folder(entry.path())?;
         removed.push((piece, bytes));
     }
     Ok(removed)
@@ -263,18 +263,9 @@ impl Scratch {
         let Scratch { folder, lock } = self;
         lock.unlock().context("letting go of what recipes share")?;
         match lock.try_lock() {
-            Ok(()) => remove(&folder),
+            Ok(()) => disk::remove_folder(&folder),
             Err(_) => Ok(()),
         }
-    }
-}
-
-pub(super) fn remove(folder: &Utf8Path) -> Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing the folder {folder}"))
-        }
-        _ => Ok(()),
     }
 }
 

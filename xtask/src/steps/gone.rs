@@ -50,12 +50,7 @@ mod tests {
                 root: fake.dir().to_owned(),
                 cache: fake.dir().to_owned(),
                 host: Host::look(),
-                catalog: Catalog {
-                    versions: BTreeMap::new(),
-                    oldest: BTreeMap::new(),
-                    engine_packages: Vec::new(),
-                    pieces: Vec::new(),
-                },
+                catalog: Catalog::default(),
                 keys: BTreeMap::new(),
                 engine: None,
                 images: vec![seen("a:1"), seen("b:1")],

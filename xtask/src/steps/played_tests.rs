@@ -73,12 +73,7 @@ impl Stage {
                 root,
                 cache: paths.cache.clone(),
                 host: Host::look(),
-                catalog: Catalog {
-                    versions: BTreeMap::new(),
-                    oldest: BTreeMap::new(),
-                    engine_packages: Vec::new(),
-                    pieces: Vec::new(),
-                },
+                catalog: Catalog::default(),
                 images: Vec::new(),
                 keys: BTreeMap::new(),
                 engine: Some(engine.clone()),

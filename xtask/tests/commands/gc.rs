@@ -52,6 +52,29 @@ fn all_is_listed_and_needs_a_yes() -> Result<()> {
 }
 
 #[test]
+fn images_of_a_checkout_that_builds_them_stay() -> Result<()> {
+    let stage = Stage::new()?;
+    let instance = stage.instance()?;
+    let own = instance.image("localhost/shop:1");
+    let labels = instance.labels();
+    let labels: Vec<(&str, &str)> = labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    stage.fake.image("podman", &own, &labels)?;
+    let gone = [(SUITE_LABEL, "shop"), (CHECKOUT_LABEL, "/gone"), (RUNS_LABEL, "/gone/target/e2e/shop")];
+    stage.fake.image("podman", "localhost/shop:1-gone", &gone)?;
+    let shared = [(SUITE_LABEL, "shop"), (CHECKOUT_LABEL, ""), (RUNS_LABEL, "")];
+    stage.fake.image("podman", "localhost/shop-node:1", &shared)?;
+    let run = instance.lock("cargo xtask e2e shop")?;
+    let (stays, why) = (format!("the image {own} stays"), "cargo xtask e2e shop");
+    stage.xtask(&["gc", "--all", "--yes"])?.must(0, &[&stays, why, "shop-node:1 stays: a suite that is in use may"]);
+    let there = |name: &str| stage.fake.has_image("podman", name);
+    assert_eq!([&own, "localhost/shop-node:1", "localhost/shop:1-gone"].map(there), [true, true, false]);
+    drop(run);
+    stage.xtask(&["gc", "--all", "--yes"])?.must(0, &[]);
+    assert_eq!([&own, "localhost/shop-node:1"].map(there), [false, false]);
+    Ok(())
+}
+
+#[test]
 fn an_engine_that_does_not_remove_is_an_error() -> Result<()> {
     let stage = Stage::new()?;
     stage.container("shop-node-image", "exited", &[])?;

@@ -32,6 +32,7 @@ pub mod evidence;
 pub mod exit;
 pub mod image_name;
 pub mod instance;
+mod kubernetes;
 pub mod leftovers;
 pub mod machine;
 pub mod output;

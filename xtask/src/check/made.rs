@@ -6,39 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_yaml::Value;
 
 use super::{Subject, close};
+use crate::kubernetes::has_group;
 use crate::plan::Object;
 use crate::plan::object::{get, list, pod_spec_at};
 use crate::suite::yaml::{Problem, Segment, did_you_mean};
 
 /// Namespaces that a kind cluster has from the start.
 const NAMESPACES: [&str; 5] = ["default", "kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
-/// The API groups of Kubernetes itself.
-/// <https://kubernetes.io/docs/reference/kubernetes-api/>
-const GROUPS: [&str; 22] = [
-    "",
-    "admissionregistration.k8s.io",
-    "apiextensions.k8s.io",
-    "apiregistration.k8s.io",
-    "apps",
-    "authentication.k8s.io",
-    "authorization.k8s.io",
-    "autoscaling",
-    "batch",
-    "certificates.k8s.io",
-    "coordination.k8s.io",
-    "discovery.k8s.io",
-    "events.k8s.io",
-    "flowcontrol.apiserver.k8s.io",
-    "internal.apiserver.k8s.io",
-    "networking.k8s.io",
-    "node.k8s.io",
-    "policy",
-    "rbac.authorization.k8s.io",
-    "resource.k8s.io",
-    "scheduling.k8s.io",
-    "storage.k8s.io",
-];
-
 /// Something that a pod names.
 struct Ref<'v> {
     kind: &'static str,
@@ -99,10 +73,8 @@ fn kinds(subject: &Subject<'_>, made: &MadeLater<'_>) -> Vec<Problem> {
     for &object in subject.objects {
         let (group, kind) = (object.api_group(), object.reference.kind.as_str());
         // A controller may define kinds by what objects of its own kinds say.
-        let known = GROUPS.contains(&group)
-            || served.contains(group)
-            || defined.contains(&(group, kind))
-            || made.kinds.contains(kind);
+        let known =
+            has_group(group) || served.contains(group) || defined.contains(&(group, kind)) || made.kinds.contains(kind);
         if known || !told.insert((group, kind)) {
             continue;
         }
@@ -168,7 +140,7 @@ impl<'a> MadeLater<'a> {
     fn of(objects: &'a [&'a Object]) -> MadeLater<'a> {
         let mut made = MadeLater { named: BTreeSet::new(), kinds: BTreeSet::new(), created: BTreeSet::new() };
         for object in objects {
-            if !GROUPS.contains(&object.api_group()) {
+            if !has_group(object.api_group()) {
                 all_texts(&object.value, &mut made.named);
                 kinds_in(object.value.get("spec"), &mut made.kinds);
             }

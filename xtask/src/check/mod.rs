@@ -17,6 +17,7 @@ mod order;
 mod packages;
 mod pull_policy;
 mod rules;
+mod schema;
 #[cfg(test)]
 mod tests;
 

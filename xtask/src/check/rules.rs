@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Subject, cluster, copies, host_layout, image_paths, images, made, order, packages, pull_policy};
+use super::{Subject, cluster, copies, host_layout, image_paths, images, made, order, packages, pull_policy, schema};
 use crate::suite::yaml::Problem;
 
 /// Every class with an example, as people read it.
@@ -59,8 +59,9 @@ pub(super) const CARGO: Class = error("cargo");
 type Check = fn(&Subject<'_>) -> Vec<Problem>;
 
 /// The rules, each with the class of what it finds.
-pub(super) const RULES: [(Class, Check); 10] = [
+pub(super) const RULES: [(Class, Check); 11] = [
     (error("cluster"), cluster::check),
+    (error("schema"), schema::check),
     (error("copy-source"), copies::check),
     (error("cargo-inputs"), packages::check),
     (error("host-layout"), host_layout::check),

@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
+use crate::kubernetes::kind_of_group;
 use crate::suite::Suite;
 use crate::suite::yaml::{Problem, Problems, Segment, Source};
 
@@ -227,7 +228,7 @@ fn object(source: &Source, document: usize, item: Vec<Segment>, value: Value) ->
     let kind = required(&["kind"])?;
     let name = required(&["metadata", "name"])?;
     let namespace = get(&value, &["metadata", "namespace"]).and_then(Value::as_str).unwrap_or_default();
-    let namespace = if namespace.is_empty() && is_namespaced(&kind) { "default" } else { namespace };
+    let namespace = if namespace.is_empty() && is_namespaced(&api_version, &kind) { "default" } else { namespace };
     let reference = ObjectRef { kind, namespace: namespace.to_owned(), name };
     Ok(Object { file: source.file.clone(), document, item, api_version, reference, value })
 }
@@ -269,35 +270,8 @@ fn template_problem(source: &Source) -> Option<Problem> {
 
 /// Whether objects of this kind that name no namespace land in `default`. Of kinds that Kubernetes does not have
 /// itself nothing is assumed.
-fn is_namespaced(kind: &str) -> bool {
-    matches!(
-        kind,
-        "ConfigMap"
-            | "CronJob"
-            | "DaemonSet"
-            | "Deployment"
-            | "Endpoints"
-            | "EndpointSlice"
-            | "Event"
-            | "HorizontalPodAutoscaler"
-            | "Ingress"
-            | "Job"
-            | "Lease"
-            | "LimitRange"
-            | "NetworkPolicy"
-            | "PersistentVolumeClaim"
-            | "Pod"
-            | "PodDisruptionBudget"
-            | "ReplicaSet"
-            | "ReplicationController"
-            | "ResourceQuota"
-            | "Role"
-            | "RoleBinding"
-            | "Secret"
-            | "Service"
-            | "ServiceAccount"
-            | "StatefulSet"
-    )
+fn is_namespaced(api_version: &str, kind: &str) -> bool {
+    kind_of_group(api_version, kind).is_some_and(|kind| kind.is_namespaced)
 }
 
 #[cfg(test)]

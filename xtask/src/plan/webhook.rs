@@ -8,6 +8,7 @@ use serde_yaml::Value;
 use super::derive::need;
 use super::object::{Object, ObjectRef, get, list};
 use super::{Need, StepId};
+use crate::kubernetes::kind_of_group;
 use crate::suite::Suite;
 
 /// What a webhook guards, and who answers for it.
@@ -105,13 +106,14 @@ fn plurals(groups: &[Vec<Object>]) -> BTreeMap<(&str, &str), &str> {
 
 fn guards(webhook: &Value, object: &Object, plurals: &BTreeMap<(&str, &str), &str>) -> bool {
     let kind = object.reference.kind.as_str();
-    let plural = plurals.get(&(object.api_group(), kind)).map_or_else(|| plural(kind), |plural| (*plural).to_owned());
+    let of_kubernetes = kind_of_group(&object.api_version, kind).map(|kind| kind.plural);
+    let plural = of_kubernetes.or_else(|| plurals.get(&(object.api_group(), kind)).copied()).unwrap_or_default();
     let has = |rule: &Value, key: &str, wanted: &str| {
         list(rule, &[key]).iter().filter_map(Value::as_str).any(|value| value == "*" || value == wanted)
     };
     let rule_fits = |rule: &Value| {
         has(rule, "apiGroups", object.api_group())
-            && (has(rule, "resources", &plural) || has(rule, "resources", "*/*"))
+            && (has(rule, "resources", plural) || has(rule, "resources", "*/*"))
             && (has(rule, "operations", "CREATE") || has(rule, "operations", "UPDATE"))
     };
     list(webhook, &["rules"]).iter().any(rule_fits) && selects(webhook, &object.reference.namespace)
@@ -132,15 +134,4 @@ fn selects(webhook: &Value, namespace: &str) -> bool {
                 _ => true,
             }
         })
-}
-
-/// As Kubernetes names the resources of its own kinds.
-fn plural(kind: &str) -> String {
-    let kind = kind.to_lowercase();
-    match kind.strip_suffix('y') {
-        Some(stem) if !stem.ends_with(['a', 'e', 'o']) => format!("{stem}ies"),
-        _ if kind.ends_with("ss") || kind.ends_with('x') => format!("{kind}es"),
-        _ if kind.ends_with('s') => kind,
-        _ => format!("{kind}s"),
-    }
 }

@@ -164,14 +164,24 @@ impl Source {
 
     /// As [`Source::problem`], in the `document`-th document of the text, from 0.
     pub fn problem_in(&self, document: usize, path: &[Segment], message: impl Into<String>) -> Problem {
+        self.place_in(document, path, Part::Value, message.into())
+    }
+
+    /// As [`Source::problem_in`], with the last key of `path`, not with its value.
+    pub fn key_problem_in(&self, document: usize, path: &[Segment], message: impl Into<String>) -> Problem {
+        self.place_in(document, path, Part::Key, message.into())
+    }
+
+    fn place_in(&self, document: usize, path: &[Segment], part: Part, message: String) -> Problem {
         // Only the document itself is parsed: a file may have many, and much to tell of each.
         let (skipped, text, document) = match document_of(&self.text, document) {
             Some((skipped, text)) => (skipped, text, 0),
             None => (0, self.text.as_str(), document),
         };
-        let at = (0..=path.len()).rev().find_map(|depth| locate(text, document, &path[..depth]));
+        let at = seek(text, document, Seek(path, part));
+        let at = at.or_else(|| (0..=path.len()).rev().find_map(|depth| locate(text, document, &path[..depth])));
         let (line, column) = at.map_or((0, 0), |at| (at.line() + skipped, at.column()));
-        Problem { file: self.file.clone(), line, column, message: message.into(), hint: None }
+        Problem { file: self.file.clone(), line, column, message, hint: None }
     }
 }
 
@@ -235,16 +245,28 @@ fn document_of(text: &str, document: usize) -> Option<(usize, &str)> {
 ///
 /// The parser tells positions only with its errors: so this walks to the node and refuses it.
 pub fn locate(text: &str, document: usize, path: &[Segment]) -> Option<Location> {
+    seek(text, document, Seek(path, Part::Value))
+}
+
+fn seek(text: &str, document: usize, seek: Seek<'_>) -> Option<Location> {
     let mut documents = serde_yaml::Deserializer::from_str(text);
     for _ in 0..document {
         // The parser panics when it goes on behind a document that is none.
         IgnoredAny::deserialize(documents.next()?).ok()?;
     }
     let document = documents.next()?;
-    Seek(path).deserialize(document).err()?.location()
+    seek.deserialize(document).err()?.location()
 }
 
-struct Seek<'p>(&'p [Segment]);
+/// Which part of a mapping's entry is meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Key,
+    Value,
+}
+
+#[derive(Clone, Copy)]
+struct Seek<'p>(&'p [Segment], Part);
 
 impl<'de> DeserializeSeed<'de> for Seek<'_> {
     type Value = ();
@@ -262,10 +284,10 @@ impl<'de> Visitor<'de> for Seek<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<serde_yaml::Value>()? {
+        while let Some(key) = map.next_key_seed(SeekKey(self))? {
             match self.0 {
-                [Segment::Key(wanted), rest @ ..] if key.as_str() == Some(wanted) => {
-                    map.next_value_seed(Seek(rest))?;
+                [Segment::Key(wanted), rest @ ..] if key.as_deref() == Some(wanted) => {
+                    map.next_value_seed(Seek(rest, self.1))?;
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
@@ -280,7 +302,7 @@ impl<'de> Visitor<'de> for Seek<'_> {
         loop {
             let found = match self.0 {
                 [Segment::Index(wanted), rest @ ..] if index == *wanted => {
-                    sequence.next_element_seed(Seek(rest))?.is_some()
+                    sequence.next_element_seed(Seek(rest, self.1))?.is_some()
                 }
                 _ => sequence.next_element::<IgnoredAny>()?.is_some(),
             };
@@ -289,6 +311,51 @@ impl<'de> Visitor<'de> for Seek<'_> {
             }
             index += 1;
         }
+    }
+}
+
+/// A key as a text, where it is one; refuses the one that is looked for.
+struct SeekKey<'p>(Seek<'p>);
+
+impl<'de> DeserializeSeed<'de> for SeekKey<'_> {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<String>, D::Error> {
+        match self.0 {
+            Seek([Segment::Key(_)], Part::Key) => deserializer.deserialize_any(self),
+            _ => Ok(serde_yaml::Value::deserialize(deserializer)?.as_str().map(str::to_owned)),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for SeekKey<'_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("another key")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Option<String>, E> {
+        match self.0.0 {
+            [Segment::Key(wanted)] if wanted == key => Err(E::custom("found")),
+            _ => Ok(Some(key.to_owned())),
+        }
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Option<String>, E> {
+        Ok(None)
     }
 }
 
@@ -334,6 +401,22 @@ other: *anchor
         assert!(locate(TEXT, 0, &at!["list", 2]).is_none());
         assert!(locate(TEXT, 0, &at!["nme"]).is_none());
         assert!(locate(TEXT, 5, &at!["name"]).is_none());
+    }
+
+    #[test]
+    fn a_key_is_found_where_it_stands() {
+        let source = Source::new("f.yaml", TEXT);
+        for (path, line, column) in [
+            (at!["name"].to_vec(), 2, 1),
+            (at!["list"].to_vec(), 3, 1),
+            (at!["list", 1, "b"].to_vec(), 6, 5),
+            (at!["list", 1, "b", "c"].to_vec(), 6, 9),
+            // Nearest above it.
+            (at!["list", 1, "zz"].to_vec(), 5, 5),
+        ] {
+            let problem = source.key_problem_in(0, &path, "no");
+            assert_eq!((problem.line, problem.column), (line, column), "{path:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use rustix::fs::Access;
 use sha2::{Digest, Sha256};
 
 use crate::setup::piece::hex;
+use crate::suite::Suite;
 
 /// How many hexadecimal digits of the checkout's hash names carry.
 const ID_DIGITS: usize = 8;
@@ -24,19 +25,32 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Finds them: the workspace in `root`, or else that which this program was built in, and
-    /// `$XDG_CACHE_HOME/gateway-e2e` or `~/.cache/gateway-e2e`.
+    /// Finds them: the project in `root`, or else the one with suites that the current folder lies in, or else that
+    /// which this program was built in, and `$XDG_CACHE_HOME/gateway-e2e` or `~/.cache/gateway-e2e`.
     ///
     /// # Errors
     /// When there is no folder `root`, or neither `XDG_CACHE_HOME` nor `HOME` is an absolute path.
     pub fn find(root: Option<&Utf8Path>) -> Result<Paths> {
-        let root = match root {
-            Some(root) => root.canonicalize_utf8().with_context(|| format!("looking for the workspace {root}"))?,
-            None => {
+        match (root, around_here()) {
+            (None, Around { has_suites: false, .. }) => {
                 let manifest = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
-                manifest.parent().context("the xtask crate lies in no workspace")?.to_owned()
+                Paths::of(manifest.parent().context("the xtask crate lies in no workspace")?.to_owned())
             }
-        };
+            (root, around) => Paths::of(named(root)?.unwrap_or(around.root)),
+        }
+    }
+
+    /// As [`Paths::find`], for what can look at any project: without suites it is the git checkout that the current
+    /// folder lies in, or else that folder.
+    ///
+    /// # Errors
+    /// As [`Paths::find`].
+    pub fn of_any_project(root: Option<&Utf8Path>) -> Result<Paths> {
+        let root = named(root)?.unwrap_or_else(|| around_here().root);
+        Paths::of(root)
+    }
+
+    fn of(root: Utf8PathBuf) -> Result<Paths> {
         let folder = |name: &str| std::env::var(name).ok().map(Utf8PathBuf::from).filter(|path| path.is_absolute());
         let base = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
         let base =
@@ -58,6 +72,35 @@ impl Paths {
     pub fn of_cargo(&self) -> Option<(&'static str, &Utf8Path)> {
         told_target().map(|_| (TARGET_DIR, self.target.as_path()))
     }
+}
+
+/// The folder that the command line names.
+fn named(root: Option<&Utf8Path>) -> Result<Option<Utf8PathBuf>> {
+    let real = |root: &Utf8Path| root.canonicalize_utf8().with_context(|| format!("looking for the workspace {root}"));
+    root.map(real).transpose()
+}
+
+/// The project that a folder lies in.
+#[derive(Debug, PartialEq, Eq)]
+struct Around {
+    root: Utf8PathBuf,
+    has_suites: bool,
+}
+
+fn around_here() -> Around {
+    let here = std::env::current_dir().ok().and_then(|here| Utf8PathBuf::try_from(here).ok());
+    around(&here.unwrap_or_else(|| ".".into()))
+}
+
+/// Looks upwards from `folder`, as far as its git checkout goes.
+fn around(folder: &Utf8Path) -> Around {
+    for root in folder.ancestors() {
+        let has_suites = !Suite::names(root).is_empty();
+        if has_suites || root.join(".git").exists() {
+            return Around { root: root.to_owned(), has_suites };
+        }
+    }
+    Around { root: folder.to_owned(), has_suites: false }
 }
 
 /// The folder that runs of the workspace in `root` are kept in: its own `target/e2e`, or, where nothing can be written
@@ -95,6 +138,27 @@ fn told_target() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_project_is_found_from_its_subfolders_and_not_beyond_its_checkout() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = Utf8Path::from_path(dir.path()).unwrap().canonicalize_utf8().unwrap();
+        for folder in ["shop/manifests/suites", "shop/src/deep", "shop/inner/.git", "shop/inner/src", "bare/src"] {
+            std::fs::create_dir_all(top.join(folder)).unwrap();
+        }
+        for file in ["shop/manifests/suites/s.yaml", "shop/.git", "bare/.git"] {
+            std::fs::write(top.join(file), "").unwrap();
+        }
+        for (from, root, has_suites) in [
+            ("shop", "shop", true),
+            ("shop/src/deep", "shop", true),
+            ("shop/manifests/suites", "shop", true),
+            ("shop/inner/src", "shop/inner", false),
+            ("bare/src", "bare", false),
+        ] {
+            assert_eq!(around(&top.join(from)), Around { root: top.join(root), has_suites }, "{from}");
+        }
+    }
 
     #[test]
     fn runs_of_a_workspace_that_is_read_only_are_kept_where_cargo_compiles() {

@@ -1,6 +1,6 @@
 //! A build context: the folder that COPY reads from, without what does not get in. Nothing outside of it is looked at.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -16,6 +16,8 @@ const NEIGHBOURS: usize = 1000;
 pub(super) struct Context {
     folder: Utf8PathBuf,
     pub(super) ignore: Ignore,
+    /// Paths that are not there and that a step before the build may make.
+    made: BTreeSet<Utf8PathBuf>,
 }
 
 /// What is there under a path.
@@ -30,7 +32,17 @@ pub(super) enum Found {
 
 impl Context {
     pub(super) fn new(folder: Utf8PathBuf, ignore: Ignore) -> Context {
-        Context { folder, ignore }
+        Context { folder, ignore, made: BTreeSet::new() }
+    }
+
+    /// As if a step before the build made `paths`, each relative to the context.
+    pub(super) fn assume(&mut self, paths: BTreeSet<Utf8PathBuf>) {
+        self.made = paths;
+    }
+
+    /// Whether nothing is known of `path`, but that somebody may make it.
+    pub(super) fn may_be_made(&self, path: &Utf8Path) -> bool {
+        self.made.contains(path)
     }
 
     /// `path` of a COPY as it is meant: below the context, with or without a slash in front, and however many `..`.

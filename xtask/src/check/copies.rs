@@ -77,6 +77,9 @@ fn source(built: &Built<'_>, instruction: &Instruction, keyword: &str, word: &Wo
 /// Why `path` is not in the context, if it is not.
 fn find(context: &Context, path: &str) -> Option<(String, Option<String>)> {
     let clean = Context::clean(path);
+    if context.may_be_made(&clean) {
+        return None;
+    }
     let ignored = |what: &str| {
         let hint = format!("add `!{clean}` to it");
         (format!("{} keeps {what} out of the build context", context.ignore.file), Some(hint))

@@ -44,7 +44,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
 
 fn of_image(subject: &Subject<'_>, built: &Built<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let Some(files) = Files::of(built) else { return problems };
+    let Some(files) = Files::of(built, subject.elsewhere.is_some()) else { return problems };
     let stage = &built.file.stages[files.point.stage];
     for instruction in &stage.instructions {
         let runs = matches!(instruction.keyword.as_str(), "ENTRYPOINT" | "CMD");
@@ -180,14 +180,16 @@ struct Files<'a> {
     /// The base's name, for folders that are the base's own.
     base: &'a str,
     endings: OnceCell<BTreeSet<String>>,
+    /// Whether only slips of what is there are told: a step before the build may make files that nobody knows of.
+    only_slips: bool,
 }
 
 impl<'a> Files<'a> {
-    fn of(built: &'a Built<'_>) -> Option<Files<'a>> {
+    fn of(built: &'a Built<'_>, only_slips: bool) -> Option<Files<'a>> {
         let layout = Layout::new(&built.file, &built.context);
         let target = built.target?;
         let base = built.file.base_image(target).unwrap_or_default();
-        Some(Files { point: layout.end(target), base, layout, endings: OnceCell::new() })
+        Some(Files { point: layout.end(target), base, layout, endings: OnceCell::new(), only_slips })
     }
 
     fn workdir(&self) -> Utf8PathBuf {
@@ -254,7 +256,9 @@ impl<'a> Files<'a> {
             return Some((nothing, hint));
         }
         let bare = role == Role::Program && self.layout.stands_on_nothing(self.point.stage);
-        let judged = presence == Presence::Missing && (bare || self.speaks_of(path, folder, role, !beside.is_empty()));
+        let judged = presence == Presence::Missing
+            && !self.only_slips
+            && (bare || self.speaks_of(path, folder, role, !beside.is_empty()));
         judged.then_some((nothing, hint))
     }
 

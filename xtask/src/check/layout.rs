@@ -310,6 +310,10 @@ fn entries(instruction: &Instruction, file: &Dockerfile, context: &Context) -> V
             continue;
         }
         let path = Context::clean(&source.text);
+        if context.may_be_made(&path) {
+            add(vec![Origin::Elsewhere], &place, is_folder);
+            continue;
+        }
         let pattern = is_pattern(path.as_str());
         let found = if pattern { context.glob(&path) } else { vec![path] };
         let into = is_folder || found.len() > 1;
@@ -341,7 +345,7 @@ fn mounted(run: &Instruction, file: &Dockerfile, context: &Context) -> Vec<Entry
             None => {
                 let path = Context::clean(&mount.source.text);
                 let found = context.find(&path);
-                Origin::Context(path, found)
+                if context.may_be_made(&path) { Origin::Elsewhere } else { Origin::Context(path, found) }
             }
             Some(Some(stage)) => Origin::Stage(stage, join("/".into(), &mount.source.text)),
             Some(None) => Origin::Elsewhere,

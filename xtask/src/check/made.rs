@@ -23,12 +23,16 @@ struct Ref<'v> {
 }
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
-    if !subject.is_whole {
+    if !subject.is_whole && subject.elsewhere.is_none() {
         return Vec::new();
     }
     let made = MadeLater::of(subject.objects);
-    let mut problems = namespaces(subject);
-    problems.extend(kinds(subject, &made));
+    let mut problems = Vec::new();
+    // Of a part nobody knows who makes its namespaces and kinds.
+    if subject.is_whole {
+        problems.extend(namespaces(subject));
+        problems.extend(kinds(subject, &made));
+    }
     for &object in subject.objects {
         let Some((path, spec)) = pod_spec_at(object) else { continue };
         let mut refs = Vec::new();
@@ -224,7 +228,11 @@ fn missing(subject: &Subject<'_>, made: &MadeLater<'_>, object: &Object, one: &R
             .map(|((_, _, name), _)| *name)
     };
     let near = close(one.name, names());
-    if near.is_none() && made.may_create(one.kind) {
+    let is_sure = match subject.elsewhere {
+        None => near.is_some() || !made.may_create(one.kind),
+        Some(elsewhere) => near.is_some_and(|near| elsewhere.is_slip(one.kind, one.name, near)),
+    };
+    if !is_sure {
         return None;
     }
     let elsewhere = || {

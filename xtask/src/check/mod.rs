@@ -17,11 +17,12 @@ mod order;
 mod packages;
 mod pull_policy;
 mod rules;
+pub mod scan;
 mod schema;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -59,6 +60,14 @@ pub struct Built<'a> {
     folder: Utf8PathBuf,
 }
 
+/// The rest of a project of which a part is looked at. What is not in it may be all the same: only slips of what is
+/// there are told for sure.
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere {
+    /// Kinds and names of all objects that stand anywhere.
+    objects: BTreeSet<(String, String)>,
+}
+
 /// A container: the object that makes its pods, its place in the document, the pods' specification, and itself.
 type Use<'a> = (&'a Object, Vec<Segment>, &'a Value, &'a Value);
 
@@ -75,6 +84,8 @@ pub struct Subject<'a> {
     objects: &'a [&'a Object],
     /// Whether these are all: a manifest that cannot be read may hold anything.
     is_whole: bool,
+    /// Where only a part of a project is looked at: what is known of the rest.
+    elsewhere: Option<&'a Elsewhere>,
     /// The objects, by kind, namespace and name.
     index: BTreeMap<(&'a str, &'a str, &'a str), &'a Object>,
     /// The containers of each image, by its whole reference.
@@ -122,19 +133,13 @@ pub fn findings(root: &Utf8Path, suite: &Suite) -> Result<Vec<Finding>> {
         add(rules::PLAN, problems.0);
     }
     let objects: Vec<&Object> = groups.iter().flatten().collect();
-    let mut uses: BTreeMap<String, Vec<Use<'_>>> = BTreeMap::new();
-    for &object in &objects {
-        for (place, spec, container) in containers(object) {
-            if let Some(image) = container.get("image").and_then(Value::as_str) {
-                uses.entry(full(image)).or_default().push((object, place, spec, container));
-            }
-        }
-    }
-    let index = objects.iter().map(|object| (key(object), *object)).collect();
+    let uses = uses(&objects);
+    let index = index(&objects);
     let (sources, objects, catalog) = (&sources, &objects, &catalog);
-    let subject = Subject { root, suite, catalog, built, sources, objects, is_whole, index, uses, packages };
-    for (class, rule) in RULES {
-        add(class, rule(&subject));
+    let subject =
+        Subject { root, suite, catalog, built, sources, objects, is_whole, elsewhere: None, index, uses, packages };
+    for rule in RULES {
+        add(rule.class, (rule.check)(&subject));
     }
     let place = |finding: &Finding| {
         let Problem { file, line, column, message, .. } = &finding.problem;
@@ -148,6 +153,22 @@ pub fn findings(root: &Utf8Path, suite: &Suite) -> Result<Vec<Finding>> {
 fn key(object: &Object) -> (&str, &str, &str) {
     let reference = &object.reference;
     (&reference.kind, &reference.namespace, &reference.name)
+}
+
+fn index<'a>(objects: &[&'a Object]) -> BTreeMap<(&'a str, &'a str, &'a str), &'a Object> {
+    objects.iter().map(|object| (key(object), *object)).collect()
+}
+
+fn uses<'a>(objects: &[&'a Object]) -> BTreeMap<String, Vec<Use<'a>>> {
+    let mut uses: BTreeMap<String, Vec<Use<'a>>> = BTreeMap::new();
+    for &object in objects {
+        for (place, spec, container) in containers(object) {
+            if let Some(image) = container.get("image").and_then(Value::as_str) {
+                uses.entry(full(image)).or_default().push((object, place, spec, container));
+            }
+        }
+    }
+    uses
 }
 
 /// The list of the set-up's pieces; an empty one where the project has none.
@@ -180,38 +201,50 @@ fn built<'a>(root: &Utf8Path, suite: &'a Suite, problems: &mut Vec<Problem>) -> 
                 continue;
             }
         };
-        let folder = root.join(&image.context);
-        if !folder.is_dir() {
+        if !root.join(&image.context).is_dir() {
             let path = crate::at!["images", at, "context"];
             problems.push(suite.source.problem(&path, format!("`{}`: there is no such folder", image.context)));
             continue;
         }
-        let args: Vec<(String, String)> = image.args.clone().into_iter().collect();
-        let file = Dockerfile::parse_with(&text, &args);
-        let source = Source::new(image.dockerfile.clone(), text);
-        let target = file.target(image);
-        if let (None, Some(name)) = (target, &image.target) {
+        let built = Built::new(root, image, at, text);
+        if let (None, Some(name)) = (built.target, &image.target) {
             let path = crate::at!["images", at, "target"];
-            let hint = did_you_mean(name, file.stages.iter().filter_map(|stage| stage.name.as_deref()));
-            problems.push(suite.source.problem(&path, format!("{} has no stage `{name}`", source.file)).hint(hint));
-        } else if target.is_none() {
-            let hint = Some("begin it with FROM".to_owned());
-            problems.push(Problem {
-                file: source.file.clone(),
-                line: 1,
-                column: 1,
-                message: "no stage: there is no FROM".into(),
-                hint,
-            });
+            let hint = did_you_mean(name, built.file.stages.iter().filter_map(|stage| stage.name.as_deref()));
+            let message = format!("{} has no stage `{name}`", built.source.file);
+            problems.push(suite.source.problem(&path, message).hint(hint));
+        } else {
+            problems.extend(built.without_stages());
         }
-        let ignore = Ignore::read(root, &image.context, &image.dockerfile);
-        let real = folder.canonicalize_utf8().unwrap_or_else(|_| folder.clone());
-        all.push(Built { image, at, source, file, target, context: Context::new(folder, ignore), folder: real });
+        all.push(built);
     }
     all
 }
 
 impl<'a> Built<'a> {
+    /// The image that is built from the Dockerfile's `text`.
+    fn new(root: &Utf8Path, image: &'a Image, at: usize, text: String) -> Built<'a> {
+        let folder = root.join(&image.context);
+        let args: Vec<(String, String)> = image.args.clone().into_iter().collect();
+        let file = Dockerfile::parse_with(&text, &args);
+        let ignore = Ignore::read(root, &image.context, &image.dockerfile);
+        let real = folder.canonicalize_utf8().unwrap_or_else(|_| folder.clone());
+        Built {
+            image,
+            at,
+            source: Source::new(image.dockerfile.clone(), text),
+            target: file.target(image),
+            file,
+            context: Context::new(folder, ignore),
+            folder: real,
+        }
+    }
+
+    /// What is wrong with a Dockerfile that has no FROM.
+    fn without_stages(&self) -> Option<Problem> {
+        let hint = Some("begin it with FROM".to_owned());
+        self.file.stages.is_empty().then(|| self.on_line(1, "no stage: there is no FROM".into(), hint))
+    }
+
     /// The instructions of the stages that the image needs.
     fn instructions(&self) -> impl Iterator<Item = &Instruction> {
         let stages = self.target.map(|target| self.file.needed(target, None).0).unwrap_or_default();
@@ -226,6 +259,15 @@ impl<'a> Built<'a> {
     /// A problem on a line of the Dockerfile.
     fn on_line(&self, line: usize, message: String, hint: Option<String>) -> Problem {
         Problem { file: self.source.file.clone(), line, column: 1, message, hint }
+    }
+}
+
+impl Elsewhere {
+    /// Whether `wrong` is a slip of the object `near` for sure: there is no `wrong` anywhere, and it is no other one of
+    /// a series (`config-1`, `config-2`).
+    fn is_slip(&self, kind: &str, wrong: &str, near: &str) -> bool {
+        let letters = |name: &str| name.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+        !self.objects.contains(&(kind.to_owned(), wrong.to_owned())) && letters(wrong) != letters(near)
     }
 }
 

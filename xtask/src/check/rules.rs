@@ -56,26 +56,54 @@ pub(super) const PLAN: Class = error("plan");
 /// Cargo's own manifests.
 pub(super) const CARGO: Class = error("cargo");
 
+/// An image that nobody builds.
+pub(super) const IMAGE_UNKNOWN: Class = error("image-unknown");
+
 type Check = fn(&Subject<'_>) -> Vec<Problem>;
 
-/// The rules, each with the class of what it finds.
-pub(super) const RULES: [(Class, Check); 11] = [
-    (error("cluster"), cluster::check),
-    (error("schema"), schema::check),
-    (error("copy-source"), copies::check),
-    (error("cargo-inputs"), packages::check),
-    (error("host-layout"), host_layout::check),
-    (error("image-path"), image_paths::check),
-    (error("image-unknown"), images::unknown),
-    (Class { id: "image-unused", severity: Severity::Warning }, images::unused),
-    (error("pull-policy"), pull_policy::check),
-    (error("not-made"), made::check),
-    (error("order"), order::check),
+/// What a rule has to know to tell a mistake from something that is elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Knows {
+    /// The suite: its cluster, all its images and manifests.
+    Suite,
+    /// What it looks at: it judges a part of a project as well, where [`Subject::elsewhere`] is all that is known of the
+    /// rest.
+    Part,
+}
+
+/// A rule, with the class of what it finds.
+pub(super) struct Rule {
+    pub(super) class: Class,
+    pub(super) knows: Knows,
+    pub(super) check: Check,
+}
+
+const fn of_suite(class: Class, check: Check) -> Rule {
+    Rule { class, knows: Knows::Suite, check }
+}
+
+const fn of_part(class: Class, check: Check) -> Rule {
+    Rule { class, knows: Knows::Part, check }
+}
+
+/// All rules.
+pub(super) const RULES: &[Rule] = &[
+    of_suite(error("cluster"), cluster::check),
+    of_part(error("schema"), schema::check),
+    of_part(error("copy-source"), copies::check),
+    of_part(error("cargo-inputs"), packages::check),
+    of_suite(error("host-layout"), host_layout::check),
+    of_part(error("image-path"), image_paths::check),
+    of_suite(IMAGE_UNKNOWN, images::unknown),
+    of_suite(Class { id: "image-unused", severity: Severity::Warning }, images::unused),
+    of_suite(error("pull-policy"), pull_policy::check),
+    of_part(error("not-made"), made::check),
+    of_part(error("order"), order::check),
 ];
 
 /// All ids.
 pub fn ids() -> impl Iterator<Item = &'static str> {
-    [SUITE, MANIFEST, PLAN, CARGO].into_iter().chain(RULES.iter().map(|(class, _)| *class)).map(|class| class.id)
+    [SUITE, MANIFEST, PLAN, CARGO].into_iter().chain(RULES.iter().map(|rule| rule.class)).map(|class| class.id)
 }
 
 /// What the page says of a class; none where there is no such id.

@@ -3,17 +3,21 @@
 use anyhow::Result;
 use serde_json::json;
 
+use crate::check::scan::{self, Scanned, Taken};
 use crate::check::{Finding, SUITE, Severity, explain, findings, ids};
 use crate::exit::WrongUsage;
 use crate::paths::Paths;
-use crate::suite::Suite;
 use crate::suite::yaml::{Problems, did_you_mean};
+use crate::suite::{SUITES, Suite};
 
 /// Find the mistakes that a run would only find after minutes: in the suite, its Dockerfiles, manifests and packages
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The suite; all of them where none is named
     pub suite: Option<String>,
+    /// Look at the Dockerfiles and manifests that the project has, without a suite
+    #[arg(long, conflicts_with_all = ["suite", "explain"])]
+    pub scan: bool,
     /// human is a line each, json one object, github annotations for GitHub Actions
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
@@ -44,10 +48,21 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
         println!("{text}");
         return Ok(());
     }
+    if args.scan {
+        let scanned = scan::scan(&paths.root)?;
+        return tell_scan(&scanned, args.format);
+    }
     let names = match &args.suite {
         Some(name) => vec![name.clone()],
         None => Suite::names(&paths.root),
     };
+    if names.is_empty() {
+        let message = format!(
+            "{} has no suite in {SUITES}/: `check --scan` looks at the Dockerfiles and manifests that it finds",
+            paths.root
+        );
+        return Err(WrongUsage(message).into());
+    }
     let mut all: Vec<Finding> = Vec::new();
     for name in &names {
         let found = match Suite::load(&paths.root, name) {
@@ -64,10 +79,22 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
             }
         }
     }
-    let text: String = match args.format {
+    tell(&all, args.format, &json!({}))
+}
+
+/// Prints the findings, in JSON beside `more`.
+///
+/// # Errors
+/// When there are errors among them.
+fn tell(all: &[Finding], format: Format, more: &serde_json::Value) -> Result<()> {
+    let text: String = match format {
         Format::Human => all.iter().map(human).collect(),
         Format::Github => all.iter().map(github).collect(),
-        Format::Json => format!("{:#}\n", json!({"findings": all.iter().map(value).collect::<Vec<_>>()})),
+        Format::Json => {
+            let mut whole = more.clone();
+            whole["findings"] = all.iter().map(value).collect();
+            format!("{whole:#}\n")
+        }
     };
     print!("{text}");
     let errors = all.iter().filter(|finding| finding.class.severity == Severity::Error).count();
@@ -78,6 +105,23 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// As [`tell`], of a scan: with what was taken for what, and what is not known.
+fn tell_scan(scanned: &Scanned, format: Format) -> Result<()> {
+    let Scanned { findings, taken, notes } = scanned;
+    if format == Format::Human {
+        for Taken { path, as_what } in taken {
+            println!("{path}: {as_what}");
+        }
+        for note in notes {
+            println!("note: {note}");
+        }
+        if findings.is_empty() {
+            println!("nothing that would go wrong was found in {}", count(taken.len(), "place"));
+        }
+    }
+    tell(findings, format, &json!({"taken": taken, "notes": notes}))
 }
 
 fn count(number: usize, what: &str) -> String {

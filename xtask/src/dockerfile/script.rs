@@ -114,7 +114,7 @@ pub fn commands(run: &Instruction) -> Vec<Command> {
     }
     let mut workdir = run.workdir.clone();
     let mut all = Vec::new();
-    for tokens in split(&run.script()) {
+    for tokens in words(&run.script()) {
         let mut command = Command { workdir: workdir.clone(), ..Command::default() };
         let mut tokens = tokens.into_iter().peekable();
         while let Some(token) = tokens.next() {
@@ -147,7 +147,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// The words of each simple command, unquoted; `>` stays before what it writes to.
-fn split(text: &str) -> Vec<Vec<String>> {
+pub fn words(text: &str) -> Vec<Vec<String>> {
     let mut all: Vec<Vec<String>> = vec![Vec::new()];
     let (mut word, mut has_word, mut quote) = (String::new(), false, None);
     let mut chars = text.chars().peekable();

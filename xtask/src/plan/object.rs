@@ -184,6 +184,23 @@ pub fn parse(source: &Source) -> Result<Vec<Object>, Problem> {
     Ok(objects)
 }
 
+/// As [`parse`], of a file that nobody said to be a manifest: the objects that are in it, and the first mistake of its
+/// syntax. What is no object, or has no name yet, is left out.
+pub(crate) fn parse_all(source: &Source) -> (Vec<Object>, Option<Problem>) {
+    let mut objects = Vec::new();
+    for (document, deserializer) in serde_yaml::Deserializer::from_str(&source.text).enumerate() {
+        let mut value = match Value::deserialize(deserializer) {
+            Ok(value) => value,
+            Err(error) => return (objects, Some(source.syntax_problem(&error))),
+        };
+        if value.is_mapping() && value.apply_merge().is_ok() {
+            // The items of a list before one that is none are objects all the same.
+            let _ = take_apart(source, document, Vec::new(), value, &mut objects);
+        }
+    }
+    (objects, None)
+}
+
 /// Adds `value`, or where it is a list its items: a `List`, or one of a kind (`DeploymentList`), whose items need not
 /// say what they are.
 fn take_apart(

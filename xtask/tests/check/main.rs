@@ -7,6 +7,7 @@ mod image_paths;
 mod inputs;
 mod manifests;
 mod packages;
+mod scan;
 mod schema;
 mod suites;
 
@@ -28,14 +29,23 @@ impl Project {
     /// These files; those that every project has come by themselves where they are not among them. A file without a
     /// text is left out.
     pub fn new(files: &[(&str, &str)]) -> Project {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Utf8Path::from_path(dir.path()).unwrap().canonicalize_utf8().unwrap();
-        let project = Project { _dir: dir, root };
+        let project = Project::bare(&[]);
         let node = "versions: {}\nengine_packages: []\npieces:\n  - {name: node, kind: image, about: a, recipe: r, \
                     replaces: 'node.example/node:1'}\n";
         for (path, text) in [("kind.yaml", "kind: Cluster\n"), ("images/setup.yaml", node)] {
             project.write(path, text);
         }
+        for (path, text) in files {
+            project.write(path, text);
+        }
+        project
+    }
+
+    /// These files alone.
+    pub fn bare(files: &[(&str, &str)]) -> Project {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap().canonicalize_utf8().unwrap();
+        let project = Project { _dir: dir, root };
         for (path, text) in files {
             project.write(path, text);
         }

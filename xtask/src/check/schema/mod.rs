@@ -36,7 +36,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
                 Walk { object, source: subject.source(object), is_older, above: Vec::new(), found: Vec::new() };
             walk.value(&object.value, of, &mut Vec::new());
             problems.append(&mut walk.found);
-        } else if has_group(object.api_group()) && !is_older {
+        } else if has_group(object.api_group()) && !is_older && subject.elsewhere.is_none() {
             problems.push(no_kind(object, subject.source(object)));
         }
     }

@@ -1,0 +1,228 @@
+//! kustomizations and charts: what they name, and what comes out of them where the tools are there.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::Job;
+use serde_yaml::Value;
+use xshell::{Shell, cmd};
+
+use super::tree::Tree;
+use super::within;
+use crate::plan::object::list;
+use crate::suite::yaml::{Problem, Segment, Source, did_you_mean};
+
+/// Rendering is done on this machine, from files.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// What kustomize's own file may be called.
+const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
+/// Whether a file is kustomize's own.
+pub(super) fn is_kustomization(file: &Utf8Path) -> bool {
+    file.file_name().is_some_and(|name| NAMES.contains(&name))
+}
+
+/// A folder with a kustomization.
+#[derive(Debug)]
+pub(super) struct Kustomization {
+    pub(super) folder: Utf8PathBuf,
+    pub(super) file: Utf8PathBuf,
+    pub(super) is_component: bool,
+    /// Files and folders of the project that it brings or changes, relative to the project.
+    pub(super) names: BTreeSet<Utf8PathBuf>,
+    /// Why it cannot be rendered from files of this machine alone.
+    pub(super) not_rendered: Option<String>,
+}
+
+impl Kustomization {
+    /// Reads `file`, with what is wrong with the paths that it names; none where it cannot be read.
+    pub(super) fn read(tree: &Tree, file: &Utf8Path) -> Option<(Kustomization, Vec<Problem>)> {
+        let source = Source::new(file, tree.text(file)?);
+        let folder = file.parent().unwrap_or(Utf8Path::new("")).to_owned();
+        let mut kustomization = Kustomization {
+            folder,
+            file: file.to_owned(),
+            is_component: false,
+            names: BTreeSet::new(),
+            not_rendered: None,
+        };
+        let value: Value = match source.parse() {
+            Ok(value) => value,
+            Err(problem) => {
+                kustomization.not_rendered = Some(problem.message.clone());
+                return Some((kustomization, vec![problem]));
+            }
+        };
+        kustomization.is_component = value.get("kind").and_then(Value::as_str) == Some("Component");
+        if ["helmCharts", "helmChartInflationGenerator", "generators", "transformers"]
+            .iter()
+            .any(|key| value.get(key).is_some())
+        {
+            kustomization.not_rendered = Some("it runs charts or plugins".into());
+        }
+        let problems = kustomization.take(tree, &source, &value);
+        Some((kustomization, problems))
+    }
+
+    fn take(&mut self, tree: &Tree, source: &Source, value: &Value) -> Vec<Problem> {
+        let mut missing = Vec::new();
+        for (path, place) in named(value) {
+            if is_remote(path) {
+                self.not_rendered = Some(format!("it fetches {path}"));
+                continue;
+            }
+            let Some(inside) = within(&self.folder, path) else { continue };
+            if tree.root.join(&inside).exists() {
+                self.names.insert(inside);
+            } else {
+                missing.push((inside, path.to_owned(), place));
+            }
+        }
+        let paths: Vec<Utf8PathBuf> = missing.iter().map(|(inside, _, _)| inside.clone()).collect();
+        let ignored = tree.ignored(&paths);
+        if let Some((path, _, _)) = missing.first() {
+            self.not_rendered.get_or_insert_with(|| format!("{path} is not there"));
+        }
+        let problem = |(inside, path, place): (Utf8PathBuf, String, Vec<Segment>)| {
+            let near = crate::plan::neighbours(&tree.root, &inside);
+            let hint = did_you_mean(inside.as_str(), near.iter().map(String::as_str));
+            source.problem(&place, format!("`{path}`: there is no such file or folder")).hint(hint)
+        };
+        missing.retain(|(inside, _, _)| !ignored.contains(inside));
+        missing.into_iter().map(problem).collect()
+    }
+}
+
+/// The paths that a kustomization names, and where.
+fn named(value: &Value) -> Vec<(&str, Vec<Segment>)> {
+    let mut all = Vec::new();
+    for key in ["resources", "bases", "components", "patchesStrategicMerge", "crds", "configurations"] {
+        for (at, item) in list(value, &[key]).iter().enumerate() {
+            all.extend(item.as_str().map(|path| (path, crate::at![key, at].to_vec())));
+        }
+    }
+    for key in ["patches", "patchesJson6902", "replacements"] {
+        for (at, item) in list(value, &[key]).iter().enumerate() {
+            let path = item.get("path").and_then(Value::as_str);
+            all.extend(path.map(|path| (path, crate::at![key, at, "path"].to_vec())));
+        }
+    }
+    // A patch may stand there itself.
+    all.retain(|(path, _)| !path.trim().contains(['\n', ' ', '{']));
+    all
+}
+
+/// Whether a resource is fetched from a repository or an address.
+fn is_remote(path: &str) -> bool {
+    let first = path.split('/').next().unwrap_or_default();
+    path.contains("://")
+        || path.contains("?ref=")
+        || path.contains("//")
+        || path.starts_with("git@")
+        || (!path.starts_with('.') && first.contains('.') && first.contains(".com")
+            || first.contains(".org")
+            || first.contains(".io"))
+}
+
+/// Marks those that need one that cannot be rendered, and tells which ones no other one uses: folders that stand for a
+/// whole.
+pub(super) fn wholes(all: &mut [Kustomization]) -> Vec<usize> {
+    let folders: Vec<Utf8PathBuf> = all.iter().map(|one| one.folder.clone()).collect();
+    let users: Vec<Vec<usize>> = all
+        .iter()
+        .map(|one| (0..folders.len()).filter(|other| one.names.contains(&folders[*other])).collect())
+        .collect();
+    // As often as there are kustomizations: what goes in a cycle ends here, and fails in kustomize.
+    for _ in 0..all.len() {
+        let mut changed = false;
+        for (at, used) in users.iter().enumerate() {
+            if all[at].not_rendered.is_none()
+                && let Some(why) = used.iter().find_map(|other| all[*other].not_rendered.clone())
+            {
+                all[at].not_rendered = Some(why);
+                changed = true;
+            }
+        }
+        if !changed {
+            break;
+        }
+    }
+    let used: BTreeSet<usize> = users.into_iter().flatten().collect();
+    (0..all.len()).filter(|at| !used.contains(at) && !all[*at].is_component).collect()
+}
+
+/// A program and its first arguments.
+type Command = (&'static str, &'static [&'static str]);
+
+/// The programs that render; none where one is not installed.
+#[derive(Debug)]
+pub(super) struct Tools {
+    kustomize: Option<Command>,
+    has_helm: bool,
+}
+
+impl Tools {
+    pub(super) fn find() -> Tools {
+        let has = |name: &str| which::which(name).is_ok();
+        let kustomize = match (has("kustomize"), has("kubectl")) {
+            (true, _) => Some(("kustomize", &["build"][..])),
+            (false, true) => Some(("kubectl", &["kustomize"][..])),
+            _ => None,
+        };
+        Tools { kustomize, has_helm: has("helm") }
+    }
+
+    /// What comes out of a chart with its own values.
+    ///
+    /// # Errors
+    /// Why nothing does.
+    pub(super) fn helm(&self, folder: &Utf8Path) -> Result<String, String> {
+        if !self.has_helm {
+            return Err("helm is not installed".into());
+        }
+        print(("helm", &["template", "release"]), folder)
+    }
+}
+
+impl Kustomization {
+    /// What comes out of it.
+    ///
+    /// # Errors
+    /// Why nothing does.
+    pub(super) fn render(&self, tree: &Tree, tools: &Tools) -> Result<String, String> {
+        if let Some(why) = &self.not_rendered {
+            return Err(why.clone());
+        }
+        let Some(command) = tools.kustomize else { return Err("neither kustomize nor kubectl is installed".into()) };
+        print(command, &tree.root.join(&self.folder))
+    }
+}
+
+/// What `command` prints of a folder, or the last words of its error.
+fn print((program, arguments): Command, folder: &Utf8Path) -> Result<String, String> {
+    let told = Shell::new()
+        .map_err(anyhow::Error::from)
+        .and_then(|sh| Job::new(cmd!(sh, "{program} {arguments...} {folder}")).deadline(DEADLINE).read());
+    told.map_err(|error| format!("{error:#}").lines().next().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_fetched_is_told_from_what_is_there() {
+        for (path, remote) in [
+            ("../base", false),
+            ("deployment.yaml", false),
+            ("https://example.com/a.yaml", true),
+            ("github.com/acme/shop/deploy?ref=v1", true),
+            ("github.com/acme/shop/deploy", true),
+            ("git@github.com:acme/shop", true),
+            ("shop.io.yaml", false),
+        ] {
+            assert_eq!(is_remote(path), remote, "{path}");
+        }
+    }
+}

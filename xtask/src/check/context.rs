@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::close;
 use super::ignore::Ignore;
 use crate::dockerfile::pattern::{Stars, is_pattern, matches};
 
@@ -62,6 +63,25 @@ impl Context {
             return Found::Ignored;
         }
         if is_folder { Found::Folder } else { Found::File }
+    }
+
+    /// The path that is there and that `path`, which is not, is a slip of in one of its parts.
+    pub(super) fn slip_of(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+        let mut folder = Utf8PathBuf::new();
+        let mut parts = path.components();
+        let wrong = parts.by_ref().find(|part| {
+            let next = folder.join(part);
+            let is_there = self.resolve(&next).is_some();
+            if is_there {
+                folder = next;
+            }
+            !is_there
+        })?;
+        let names = self.names(&folder);
+        let right = folder.join(close(wrong.as_str(), names.iter().map(String::as_str))?);
+        let rest = parts.as_path();
+        let right = if rest.as_str().is_empty() { right } else { right.join(rest) };
+        (self.find(&right) != Found::Nothing).then_some(right)
     }
 
     /// The names in the folder `path`; not all of them where there are very many.
@@ -152,6 +172,15 @@ mod tests {
             ("conf/a.yaml/x", Found::Nothing),
         ] {
             assert_eq!(context.find(&Context::clean(path)), found, "{path}");
+        }
+        for (path, right) in [
+            ("conf/xyz.yaml", None),
+            ("conf/aa.yaml", Some("conf/a.yaml")),
+            ("cnof/a.yaml", Some("conf/a.yaml")),
+            ("cnof/xyz.yaml", None),
+            ("nothing", None),
+        ] {
+            assert_eq!(context.slip_of(Utf8Path::new(path)), right.map(Utf8PathBuf::from), "{path}");
         }
         let glob = |pattern: &str| context.glob(Utf8Path::new(pattern)).len();
         assert_eq!((glob("co*/*.yaml"), glob("*/a.yaml"), glob("[x]*"), glob("conf/*")), (1, 2, 0, 2));

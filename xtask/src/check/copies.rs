@@ -101,7 +101,8 @@ fn find(context: &Context, path: &str) -> Option<(String, Option<String>)> {
             let folder = clean.parent().unwrap_or(Utf8Path::new(""));
             let names = context.names(folder);
             let paths: Vec<String> = names.iter().map(|name| folder.join(name).into_string()).collect();
-            let near = did_you_mean(clean.as_str(), paths.iter().map(String::as_str));
+            let near = context.slip_of(&clean).map(|right| format!("did you mean `{right}`?"));
+            let near = near.or_else(|| did_you_mean(clean.as_str(), paths.iter().map(String::as_str)));
             Some(("it is not in the build context".into(), near.or_else(|| listed(folder, &names))))
         }
     }

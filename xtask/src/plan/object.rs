@@ -47,6 +47,8 @@ pub struct Object {
     pub reference: ObjectRef,
     /// The whole object.
     pub value: Value,
+    /// Whether another program has printed it: what stands in the file may be written otherwise, or be changed.
+    pub is_rendered: bool,
 }
 
 impl Object {
@@ -247,7 +249,7 @@ fn object(source: &Source, document: usize, item: Vec<Segment>, value: Value) ->
     let namespace = get(&value, &["metadata", "namespace"]).and_then(Value::as_str).unwrap_or_default();
     let namespace = if namespace.is_empty() && is_namespaced(&api_version, &kind) { "default" } else { namespace };
     let reference = ObjectRef { kind, namespace: namespace.to_owned(), name };
-    Ok(Object { file: source.file.clone(), document, item, api_version, reference, value })
+    Ok(Object { file: source.file.clone(), document, item, api_version, reference, value, is_rendered: false })
 }
 
 /// What is wrong with a document that is no object as it stands, where it is meant for another tool than `kubectl apply`.

@@ -127,6 +127,11 @@ fn what_the_tree_does_not_tell_is_no_mistake() {
         ),
         ("d/b.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {clusterIP: {PREFIX}.16}\n"),
         ("d/c.yaml", "apiVersion: v1\nkind: Pod\n{{- if .x }}\n"),
+        ("d/e.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: 'e-{{cell}}'}\nspec: {clusterIP: {{ip}}}\n"),
+        ("d/f.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: f}\ndata: {a: <PUT IT HERE>, b: 1}\n"),
+        // A patch that no kustomization names any more.
+        ("e/kustomization.yaml", "resources: []\n"),
+        ("e/patch.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {template: {}}\n"),
         ("d/d.yaml", "apiVersion: batch/v1\nkind: Job\nmetadata: {generateName: b-}\n"),
     ]);
     assert_found("unknown things", &findings(&found), &[]);

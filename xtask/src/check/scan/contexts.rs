@@ -7,9 +7,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::builds::Build;
 use super::tree::Tree;
+use crate::check::Built;
 use crate::check::context::{Context, Found};
 use crate::check::layout::is_remote;
-use crate::check::{Built, close};
 use crate::dockerfile::pattern::is_pattern;
 use crate::suite::Image;
 
@@ -113,7 +113,12 @@ pub(super) fn choose(tree: &Tree, dockerfiles: &[Utf8PathBuf], builds: &[Build])
     all
 }
 
-fn image(dockerfile: &Utf8Path, context: &Utf8Path, target: Option<String>, args: BTreeMap<String, String>) -> Image {
+pub(super) fn image(
+    dockerfile: &Utf8Path,
+    context: &Utf8Path,
+    target: Option<String>,
+    args: BTreeMap<String, String>,
+) -> Image {
     Image {
         name: dockerfile.to_string(),
         dockerfile: dockerfile.to_owned(),
@@ -126,14 +131,18 @@ fn image(dockerfile: &Utf8Path, context: &Utf8Path, target: Option<String>, args
     }
 }
 
-/// The folder upwards from the Dockerfile in which the most of what it copies is there; of several the nearest.
+/// The folder upwards from the Dockerfile in which the most of what it copies is there, or is but for a slip; of several
+/// the nearest.
 fn guess(tree: &Tree, dockerfile: &Utf8Path) -> Utf8PathBuf {
     let own = dockerfile.parent().unwrap_or(Utf8Path::new(""));
     let Some(text) = tree.text(dockerfile) else { return own.to_owned() };
     let missing = |folder: &Utf8Path| {
         let image = image(dockerfile, folder, None, BTreeMap::new());
         let built = Built::new(&tree.root, &image, 0, text.clone());
-        sources(&built).into_iter().filter(|path| presence(&built.context, path) != Found::File).count()
+        let missing = |path: &Utf8PathBuf| presence(&built.context, path) != Found::File;
+        let missing: Vec<Utf8PathBuf> = sources(&built).into_iter().filter(missing).collect();
+        let slips = missing.iter().filter(|path| built.context.slip_of(path).is_some()).count();
+        (missing.len(), missing.len() - slips)
     };
     own.ancestors().min_by_key(|folder| missing(folder)).unwrap_or(own).to_owned()
 }
@@ -184,33 +193,32 @@ pub(super) fn made_before(
     // The whole context is everywhere.
     let trivial = sources.iter().filter(|path| path.as_str().is_empty()).count();
     let is_sure = is_said || count(Found::File) > trivial;
-    let in_tree =
-        |path: &Utf8Path| super::within("".into(), built.image.context.as_str()).unwrap_or_default().join(path);
-    let asked: Vec<Utf8PathBuf> = missing.iter().map(|path| in_tree(path)).collect();
+    let context = super::within("".into(), built.image.context.as_str()).unwrap_or_default();
+    let slips: Vec<Option<Utf8PathBuf>> = missing.iter().map(|path| built.context.slip_of(path)).collect();
+    let asked: Vec<Utf8PathBuf> =
+        missing.iter().copied().chain(slips.iter().flatten()).map(|path| context.join(path)).collect();
     let ignored = tree.ignored(&asked);
-    let is_slip = |path: &Utf8Path| {
-        let folder = path.parent().unwrap_or(Utf8Path::new(""));
-        let names = built.context.names(folder);
-        path.file_name().is_some_and(|name| close(name, names.iter().map(String::as_str)).is_some())
-            // The folder itself may be the slip.
-            || folder.file_name().is_some_and(|name| {
-                let names = built.context.names(folder.parent().unwrap_or(Utf8Path::new("")));
-                !names.iter().any(|other| other == name) && close(name, names.iter().map(String::as_str)).is_some()
-            })
-    };
+    let is_ignored = |path: &Utf8Path| ignored.contains(&context.join(path));
     let is_written = |path: &Utf8Path| {
         let folder = path.parent().unwrap_or(Utf8Path::new(""));
         path.extension().is_some_and(|ending| WRITTEN.contains(&ending)) && built.context.find(folder) == Found::Folder
     };
-    let is_judged = |path: &Utf8Path| {
-        let is_made = path.components().any(|part| MADE.contains(&part.as_str()))
-            || ignored.contains(&in_tree(path))
-            || is_pattern(path.as_str());
+    let is_judged = |path: &Utf8Path, slip_of: Option<&Utf8PathBuf>| {
         let name = path.file_name().unwrap_or_default();
-        !is_made && !mentioned(name) && (is_slip(path) || (is_sure && is_written(path)))
+        let is_made = || path.components().any(|part| MADE.contains(&part.as_str()));
+        if is_pattern(path.as_str()) || mentioned(name) {
+            return false;
+        }
+        match slip_of {
+            // What is there although git would ignore it tells nothing of what it ignores.
+            Some(right) => !is_ignored(path) || is_ignored(right),
+            None => is_sure && is_written(path) && !is_made() && !is_ignored(path),
+        }
     };
     let is_all = missing.is_empty();
-    let mut made: BTreeSet<Utf8PathBuf> = missing.into_iter().filter(|path| !is_judged(path)).cloned().collect();
+    let pairs = missing.iter().zip(&slips);
+    let not_judged = pairs.filter(|(path, slip_of)| !is_judged(path, slip_of.as_ref()));
+    let mut made: BTreeSet<Utf8PathBuf> = not_judged.map(|(path, _)| (*path).clone()).collect();
     // In another folder the ignore file would be another one.
     if !(is_said || (is_all && is_sure)) {
         made.extend(sources.iter().filter(|path| presence(&built.context, path) == Found::Ignored).cloned());

@@ -1,7 +1,7 @@
 //! Names of images in manifests that are slips of what the project builds.
 //!
-//! A registry may have any image. So a name is told only where it is nearly that of an image that is built here, that one
-//! is named nowhere, and the name itself is built by nobody.
+//! A registry may have any image. So a name is told only where nobody here builds it, and it is nearly that of an image
+//! that is built here and used nowhere, or used from the same place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,29 +74,31 @@ pub(super) fn slips(builds: &[Chosen], uses: &[Use]) -> Vec<Problem> {
     let whole: BTreeSet<&str> = uses.iter().map(|one| one.name.as_str()).collect();
     let is_built = |name: &str| guessed.contains_key(name) || named.keys().any(|built| last(built) == name);
     // A registry's folder in which images of this project lie; without one, names that are put in later.
-    let own: BTreeSet<&str> = uses.iter().filter(|one| is_built(last(&one.name))).map(|one| place(&one.name)).collect();
+    let used_right = uses.iter().filter(|one| is_built(last(&one.name))).map(|one| one.name.as_str());
+    let own: BTreeSet<&str> = used_right.chain(named.keys().copied()).map(place).collect();
     let mut problems = Vec::new();
     for one in uses {
         let name = last(&one.name);
+        let free = |built: &str| !used.contains(last(built));
+        // One that is used right elsewhere is meant only by the smallest slip, where images of this project are used.
+        let is_ours = own.contains(place(&one.name));
+        let is_smallest = |built: &str| is_ours && strsim::damerau_levenshtein(last(built), name) == 1;
         let near = if is_built(name) {
             // The same name in another place.
             let places = named.keys().copied().filter(|built| last(built) == name && !whole.contains(built));
             close(&one.name, places).filter(|_| !named.contains_key(one.name.as_str()))
         } else if name.len() >= SHORTEST {
-            let free = |built: &&str| !used.contains(last(built)) && !is_series(last(built), name);
-            let told = named.keys().copied().filter(free).map(last);
-            let by_place = guessed.keys().copied().filter(free).filter(|_| own.contains(place(&one.name)));
+            let told = named.keys().copied().filter(|built| free(built) || is_smallest(built)).map(last);
+            let by_place = guessed.keys().copied().filter(|built| (free(built) && is_ours) || is_smallest(built));
             close(name, told.chain(by_place))
         } else {
             None
         };
-        let Some(near) = near.filter(|near| !is_series(near, &one.name)) else { continue };
+        let Some(near) = near.filter(|near| !is_series(near, name) && !is_series(near, &one.name)) else { continue };
         let by = named.iter().find(|(built, _)| **built == near || last(built) == near).map(|(_, build)| *build);
         let Some(build) = by.or_else(|| guessed.get(near).copied()) else { continue };
-        let message = format!(
-            "image `{}` is built by nothing here, and `{near}`, which {} builds, is used by nothing",
-            one.name, build.image.dockerfile
-        );
+        let message =
+            format!("image `{}`: nothing here builds it; {} builds `{near}`", one.name, build.image.dockerfile);
         problems.push(Problem {
             file: one.file.clone(),
             line: one.line,
@@ -118,6 +120,7 @@ fn names_by_place(dockerfile: &Utf8Path) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::contexts::image;
     use super::*;
 
     #[test]
@@ -127,5 +130,38 @@ mod tests {
             uses("a.yaml".into(), text).into_iter().map(|one| (one.line, one.column, one.name)).collect();
         let expected = [(2, 12, "r.example/shop"), (3, 13, "db"), (8, 12, "web")];
         assert_eq!(found, expected.map(|(line, column, name)| (line, column, name.to_owned())));
+    }
+
+    #[test]
+    fn a_slip_is_told_and_another_image_is_not() {
+        let build = |dockerfile: &str, images: &[&str]| Chosen {
+            image: image(dockerfile.into(), "".into(), None, BTreeMap::new()),
+            said: None,
+            images: images.iter().map(|image| (*image).to_owned()).collect(),
+        };
+        let builds = [
+            build("Dockerfile", &["r.example/acme/shop:1"]),
+            build("src/cart-service/Dockerfile", &[]),
+            build("src/pay-v1/Dockerfile", &[]),
+        ];
+        for (texts, expected) in [
+            (&["image: r.example/acme/shpo:1"][..], Some("shop")),
+            (&["image: r.example/acme/shop:2"], None),
+            // The registry's folder is the slip.
+            (&["image: r.example/acmee/shop"], Some("r.example/acme/shop")),
+            (&["image: r.example/acmee/shop", "image: r.example/acme/shop"], None),
+            // Of images that lie elsewhere nothing is known.
+            (&["image: docker.io/team/cart-servce"], None),
+            (&["image: r.example/acme/cart-servce"], Some("cart-service")),
+            (&["image: r.example/acme/cart-servce", "image: b/cart-service"], Some("cart-service")),
+            (&["image: r.example/acme/cart-serce", "image: b/cart-service"], None),
+            (&["image: r.example/acme/pay-v2", "image: r.example/acme/pay-v1"], None),
+            (&["image: redis"], None),
+        ] {
+            let uses: Vec<Use> = texts.iter().flat_map(|text| uses("a.yaml".into(), text)).collect();
+            let found: Vec<String> = slips(&builds, &uses).into_iter().filter_map(|problem| problem.hint).collect();
+            let expected: Vec<String> = expected.iter().map(|name| format!("did you mean `{name}`?")).collect();
+            assert_eq!(found, expected, "{texts:?}");
+        }
     }
 }

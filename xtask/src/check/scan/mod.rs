@@ -16,6 +16,7 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
+use serde_yaml::Value;
 
 use super::cargo::Packages;
 use super::rules::{self, Finding, Knows, RULES};
@@ -286,8 +287,17 @@ impl Manifest {
         Some(Manifest { source, objects, problem, images })
     }
 
-    /// Whether the text is filled in by another program first: by its marks, or by a placeholder in the line that is no
-    /// YAML.
+    /// Whether the text is filled in by another program first, as its objects tell: `{{ x }}` is a mapping with a mapping
+    /// as its key.
+    fn has_placeholders(&self) -> bool {
+        let is_one = |name: &str| name.contains("{{") || name.contains('$') || name.contains('<');
+        self.objects.iter().any(|object| {
+            is_one(&object.reference.name) || is_one(&object.reference.namespace) || has_placeholder(&object.value)
+        })
+    }
+
+    /// As [`Manifest::has_placeholders`], of a text that is no YAML: by its marks, or by a placeholder in the line with
+    /// the mistake.
     fn is_template(&self, problem: &Problem) -> bool {
         let marks = ["{{", "{%", "<%", "#@", "[["];
         let line = self.source.text.lines().nth(problem.line.saturating_sub(1)).unwrap_or_default();
@@ -300,8 +310,19 @@ impl Manifest {
     }
 }
 
+fn has_placeholder(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.starts_with('<') && text.ends_with('>') && !text.contains('\n'),
+        Value::Sequence(items) => items.iter().any(has_placeholder),
+        Value::Mapping(items) => items.iter().any(|(key, item)| key.is_mapping() || has_placeholder(item)),
+        _ => false,
+    }
+}
+
 /// Objects that are applied together.
 struct Group {
+    /// The folder that they are rendered from; none where they stand in files as they are.
+    of: Option<Utf8PathBuf>,
     sources: BTreeMap<Utf8PathBuf, Source>,
     objects: Vec<Object>,
 }
@@ -312,7 +333,8 @@ fn manifests_of(tree: &Tree, manifests: Vec<Manifest>, builds: &[Chosen], scanne
         |file: &Utf8Path| file.ancestors().skip(1).find(|folder| charts.contains(*folder)).map(Utf8Path::to_owned);
     let (mut kustomizations, problems) = kustomizations(tree);
     scanned.findings.extend(problems.into_iter().map(|problem| Finding { class: rules::MANIFEST, problem }));
-    let of_kustomize: BTreeSet<Utf8PathBuf> = kustomizations.iter().flat_map(|one| one.names.clone()).collect();
+    let of_kustomize: BTreeSet<Utf8PathBuf> = kustomizations.iter().flat_map(|one| one.brings.clone()).collect();
+    let with_kustomization: BTreeSet<Utf8PathBuf> = kustomizations.iter().map(|one| one.folder.clone()).collect();
     // Where each object stands, whatever brings it.
     let mut raw: BTreeMap<(String, String), Vec<Object>> = BTreeMap::new();
     let mut elsewhere = Elsewhere::default();
@@ -327,16 +349,20 @@ fn manifests_of(tree: &Tree, manifests: Vec<Manifest>, builds: &[Chosen], scanne
             elsewhere.objects.insert((reference.kind.clone(), reference.name.clone()));
         }
         let of_chart = in_chart(&file).is_some();
-        if let Some(problem) = &manifest.problem
-            && !of_chart
-        {
-            if manifest.is_template(problem) {
-                scanned.notes.push(format!("{file}: a template, not looked at before it is filled in"));
-            } else {
-                scanned.findings.push(Finding { class: rules::MANIFEST, problem: problem.clone() });
-            }
+        let is_template =
+            manifest.problem.as_ref().map_or_else(|| manifest.has_placeholders(), |wrong| manifest.is_template(wrong));
+        if is_template && !of_chart {
+            scanned.notes.push(format!("{file}: a template, not looked at before it is filled in"));
         }
-        if of_chart || manifest.objects.is_empty() {
+        if is_template || of_chart {
+            continue;
+        }
+        scanned.findings.extend(manifest.problem.map(|problem| Finding { class: rules::MANIFEST, problem }));
+        if manifest.objects.is_empty() {
+            continue;
+        }
+        if !of_kustomize.contains(&file) && file.parent().is_some_and(|folder| with_kustomization.contains(folder)) {
+            scanned.notes.push(format!("{file}: brought by no kustomization, not looked at"));
             continue;
         }
         if of_kustomize.contains(&file) {
@@ -348,7 +374,8 @@ fn manifests_of(tree: &Tree, manifests: Vec<Manifest>, builds: &[Chosen], scanne
             continue;
         }
         let folder = file.parent().unwrap_or(Utf8Path::new("")).to_owned();
-        let group = plain.entry(folder).or_insert_with(|| Group { sources: BTreeMap::new(), objects: Vec::new() });
+        let group =
+            plain.entry(folder).or_insert_with(|| Group { of: None, sources: BTreeMap::new(), objects: Vec::new() });
         group.objects.extend(manifest.objects);
         group.sources.insert(file, manifest.source);
     }
@@ -365,8 +392,21 @@ fn manifests_of(tree: &Tree, manifests: Vec<Manifest>, builds: &[Chosen], scanne
     let rendered = Rendered::of(tree, &Whole { kustomizations, charts: &charts, raw, sources });
     groups.extend(rendered.groups);
     scanned.taken.extend(rendered.taken);
-    let found: Vec<Finding> = groups.par_iter().flat_map_iter(|group| of_group(tree, group, &elsewhere)).collect();
-    scanned.findings.extend(found);
+    let found: Vec<Vec<Finding>> = groups.par_iter().map(|group| of_group(tree, group, &elsewhere)).collect();
+    // What many kustomizations bring is wrong once.
+    let mut told = BTreeSet::new();
+    for (group, found) in groups.iter().zip(found) {
+        for mut finding in found {
+            let Problem { file, line, column, .. } = &finding.problem;
+            if let Some(folder) = &group.of {
+                if *line > 0 && !told.insert((finding.class.id, file.clone(), *line, *column)) {
+                    continue;
+                }
+                finding.problem.message.push_str(&format!(", as {} is rendered", shown(folder)));
+            }
+            scanned.findings.push(finding);
+        }
+    }
 }
 
 fn count(number: usize, what: &str) -> String {
@@ -454,7 +494,8 @@ impl Whole<'_> {
     fn of_kustomization(&self, tree: &Tree, kustomization: &Kustomization, text: &str) -> Group {
         let file = &kustomization.file;
         let own = Source::new(file.clone(), tree.text(file).unwrap_or_default());
-        let mut group = Group { sources: BTreeMap::from([(file.clone(), own)]), objects: Vec::new() };
+        let of = Some(kustomization.folder.clone());
+        let mut group = Group { of, sources: BTreeMap::from([(file.clone(), own)]), objects: Vec::new() };
         let (objects, _) = parse_all(&Source::new(file.clone(), text));
         for mut object in objects {
             let key = (object.reference.kind.clone(), object.reference.name.clone());
@@ -463,7 +504,7 @@ impl Whole<'_> {
                 shared.count()
             };
             let origin = self.raw.get(&key).and_then(|found| found.iter().max_by_key(near));
-            (object.document, object.item) = (0, Vec::new());
+            (object.document, object.item, object.is_rendered) = (0, Vec::new(), true);
             if let Some(origin) = origin
                 && let Some(source) = self.sources.get(&origin.file)
             {
@@ -480,12 +521,13 @@ impl Whole<'_> {
 /// The objects that Helm printed, each in the file of the chart that it came from. Lines are not known: those of a
 /// template are others.
 fn of_chart(folder: &Utf8Path, text: &str) -> Group {
-    let mut group = Group { sources: BTreeMap::new(), objects: Vec::new() };
+    let mut group = Group { of: Some(folder.to_owned()), sources: BTreeMap::new(), objects: Vec::new() };
     for document in text.split("\n---") {
         let origin = document.lines().find_map(|line| line.strip_prefix("# Source: ")?.split_once('/'));
         let file = folder.join(origin.map_or("Chart.yaml", |(_, file)| file));
         let document = document.trim_start_matches("---");
-        group.objects.extend(parse_all(&Source::new(file.clone(), document)).0);
+        let (objects, _) = parse_all(&Source::new(file.clone(), document));
+        group.objects.extend(objects.into_iter().map(|object| Object { document: 0, is_rendered: true, ..object }));
         group.sources.insert(file.clone(), Source::new(file, ""));
     }
     group

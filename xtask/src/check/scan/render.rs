@@ -18,6 +18,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// What kustomize's own file may be called.
 const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
+/// The keys under which a kustomization names what it brings; under the others stands what it changes.
+const BRINGING: [&str; 3] = ["resources", "bases", "components"];
+
 /// Whether a file is kustomize's own.
 pub(super) fn is_kustomization(file: &Utf8Path) -> bool {
     file.file_name().is_some_and(|name| NAMES.contains(&name))
@@ -29,8 +32,8 @@ pub(super) struct Kustomization {
     pub(super) folder: Utf8PathBuf,
     pub(super) file: Utf8PathBuf,
     pub(super) is_component: bool,
-    /// Files and folders of the project that it brings or changes, relative to the project.
-    pub(super) names: BTreeSet<Utf8PathBuf>,
+    /// Files and folders of the project that it brings, relative to the project.
+    pub(super) brings: BTreeSet<Utf8PathBuf>,
     /// Why it cannot be rendered from files of this machine alone.
     pub(super) not_rendered: Option<String>,
 }
@@ -44,7 +47,7 @@ impl Kustomization {
             folder,
             file: file.to_owned(),
             is_component: false,
-            names: BTreeSet::new(),
+            brings: BTreeSet::new(),
             not_rendered: None,
         };
         let value: Value = match source.parse() {
@@ -68,13 +71,14 @@ impl Kustomization {
     fn take(&mut self, tree: &Tree, source: &Source, value: &Value) -> Vec<Problem> {
         let mut missing = Vec::new();
         for (path, place) in named(value) {
-            if is_remote(path) {
+            let Some(inside) = within(&self.folder, path) else { continue };
+            if is_remote(path) && !tree.root.join(&inside).exists() {
                 self.not_rendered = Some(format!("it fetches {path}"));
                 continue;
             }
-            let Some(inside) = within(&self.folder, path) else { continue };
             if tree.root.join(&inside).exists() {
-                self.names.insert(inside);
+                let is_brought = matches!(place.first(), Some(Segment::Key(key)) if BRINGING.contains(&key.as_str()));
+                self.brings.extend(is_brought.then_some(inside));
             } else {
                 missing.push((inside, path.to_owned(), place));
             }
@@ -115,14 +119,10 @@ fn named(value: &Value) -> Vec<(&str, Vec<Segment>)> {
 
 /// Whether a resource is fetched from a repository or an address.
 fn is_remote(path: &str) -> bool {
-    let first = path.split('/').next().unwrap_or_default();
-    path.contains("://")
-        || path.contains("?ref=")
-        || path.contains("//")
-        || path.starts_with("git@")
-        || (!path.starts_with('.') && first.contains('.') && first.contains(".com")
-            || first.contains(".org")
-            || first.contains(".io"))
+    let mut parts = path.split('/');
+    let is_host = parts.next().is_some_and(|first| !first.starts_with('.') && first.contains('.'));
+    let marks = ["://", "//", "?ref=", "git@"];
+    marks.iter().any(|mark| path.contains(mark)) || (is_host && parts.count() >= 2)
 }
 
 /// Marks those that need one that cannot be rendered, and tells which ones no other one uses: folders that stand for a
@@ -131,7 +131,7 @@ pub(super) fn wholes(all: &mut [Kustomization]) -> Vec<usize> {
     let folders: Vec<Utf8PathBuf> = all.iter().map(|one| one.folder.clone()).collect();
     let users: Vec<Vec<usize>> = all
         .iter()
-        .map(|one| (0..folders.len()).filter(|other| one.names.contains(&folders[*other])).collect())
+        .map(|one| (0..folders.len()).filter(|other| one.brings.contains(&folders[*other])).collect())
         .collect();
     // As often as there are kustomizations: what goes in a cycle ends here, and fails in kustomize.
     for _ in 0..all.len() {

@@ -177,6 +177,9 @@ impl Walk<'_> {
 
     /// Whether a text is written without quotes.
     fn is_plain(&self, path: &[Segment]) -> bool {
+        if self.object.is_rendered {
+            return false;
+        }
         let problem = self.source.problem_in(self.object.document, &self.whole(path), "");
         let line = self.source.text.lines().nth(problem.line.saturating_sub(1)).unwrap_or_default();
         line.chars().nth(problem.column.saturating_sub(1)).is_some_and(|first| first.is_alphanumeric())

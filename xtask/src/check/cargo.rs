@@ -66,7 +66,7 @@ impl Packages {
             Err(error) => {
                 let message = format!("cargo cannot read the workspace: {}", first_error(&format!("{error:#}")));
                 let file = "Cargo.toml".into();
-                let problem = Problem { file, line: 1, column: 1, message, hint: None };
+                let problem = Problem { file, line: 1, column: 1, message, ..Problem::default() };
                 return Ok(Packages { problems: vec![problem], ..Packages::default() });
             }
         };

@@ -131,7 +131,7 @@ fn refs_in<'v>(value: &'v Value, way: &mut Vec<Segment>, found: &mut Vec<Ref<'v>
 }
 
 /// What is made by something that runs in the cluster.
-struct MadeLater<'a> {
+pub(super) struct MadeLater<'a> {
     /// Texts of objects of custom kinds: a controller makes what they name.
     named: BTreeSet<&'a str>,
     /// Those of them under a key `kind` further down.
@@ -141,7 +141,7 @@ struct MadeLater<'a> {
 }
 
 impl<'a> MadeLater<'a> {
-    fn of(objects: &'a [&'a Object]) -> MadeLater<'a> {
+    pub(super) fn of(objects: &'a [&'a Object]) -> MadeLater<'a> {
         let mut made = MadeLater { named: BTreeSet::new(), kinds: BTreeSet::new(), created: BTreeSet::new() };
         for object in objects {
             if !has_group(object.api_group()) {
@@ -160,7 +160,7 @@ impl<'a> MadeLater<'a> {
         made
     }
 
-    fn may_create(&self, kind: &str) -> bool {
+    pub(super) fn may_create(&self, kind: &str) -> bool {
         let plural = format!("{}s", kind.to_lowercase());
         self.created.contains(plural.as_str()) || self.created.contains("*")
     }

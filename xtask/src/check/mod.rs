@@ -7,20 +7,31 @@ mod cargo;
 mod cluster;
 mod context;
 mod copies;
+mod declared;
 mod host_layout;
 mod ignore;
 mod image_paths;
 mod images;
 mod layout;
+mod limits;
 mod made;
 mod order;
 mod packages;
+mod pods;
+mod ports;
 mod pull_policy;
+mod rbac;
+mod rego;
 mod rules;
 pub mod scan;
 mod schema;
+mod security;
+mod selectors;
+mod services;
 #[cfg(test)]
 mod tests;
+mod volumes;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +44,7 @@ use crate::image_name::full;
 use crate::plan::object::{list, pod_spec_at};
 use crate::plan::{self, BuildMode, Object};
 use crate::setup::catalog::Catalog;
-use crate::suite::yaml::{Problem, Segment, Source, did_you_mean};
+use crate::suite::yaml::{Problem, Segment, Source, did_you_mean, slips};
 use crate::suite::{Image, Suite};
 
 use context::Context;
@@ -179,7 +190,7 @@ fn catalog(root: &Utf8Path, problems: &mut Vec<Problem>) -> Catalog {
             Ok(catalog) => return catalog,
             Err(error) => {
                 let message = format!("{error:#}");
-                problems.push(Problem { file: file.into(), line: 0, column: 0, message, hint: None });
+                problems.push(Problem { file: file.into(), line: 0, column: 0, message, ..Problem::default() });
             }
         }
     }
@@ -258,7 +269,7 @@ impl<'a> Built<'a> {
 
     /// A problem on a line of the Dockerfile.
     fn on_line(&self, line: usize, message: String, hint: Option<String>) -> Problem {
-        Problem { file: self.source.file.clone(), line, column: 1, message, hint }
+        Problem { file: self.source.file.clone(), line, column: 1, message, hint, fix: None }
     }
 }
 
@@ -304,15 +315,9 @@ fn containers(object: &Object) -> Vec<(Vec<Segment>, &Value, &Value)> {
     all
 }
 
-/// The one of `right` that `wrong` is a slip of: nearer than what [`did_you_mean`] offers for what is wrong for sure.
+/// The one of `right` that `wrong` is a slip of.
 fn close<'n>(wrong: &str, right: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let limit = match wrong.chars().count() {
-        0..=2 => 0,
-        3..=5 => 1,
-        _ => 2,
-    };
-    let distance = |name: &&str| strsim::damerau_levenshtein(wrong, name);
-    right.into_iter().filter(|name| (1..=limit).contains(&distance(name))).min_by_key(distance)
+    slips(wrong, right).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
 /// `folder/ has a, b`; none where it has nothing, or so much that a few names of it tell nothing.

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::{Subject, cluster, copies, host_layout, image_paths, images, made, order, packages, pull_policy, schema};
+use super::{
+    Subject, cluster, copies, declared, host_layout, image_paths, images, limits, made, order, packages, ports,
+    pull_policy, rbac, schema, security, selectors, services, volumes, webhooks,
+};
 use crate::suite::yaml::Problem;
 
 /// Every class with an example, as people read it.
@@ -45,6 +48,10 @@ pub struct Finding {
 
 const fn error(id: &'static str) -> Class {
     Class { id, severity: Severity::Error }
+}
+
+const fn warning(id: &'static str) -> Class {
+    Class { id, severity: Severity::Warning }
 }
 
 /// The suite itself, and the files that it names.
@@ -95,10 +102,23 @@ pub(super) const RULES: &[Rule] = &[
     of_suite(error("host-layout"), host_layout::check),
     of_part(error("image-path"), image_paths::check),
     of_suite(IMAGE_UNKNOWN, images::unknown),
-    of_suite(Class { id: "image-unused", severity: Severity::Warning }, images::unused),
+    of_suite(warning("image-unused"), images::unused),
     of_suite(error("pull-policy"), pull_policy::check),
     of_part(error("not-made"), made::check),
     of_part(error("order"), order::check),
+    of_suite(error("selector"), selectors::check),
+    of_suite(error("port"), ports::check),
+    of_suite(warning("port-unlisted"), ports::unlisted),
+    of_suite(error("service"), services::check),
+    of_part(error("volume"), volumes::check),
+    of_suite(warning("volume-unused"), volumes::unused),
+    of_part(error("limits"), limits::check),
+    of_suite(error("rights"), rbac::check),
+    of_suite(error("webhook"), webhooks::check),
+    of_suite(error("workload"), declared::workloads),
+    of_suite(error("route"), declared::routes),
+    of_suite(error("policy"), declared::policies),
+    of_suite(warning("security"), security::check),
 ];
 
 /// All ids.

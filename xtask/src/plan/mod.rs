@@ -12,7 +12,7 @@ mod script;
 mod soft;
 #[cfg(test)]
 mod tests;
-mod webhook;
+pub(crate) mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -284,7 +284,7 @@ fn template_problem(source: &Source) -> Option<Problem> {
     let line = source.text.lines().position(marks)?;
     let message = "a template of Helm's, which `kubectl` does not take as it stands".to_owned();
     let hint = Some("write what `helm template` prints into a file, and name that one".to_owned());
-    Some(Problem { file: source.file.clone(), line: line + 1, column: 1, message, hint })
+    Some(Problem { file: source.file.clone(), line: line + 1, column: 1, message, hint, fix: None })
 }
 
 /// Whether objects of this kind that name no namespace land in `default`. Of kinds that Kubernetes does not have

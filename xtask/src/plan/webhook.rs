@@ -32,7 +32,7 @@ pub(super) fn needs(
     if webhooks.is_empty() {
         return Vec::new();
     }
-    let plurals = plurals(groups);
+    let plurals = plurals(groups.iter().flatten());
     let mut needs = Vec::new();
     for (at, objects) in groups.iter().enumerate() {
         for webhook in webhooks.iter().filter(|webhook| webhook.group != at) {
@@ -94,9 +94,9 @@ fn behind<'o>(
     steps
 }
 
-/// The plurals of the kinds that the groups define.
-fn plurals(groups: &[Vec<Object>]) -> BTreeMap<(&str, &str), &str> {
-    let definitions = groups.iter().flatten().filter(|object| object.reference.kind == "CustomResourceDefinition");
+/// The plurals of the kinds that definitions among the objects bring.
+pub(crate) fn plurals<'o>(objects: impl Iterator<Item = &'o Object>) -> BTreeMap<(&'o str, &'o str), &'o str> {
+    let definitions = objects.filter(|object| object.reference.kind == "CustomResourceDefinition");
     let names = definitions.filter_map(|object| {
         let text = |path: &[&str]| object.text(path);
         Some(((text(&["spec", "group"])?, text(&["spec", "names", "kind"])?), text(&["spec", "names", "plural"])?))
@@ -104,7 +104,8 @@ fn plurals(groups: &[Vec<Object>]) -> BTreeMap<(&str, &str), &str> {
     names.collect()
 }
 
-fn guards(webhook: &Value, object: &Object, plurals: &BTreeMap<(&str, &str), &str>) -> bool {
+/// Whether a webhook is asked before an object is made or changed.
+pub(crate) fn guards(webhook: &Value, object: &Object, plurals: &BTreeMap<(&str, &str), &str>) -> bool {
     let kind = object.reference.kind.as_str();
     let of_kubernetes = kind_of_group(&object.api_version, kind).map(|kind| kind.plural);
     let plural = of_kubernetes.or_else(|| plurals.get(&(object.api_group(), kind)).copied()).unwrap_or_default();

@@ -35,6 +35,9 @@ pub struct Suite {
     /// The manifests that are applied, in groups that are applied and waited for as one.
     #[serde(default)]
     pub manifests: Vec<Manifests>,
+    /// What the manifests do not say of the services in them, for `check` to hold them against.
+    #[serde(default)]
+    pub services: Vec<Service>,
     /// What runs once all of that is up.
     pub specs: Option<Specs>,
     /// How to use what is deployed, told to whoever leaves it running. `{30080}` becomes the host's
@@ -134,6 +137,45 @@ pub struct Manifests {
     pub phase: String,
 }
 
+/// What a service does, as its code has it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// The name of its Deployment, StatefulSet or other workload.
+    pub workload: String,
+    /// The paths that it answers at, on any of its ports; `{name}` stands for any one part of a path.
+    #[serde(default)]
+    pub routes: Vec<String>,
+    /// What it asks of the API server.
+    #[serde(default)]
+    pub calls: Vec<Call>,
+    /// The Rego policies that it loads.
+    #[serde(default)]
+    pub policies: Vec<Policy>,
+}
+
+/// Requests to the API server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// As roles name them: `get`, `create`.
+    pub verbs: Vec<String>,
+    /// The resource with its group, as kubectl writes it: `pods`, `deployments.apps`, `gears.example.com/status`.
+    pub resource: String,
+    /// The namespace that it is asked in; all of them where none is named.
+    pub namespace: Option<String>,
+}
+
+/// A policy that a service loads.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// The module.
+    pub file: Utf8PathBuf,
+    /// The rule that is asked for, with its package: `data.shop.routing.path`.
+    pub query: String,
+}
+
 /// The specs of a suite.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -219,6 +261,7 @@ impl Suite {
                 column: 0,
                 message: format!("no suite of the name `{name}`"),
                 hint: Some(hint),
+                fix: None,
             }
             .into());
         }

@@ -1,5 +1,6 @@
 //! Strict YAML: every problem has a file, a line, and the nearest right name.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -44,7 +45,7 @@ pub struct Source {
 }
 
 /// One thing that is wrong, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problem {
     /// The file, relative to the workspace.
     pub file: Utf8PathBuf,
@@ -56,6 +57,17 @@ pub struct Problem {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The edit that mends it, where there is but one.
+    pub fix: Option<Box<Replacement>>,
+}
+
+/// A text that stands at a problem's place, or behind it on its line, and what belongs there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    /// As it is written; of quotes either kind.
+    pub wrong: String,
+    /// As it is to be written.
+    pub right: String,
 }
 
 impl fmt::Display for Problem {
@@ -126,7 +138,7 @@ impl Source {
                 line: 0,
                 column: 0,
                 message: format!("cannot read it: {error}"),
-                hint: None,
+                ..Problem::default()
             }),
         }
     }
@@ -154,7 +166,7 @@ impl Source {
             _ => None,
         };
         let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-        Problem { file: self.file.clone(), line, column, message, hint }
+        Problem { file: self.file.clone(), line, column, message, hint, fix: None }
     }
 
     /// A problem with the node at `path`, or with the nearest node above it that exists.
@@ -181,7 +193,7 @@ impl Source {
         let at = seek(text, document, Seek(path, part));
         let at = at.or_else(|| (0..=path.len()).rev().find_map(|depth| locate(text, document, &path[..depth])));
         let (line, column) = at.map_or((0, 0), |at| (at.line() + skipped, at.column()));
-        Problem { file: self.file.clone(), line, column, message, hint: None }
+        Problem { file: self.file.clone(), line, column, message, ..Problem::default() }
     }
 }
 
@@ -191,6 +203,42 @@ impl Problem {
         self.hint = hint;
         self
     }
+
+    /// With the edit that mends it.
+    pub fn replace(mut self, wrong: &str, right: &str) -> Self {
+        self.fix = Some(Box::new(Replacement { wrong: wrong.to_owned(), right: right.to_owned() }));
+        self
+    }
+
+    /// With the nearest one of `right` as what was meant by `wrong`; with the edit as well, where but one is a slip away.
+    pub fn meant<'a>(self, wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Self {
+        let right: BTreeSet<&str> = right.into_iter().collect();
+        let hint = did_you_mean(wrong, right.iter().copied());
+        let slips: Vec<&str> = slips(wrong, right.iter().copied()).map(|(_, name)| name).collect();
+        let told = self.hint(hint);
+        match slips.as_slice() {
+            [only] => told.replace(wrong, only),
+            _ => told,
+        }
+    }
+
+    /// With this hint, where it has none.
+    pub fn or_hint(mut self, hint: impl FnOnce() -> String) -> Self {
+        self.hint = self.hint.or_else(|| Some(hint()));
+        self
+    }
+}
+
+/// Those of `right` that `wrong` is a slip of, with how far each is away: nearer than what [`did_you_mean`] offers for
+/// what is wrong for sure.
+pub fn slips<'n>(wrong: &str, right: impl IntoIterator<Item = &'n str>) -> impl Iterator<Item = (usize, &'n str)> {
+    let limit = match wrong.chars().count() {
+        0..=2 => 0,
+        3..=5 => 1,
+        _ => 2,
+    };
+    let with_distance = move |name| (strsim::damerau_levenshtein(wrong, name), name);
+    right.into_iter().map(with_distance).filter(move |(distance, _)| (1..=limit).contains(distance))
 }
 
 /// `did you mean …?`, where one of `right` is near enough to `wrong` to be meant.

@@ -7,6 +7,7 @@ mod image_paths;
 mod inputs;
 mod manifests;
 mod packages;
+mod planted;
 mod scan;
 mod schema;
 mod suites;
@@ -17,7 +18,22 @@ use xtask::suite::Suite;
 use xtask::suite::yaml::Problems;
 
 /// Classes whose tests have whole objects; those of the other classes have as much as they need.
-const OF_WHOLE_OBJECTS: [&str; 1] = ["schema"];
+const OF_WHOLE_OBJECTS: [&str; 14] = [
+    "schema",
+    "selector",
+    "port",
+    "port-unlisted",
+    "service",
+    "volume",
+    "volume-unused",
+    "limits",
+    "rights",
+    "webhook",
+    "workload",
+    "route",
+    "policy",
+    "security",
+];
 
 /// A folder with files, gone at the end.
 pub struct Project {

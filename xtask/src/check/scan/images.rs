@@ -105,6 +105,7 @@ pub(super) fn slips(builds: &[Chosen], uses: &[Use]) -> Vec<Problem> {
             column: one.column,
             message,
             hint: Some(format!("did you mean `{near}`?")),
+            fix: None,
         });
     }
     problems

@@ -248,6 +248,7 @@ fn empty_suite() -> Suite {
         build: None,
         images: Vec::<Image>::new(),
         manifests: Vec::new(),
+        services: Vec::new(),
         specs: None,
         access: None,
         steps: BTreeMap::new(),

@@ -7,6 +7,7 @@ mod types;
 
 use serde_yaml::Value;
 
+pub(super) use self::scalar::quantity;
 use self::types::{Field, Shape, Type};
 use super::Subject;
 use crate::kubernetes::{self, has_group, kinds, minor, minor_of};
@@ -55,10 +56,11 @@ fn no_kind(object: &Object, source: &Source) -> Problem {
     let message = format!("{}: Kubernetes has no kind {name} in {}", object.reference, object.api_version);
     if let Some(other) = others().find(|kind| kind.group() == object.api_group()).or_else(|| others().next()) {
         let hint = Some(format!("write `apiVersion: {}`", other.api_version));
-        return object.problem(source, &["apiVersion"], message).hint(hint);
+        let problem = object.problem(source, &["apiVersion"], message).hint(hint);
+        return problem.replace(&object.api_version, other.api_version);
     }
     let here = kinds().iter().filter(|kind| kind.api_version == object.api_version).map(|kind| kind.name);
-    object.problem(source, &["kind"], message).hint(did_you_mean(name, here))
+    object.problem(source, &["kind"], message).meant(name, here)
 }
 
 struct Walk<'a> {
@@ -100,7 +102,9 @@ impl Walk<'_> {
                 if let Err(wrong) = scalar::check(value, &shape, of.bounds(), is_plain) {
                     let message = format!("{} {}", self.place(path), wrong.message);
                     let at = self.whole(path);
-                    self.found.push(self.source.problem_in(self.object.document, &at, message).hint(wrong.hint));
+                    let mut problem = self.source.problem_in(self.object.document, &at, message).hint(wrong.hint);
+                    problem.fix = wrong.fix;
+                    self.found.push(problem);
                 }
             }
         }
@@ -158,7 +162,10 @@ impl Walk<'_> {
             });
         let message = format!("{} has no field `{key}`", self.place(&path[..path.len() - 1]));
         let at = self.whole(path);
-        self.found.push(self.source.key_problem_in(self.object.document, &at, message).hint(hint));
+        let problem = self.source.key_problem_in(self.object.document, &at, message);
+        // What is a field elsewhere is no slip.
+        let problem = if above().is_none() { problem.meant(key, names()) } else { problem };
+        self.found.push(problem.hint(hint));
     }
 
     /// `spec.replicas of Deployment n/shop`.

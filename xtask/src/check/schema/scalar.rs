@@ -3,13 +3,25 @@
 use serde_yaml::Value;
 
 use super::types::Shape;
-use crate::suite::yaml::did_you_mean;
+use crate::suite::yaml::{Problem, Replacement};
 
 /// What is wrong with a value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
     pub(super) message: String,
     pub(super) hint: Option<String>,
+    pub(super) fix: Option<Box<Replacement>>,
+}
+
+/// What is wrong, and no more than that.
+fn told(message: String, hint: Option<String>) -> Result<(), Wrong> {
+    Err(Wrong { message, hint, fix: None })
+}
+
+/// `write …`, and the edit that does it.
+fn write(message: String, wrong: &str, right: &str, how: &str) -> Result<(), Wrong> {
+    let fix = Some(Box::new(Replacement { wrong: wrong.to_owned(), right: right.to_owned() }));
+    Err(Wrong { message, hint: Some(format!("write {right}{how}")), fix })
 }
 
 /// A mapping's key as JSON has it: always a text.
@@ -30,57 +42,56 @@ pub(super) fn check(
     bounds: (Option<f64>, Option<f64>),
     is_plain: impl Fn() -> bool,
 ) -> Result<(), Wrong> {
-    let wrong = |wanted: &str, hint: Option<String>| {
-        Err(Wrong { message: format!("is {}, and {wanted} is wanted", called(value)), hint })
+    let message = |wanted: &str| format!("is {}, and {wanted} is wanted", called(value));
+    let wrong = |wanted: &str| told(message(wanted), None);
+    let quoted = |text: String| write(message("a text"), &text, &format!("\"{text}\""), "");
+    let unquoted = |wanted: &str, text: &str, right: &str| {
+        write(message(wanted), &format!("\"{text}\""), right, " without quotes")
     };
-    let unquoted = |text: &str| Some(format!("write {text} without quotes"));
     match (shape, value) {
         (Shape::Text(values), Value::String(text)) => {
             if truth(text).is_some() && values.is_empty() && is_plain() {
                 let message = format!("is `{text}`, which YAML 1.1 takes for true or false, and a text is wanted");
-                return Err(Wrong { message, hint: Some(format!("write \"{text}\"")) });
+                return write(message, text, &format!("\"{text}\""), "");
             }
             one_of(text, values)
         }
-        (Shape::Text(_), Value::Number(number)) => wrong("a text", Some(format!("write \"{number}\""))),
-        (Shape::Text(_), Value::Bool(is)) => wrong("a text", Some(format!("write \"{is}\""))),
-        (Shape::Text(_), _) => wrong("a text", None),
+        (Shape::Text(_), Value::Number(number)) => quoted(number.to_string()),
+        (Shape::Text(_), Value::Bool(is)) => quoted(is.to_string()),
+        (Shape::Text(_), _) => wrong("a text"),
         (Shape::Int, Value::Number(number)) => {
             let is_whole = number.as_f64().is_some_and(|number| number.fract() == 0.0);
-            if is_whole { in_bounds(value, bounds) } else { wrong("a whole number", None) }
+            if is_whole { in_bounds(value, bounds) } else { wrong("a whole number") }
         }
         (Shape::Int | Shape::IntOrText, Value::String(text)) if is_old_number(text) && is_plain() => Ok(()),
-        (Shape::Int, Value::String(text)) if text.parse::<i64>().is_ok() => wrong("a number", unquoted(text)),
-        (Shape::Int, _) => wrong("a number", None),
+        (Shape::Int, Value::String(text)) if text.parse::<i64>().is_ok() => unquoted("a number", text, text),
+        (Shape::Int, _) => wrong("a number"),
         (Shape::Number, Value::Number(_)) => in_bounds(value, bounds),
-        (Shape::Number, Value::String(text)) if text.parse::<f64>().is_ok() => wrong("a number", unquoted(text)),
-        (Shape::Number, _) => wrong("a number", None),
+        (Shape::Number, Value::String(text)) if text.parse::<f64>().is_ok() => unquoted("a number", text, text),
+        (Shape::Number, _) => wrong("a number"),
         (Shape::Bool, Value::Bool(_)) => Ok(()),
         (Shape::Bool, Value::String(text)) => match truth(text) {
             Some(_) if is_plain() => Ok(()),
-            Some(is) => wrong("true or false", Some(format!("write {is} without quotes"))),
-            None => wrong("true or false", None),
+            Some(is) => unquoted("true or false", text, &is.to_string()),
+            None => wrong("true or false"),
         },
-        (Shape::Bool, _) => wrong("true or false", None),
+        (Shape::Bool, _) => wrong("true or false"),
         (Shape::IntOrText, Value::Number(_) | Value::String(_)) => Ok(()),
-        (Shape::IntOrText, _) => wrong("a number or a text", None),
+        (Shape::IntOrText, _) => wrong("a number or a text"),
         (Shape::Quantity, Value::Number(_)) => Ok(()),
         (Shape::Quantity, Value::String(text)) => match quantity(text) {
             Some(_) => Ok(()),
-            None => {
-                let message = format!("is `{text}`, which is no quantity");
-                Err(Wrong { message, hint: Some(quantity_hint(text)) })
-            }
+            None => told(format!("is `{text}`, which is no quantity"), Some(quantity_hint(text))),
         },
-        (Shape::Quantity, _) => wrong("a quantity", None),
+        (Shape::Quantity, _) => wrong("a quantity"),
         (Shape::Base64, Value::String(text)) if is_base64(text) => Ok(()),
         (Shape::Base64, Value::String(_)) => {
             let hint = "encode it, or write it under `stringData`";
-            Err(Wrong { message: "is not encoded in base64".into(), hint: Some(hint.into()) })
+            told("is not encoded in base64".into(), Some(hint.into()))
         }
-        (Shape::Base64, _) => wrong("a text in base64", None),
-        (Shape::List(_), _) => wrong("a list", None),
-        (Shape::Map(_) | Shape::Object { .. }, _) => wrong("an object", None),
+        (Shape::Base64, _) => wrong("a text in base64"),
+        (Shape::List(_), _) => wrong("a list"),
+        (Shape::Map(_) | Shape::Object { .. }, _) => wrong("an object"),
         (Shape::Any, _) => Ok(()),
     }
 }
@@ -89,16 +100,18 @@ fn one_of(text: &str, values: &[&str]) -> Result<(), Wrong> {
     if values.is_empty() || text.is_empty() || values.contains(&text) {
         return Ok(());
     }
-    let same = values.iter().find(|value| value.eq_ignore_ascii_case(text));
-    let hint =
-        same.map(|same| format!("did you mean `{same}`?")).or_else(|| did_you_mean(text, values.iter().copied()));
+    let same = values.iter().copied().find(|value| value.eq_ignore_ascii_case(text));
+    let meant = Problem::default().meant(text, same.map_or_else(|| values.to_vec(), |same| vec![same]));
+    let own = same.map(|same| Box::new(Replacement { wrong: text.to_owned(), right: same.to_owned() }));
+    let fix = own.or(meant.fix);
+    let hint = same.map(|same| format!("did you mean `{same}`?")).or(meant.hint);
     let hint = hint.or_else(|| Some(format!("there are: {}", values.join(", "))));
-    Err(Wrong { message: format!("is `{text}`, which it cannot be"), hint })
+    Err(Wrong { message: format!("is `{text}`, which it cannot be"), hint, fix })
 }
 
 fn in_bounds(value: &Value, (least, greatest): (Option<f64>, Option<f64>)) -> Result<(), Wrong> {
     let Some(number) = value.as_f64() else { return Ok(()) };
-    let wrong = |bound: String| Err(Wrong { message: format!("is {number}"), hint: Some(bound) });
+    let wrong = |bound: String| told(format!("is {number}"), Some(bound));
     match (least, greatest) {
         (Some(least), _) if number < least => wrong(format!("at least {least}")),
         (_, Some(greatest)) if number > greatest => wrong(format!("at most {greatest}")),

@@ -189,6 +189,7 @@ mod tests {
             column: 5,
             message: "no 100 %\nof it".into(),
             hint: Some("try".into()),
+            fix: None,
         };
         let finding = Finding { class: SUITE, problem };
         assert_eq!(human(&finding), "error[suite]: a,b.yaml:3:5: no 100 %\nof it (try)\n");

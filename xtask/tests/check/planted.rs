@@ -1,0 +1,729 @@
+//! Mistakes that are planted into a whole project, and variations of it that are none.
+
+use std::collections::BTreeMap;
+
+use super::Project;
+
+/// A project with one of everything.
+const SHOP: &[(&str, &str)] = &[
+    (
+        "manifests/suites/s.yaml",
+        "\
+name: s
+phases: [ground, build, deploy]
+cluster: {name: s, config: kind.yaml, node: node, phase: ground}
+images:
+  - {name: shop, dockerfile: Dockerfile, reference: 'localhost/shop:1', phase: build}
+manifests:
+  - {name: ground, files: [manifests/ground.yaml], phase: deploy}
+  - {name: store, files: [manifests/store.yaml], phase: deploy}
+  - {name: shop, files: [manifests/shop.yaml], phase: deploy}
+  - {name: gears, files: [manifests/gears.yaml], phase: deploy}
+services:
+  - workload: shop
+    routes: [/healthz, /readyz]
+    calls:
+      - {verbs: [get, list], resource: gears.shop.example}
+      - {verbs: [create], resource: leases.coordination.k8s.io, namespace: shop}
+    policies: [{file: policies/routing.rego, query: data.shop.routing.path}]
+access: |
+  curl http://127.0.0.1:{30080}/
+",
+    ),
+    (
+        "kind.yaml",
+        "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n  - role: control-plane\n    extraPortMappings:\n      \
+         - {hostPort: 8080, containerPort: 30080}\n",
+    ),
+    (
+        "policies/routing.rego",
+        "package shop.routing\n\nimport rego.v1\n\ndefault path := \"slow\"\n\npath := \"fast\" if {\n\tinput.urgent\n}\n",
+    ),
+    (
+        "Dockerfile",
+        "FROM base.example/rust:1\nCOPY run /app/run\nCOPY policies/routing.rego /etc/shop/\nENTRYPOINT [\"/app/run\"]\n",
+    ),
+    ("run", "#!/bin/sh\n"),
+    (
+        "manifests/ground.yaml",
+        "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: gears.shop.example}
+spec:
+  group: shop.example
+  names: {kind: Gear, plural: gears}
+  scope: Namespaced
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema:
+        openAPIV3Schema:
+          type: object
+          properties:
+            spec: {type: object, required: [teeth], properties: {teeth: {type: integer}}}
+",
+    ),
+    (
+        "manifests/store.yaml",
+        "\
+apiVersion: v1
+kind: Service
+metadata: {name: store, namespace: shop}
+spec:
+  selector: {app: store}
+  ports: [{port: 5432, targetPort: sql}]
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: store, namespace: shop}
+spec:
+  serviceName: store
+  selector: {matchLabels: {app: store}}
+  template:
+    metadata: {labels: {app: store}}
+    spec:
+      automountServiceAccountToken: false
+      securityContext: {runAsNonRoot: true}
+      containers:
+        - name: store
+          image: docker.io/library/postgres:15
+          securityContext: {readOnlyRootFilesystem: true}
+          ports: [{name: sql, containerPort: 5432}]
+          volumeMounts:
+            - {name: data, mountPath: /var/lib/store}
+  volumeClaimTemplates:
+    - metadata: {name: data}
+      spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+",
+    ),
+    (
+        "manifests/shop.yaml",
+        "\
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: shop, namespace: shop}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: shop}
+rules:
+  - {apiGroups: [shop.example], resources: [gears], verbs: [get, list]}
+  - {apiGroups: [apps], resources: [deployments], verbs: [get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: shop}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: shop}
+subjects: [{kind: ServiceAccount, name: shop, namespace: shop}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: shop-leases, namespace: shop}
+rules: [{apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: shop-leases, namespace: shop}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: shop-leases}
+subjects: [{kind: ServiceAccount, name: shop}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: shop}
+data:
+  shop.conf: |
+    # The store is http://nowhere:1
+    store = postgres://shop@store:5432/shop
+    level = info
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: token, namespace: shop}
+stringData: {token: word}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: shop, namespace: shop}
+spec:
+  type: NodePort
+  selector: {app: shop}
+  ports:
+    - {name: http, port: 80, targetPort: http, nodePort: 30080}
+    - {name: health, port: 81, targetPort: 8081}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: shop, namespace: shop}
+spec: {minAvailable: 1, selector: {matchLabels: {app: shop}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop, namespace: shop}
+spec:
+  selector: {matchLabels: {app: shop, tier: front}}
+  template:
+    metadata: {labels: {app: shop, tier: front}}
+    spec:
+      serviceAccountName: shop
+      securityContext: {runAsNonRoot: true}
+      containers:
+        - name: shop
+          image: localhost/shop:1
+          imagePullPolicy: Never
+          securityContext: {readOnlyRootFilesystem: true}
+          env:
+            - {name: SELF, value: 'http://shop.shop.svc:80'}
+            - {name: TOKEN, valueFrom: {secretKeyRef: {name: token, key: token}}}
+          ports:
+            - {name: http, containerPort: 8080}
+            - {name: health, containerPort: 8081}
+          readinessProbe: {httpGet: {path: /readyz, port: health}}
+          livenessProbe: {httpGet: {path: /healthz, port: 8081}}
+          resources:
+            requests: {cpu: 50m, memory: 64Mi}
+            limits: {memory: 128Mi}
+          volumeMounts:
+            - {name: config, mountPath: /etc/settings}
+      volumes:
+        - {name: config, configMap: {name: settings}}
+",
+    ),
+    (
+        "manifests/gears.yaml",
+        "apiVersion: shop.example/v1\nkind: Gear\nmetadata: {name: one, namespace: shop}\nspec: {teeth: 12}\n",
+    ),
+];
+
+/// A mistake: the file, the text that is there once, what it becomes; the class and the line of what is found, and a
+/// part of what it says.
+type Planted = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+const MISTAKES: &[Planted] = &[
+    // The suite.
+    (
+        "manifests/suites/s.yaml",
+        "dockerfile: Dockerfile",
+        "dockerfil: Dockerfile",
+        "suite manifests/suites/s.yaml:5",
+        "did you mean `dockerfile`?",
+    ),
+    (
+        "manifests/suites/s.yaml",
+        "dockerfile: Dockerfile",
+        "dockerfile: Dockerfil",
+        "suite manifests/suites/s.yaml:5",
+        "did you mean `Dockerfile`?",
+    ),
+    (
+        "manifests/suites/s.yaml",
+        "[manifests/store.yaml]",
+        "[manifests/stor.yaml]",
+        "suite manifests/suites/s.yaml:8",
+        "did you mean `manifests/store.yaml`?",
+    ),
+    (
+        "manifests/suites/s.yaml",
+        "config: kind.yaml",
+        "config: kid.yaml",
+        "cluster manifests/suites/s.yaml:3",
+        "did you mean `kind.yaml`?",
+    ),
+    ("manifests/suites/s.yaml", "node: node", "node: nod", "cluster manifests/suites/s.yaml:3", "did you mean `node`?"),
+    (
+        "manifests/suites/s.yaml",
+        "workload: shop",
+        "workload: shpo",
+        "workload manifests/suites/s.yaml:12",
+        "did you mean `shop`?",
+    ),
+    (
+        "manifests/suites/s.yaml",
+        "{30080}",
+        "{30081}",
+        "port manifests/suites/s.yaml:18",
+        "no Service has the NodePort 30081",
+    ),
+    (
+        "manifests/suites/s.yaml",
+        "routing.rego",
+        "route.rego",
+        "policy manifests/suites/s.yaml:17",
+        "policies/routing.rego",
+    ),
+    (
+        "manifests/suites/s.yaml",
+        "shop.routing.path",
+        "shop.routing.paths",
+        "policy policies/routing.rego:1",
+        "did you mean `path`?",
+    ),
+    (
+        "manifests/suites/s.yaml",
+        "verbs: [get, list]",
+        "verbs: [get, watch]",
+        "rights manifests/suites/s.yaml:15",
+        "calls `watch` on gears.shop.example",
+    ),
+    // kind.
+    (
+        "kind.yaml",
+        "containerPort: 30080",
+        "containerPort: 30800",
+        "port-unlisted kind.yaml:6",
+        "there are 30080 (shop, port http)",
+    ),
+    (
+        "kind.yaml",
+        "containerPort: 30080}",
+        "containerPort: 30080}\n      - {hostPort: 8080, containerPort: 30080}",
+        "port kind.yaml:7",
+        "mapped twice",
+    ),
+    // Rego.
+    (
+        "policies/routing.rego",
+        "package shop.routing",
+        "package shop.route",
+        "policy policies/routing.rego:1",
+        "asks for `shop.routing`",
+    ),
+    (
+        "policies/routing.rego",
+        "\tinput.urgent\n}",
+        "\tinput.urgent\n",
+        "policy policies/routing.rego:7",
+        "`{` is closed nowhere",
+    ),
+    // Dockerfile.
+    ("Dockerfile", "COPY run", "COPY rn", "copy-source Dockerfile:2", "rn"),
+    ("Dockerfile", "[\"/app/run\"]", "[\"/app/rnu\"]", "image-path Dockerfile:4", "/app/rnu"),
+    ("Dockerfile", "policies/routing.rego", "policies/priority.rego", "copy-source Dockerfile:3", "priority.rego"),
+    // Images.
+    (
+        "manifests/shop.yaml",
+        "localhost/shop:1",
+        "localhost/shop:2",
+        "image-unknown manifests/shop.yaml:70",
+        "did you mean `localhost/shop:1`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "localhost/shop:1",
+        "shop:1",
+        "image-unknown manifests/shop.yaml:70",
+        "did you mean `localhost/shop:1`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "localhost/shop:1",
+        "localhost/shpo:1",
+        "image-unused manifests/suites/s.yaml:5",
+        "no manifest uses",
+    ),
+    (
+        "manifests/shop.yaml",
+        "imagePullPolicy: Never",
+        "imagePullPolicy: Always",
+        "pull-policy manifests/shop.yaml:71",
+        "write `IfNotPresent`",
+    ),
+    // The form of objects.
+    (
+        "manifests/shop.yaml",
+        "imagePullPolicy: Never",
+        "imagePullPolcy: Never",
+        "schema manifests/shop.yaml:71",
+        "did you mean `imagePullPolicy`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "minAvailable: 1",
+        "minAvailabel: 1",
+        "schema manifests/shop.yaml:56",
+        "did you mean `minAvailable`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "imagePullPolicy: Never",
+        "imagePullPolicy: never",
+        "schema manifests/shop.yaml:71",
+        "did you mean `Never`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "value: 'http://shop.shop.svc:80'",
+        "value: 80",
+        "schema manifests/shop.yaml:74",
+        "a text is wanted",
+    ),
+    ("manifests/shop.yaml", "memory: 64Mi", "memory: 64MB", "schema manifests/shop.yaml:82", "did you mean `64Mi`?"),
+    (
+        "manifests/shop.yaml",
+        "apiVersion: policy/v1\n",
+        "apiVersion: policy/v1beta1\n",
+        "schema manifests/shop.yaml:53",
+        "write `apiVersion: policy/v1`",
+    ),
+    (
+        "manifests/store.yaml",
+        "  serviceName: store\n  selector: {matchLabels: {app: store}}",
+        "  serviceName: store",
+        "schema manifests/store.yaml:12",
+        "lacks the field `selector`",
+    ),
+    (
+        "manifests/store.yaml",
+        "containerPort: 5432",
+        "containerPort: '5432'",
+        "schema manifests/store.yaml:23",
+        "write 5432 without quotes",
+    ),
+    ("manifests/gears.yaml", "teeth: 12", "teth: 12", "schema manifests/gears.yaml:4", "did you mean `teeth`?"),
+    (
+        "manifests/gears.yaml",
+        "shop.example/v1",
+        "shop.example/v2",
+        "schema manifests/gears.yaml:1",
+        "serves no version v2",
+    ),
+    ("manifests/gears.yaml", "kind: Gear\n", "kind: Geer\n", "not-made manifests/gears.yaml:2", "did you mean `Gear`?"),
+    // What must be there.
+    (
+        "manifests/ground.yaml",
+        "metadata: {name: shop}",
+        "metadata: {name: shops}",
+        "not-made manifests/",
+        "no manifest makes the namespace `shop`",
+    ),
+    (
+        "manifests/shop.yaml",
+        "configMap: {name: settings}",
+        "configMap: {name: setings}",
+        "not-made manifests/shop.yaml:87",
+        "did you mean `settings`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "secretKeyRef: {name: token, key: token}",
+        "secretKeyRef: {name: token, key: tokn}",
+        "not-made manifests/shop.yaml:75",
+        "did you mean `token`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "secretKeyRef: {name: token,",
+        "secretKeyRef: {name: tokens,",
+        "not-made manifests/shop.yaml:75",
+        "did you mean `token`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "serviceAccountName: shop",
+        "serviceAccountName: shpo",
+        "not-made manifests/shop.yaml:66",
+        "did you mean `shop`?",
+    ),
+    // Selectors.
+    (
+        "manifests/shop.yaml",
+        "matchLabels: {app: shop, tier: front}",
+        "matchLabels: {app: shop, tier: frnot}",
+        "selector manifests/shop.yaml:62",
+        "they have tier=front",
+    ),
+    (
+        "manifests/shop.yaml",
+        "  selector: {app: shop}",
+        "  selector: {app: shpo}",
+        "selector manifests/shop.yaml:48",
+        "did you mean `shop`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "1, selector: {matchLabels: {app: shop}}",
+        "1, selector: {matchLabels: {app: sho}}",
+        "selector manifests/shop.yaml:56",
+        "did you mean `shop`?",
+    ),
+    (
+        "manifests/store.yaml",
+        "  selector: {app: store}",
+        "  selector: {name: store}",
+        "selector manifests/store.yaml:5",
+        "nothing makes such",
+    ),
+    // Ports.
+    (
+        "manifests/shop.yaml",
+        "targetPort: http,",
+        "targetPort: htp,",
+        "port manifests/shop.yaml:50",
+        "did you mean `http`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "targetPort: 8081",
+        "targetPort: 8018",
+        "port-unlisted manifests/shop.yaml:51",
+        "it declares 8080, 8081",
+    ),
+    (
+        "manifests/shop.yaml",
+        "path: /readyz, port: health",
+        "path: /readyz, port: helth",
+        "port manifests/shop.yaml:79",
+        "did you mean `health`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "path: /healthz, port: 8081",
+        "path: /healthz, port: 8018",
+        "port-unlisted manifests/shop.yaml:80",
+        "does not declare",
+    ),
+    ("manifests/shop.yaml", "nodePort: 30080", "nodePort: 20080", "port manifests/shop.yaml:50", "30000 to 32767"),
+    (
+        "manifests/shop.yaml",
+        "targetPort: 8081}",
+        "targetPort: 8081, nodePort: 30080}",
+        "port manifests/shop.yaml:51",
+        "is taken by this Service itself",
+    ),
+    ("manifests/shop.yaml", "  type: NodePort\n", "", "port manifests/shop.yaml:49", "write `type: NodePort`"),
+    (
+        "manifests/shop.yaml",
+        "{name: health, port: 81,",
+        "{port: 81,",
+        "port manifests/shop.yaml:51",
+        "this one has no name",
+    ),
+    // Names of Services.
+    (
+        "manifests/shop.yaml",
+        "shop@store:5432",
+        "shop@stor:5432",
+        "service manifests/shop.yaml:35",
+        "did you mean `store`?",
+    ),
+    ("manifests/shop.yaml", "shop@store:5432", "shop@store:5433", "service manifests/shop.yaml:35", "write 5432"),
+    (
+        "manifests/shop.yaml",
+        "shop.shop.svc:80'",
+        "shop.sho.svc:80'",
+        "service manifests/shop.yaml:74",
+        "write `shop.shop`",
+    ),
+    // Volumes, limits.
+    (
+        "manifests/shop.yaml",
+        "{name: config, mountPath",
+        "{name: confg, mountPath",
+        "volume manifests/shop.yaml:85",
+        "did you mean `config`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "          volumeMounts:\n            - {name: config, mountPath: /etc/settings}\n",
+        "",
+        "volume-unused manifests/shop.yaml:85",
+        "no container mounts",
+    ),
+    (
+        "manifests/store.yaml",
+        "{name: data, mountPath",
+        "{name: date, mountPath",
+        "volume manifests/store.yaml:25",
+        "did you mean `data`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "limits: {memory: 128Mi}",
+        "limits: {memory: 32Mi}",
+        "limits manifests/shop.yaml:83",
+        "64Mi is requested",
+    ),
+    // Rights.
+    (
+        "manifests/shop.yaml",
+        "resources: [deployments]",
+        "resources: [deployment]",
+        "rights manifests/shop.yaml:10",
+        "did you mean `deployments`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "apiGroups: [apps]",
+        "apiGroups: ['']",
+        "rights manifests/shop.yaml:10",
+        "it is of the group \"apps\"",
+    ),
+    (
+        "manifests/shop.yaml",
+        "verbs: [get, list]",
+        "verbs: [get, lst]",
+        "rights manifests/shop.yaml:9",
+        "did you mean `list`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "kind: ClusterRole, name: shop",
+        "kind: ClusterRole, name: shpo",
+        "rights manifests/shop.yaml:15",
+        "did you mean `shop`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "subjects: [{kind: ServiceAccount, name: shop}]",
+        "subjects: [{kind: ServiceAccount, name: shp}]",
+        "rights manifests/shop.yaml:27",
+        "did you mean `shop`?",
+    ),
+    (
+        "manifests/shop.yaml",
+        "resources: [leases], verbs: [create]",
+        "resources: [leases], verbs: [get]",
+        "rights manifests/suites/s.yaml:16",
+        "calls `create` on leases.coordination.k8s.io in `shop`",
+    ),
+    // Routes.
+    (
+        "manifests/shop.yaml",
+        "path: /healthz",
+        "path: /health",
+        "route manifests/shop.yaml:80",
+        "did you mean `/healthz`?",
+    ),
+    // Security.
+    (
+        "manifests/store.yaml",
+        "{readOnlyRootFilesystem: true}",
+        "{readOnlyRootFilesystem: true, privileged: true}",
+        "security manifests/store.yaml:20",
+        "is privileged",
+    ),
+    (
+        "manifests/store.yaml",
+        "      securityContext: {runAsNonRoot: true}\n",
+        "",
+        "security manifests/store.yaml:19",
+        "may run as root",
+    ),
+    (
+        "manifests/store.yaml",
+        "          securityContext: {readOnlyRootFilesystem: true}\n",
+        "",
+        "security manifests/store.yaml:20",
+        "may write to its root file system",
+    ),
+    (
+        "manifests/store.yaml",
+        "automountServiceAccountToken: false",
+        "automountServiceAccountToken: true",
+        "security manifests/store.yaml:17",
+        "no role gives it a right",
+    ),
+    ("manifests/store.yaml", "postgres:15", "postgres", "security manifests/store.yaml:21", "another image"),
+    // Order and groups.
+    (
+        "manifests/suites/s.yaml",
+        "files: [manifests/shop.yaml]",
+        "files: [manifests/shop.yaml, manifests/twice.yaml]",
+        "plan manifests/twice.yaml:3",
+        "Service shop/store",
+    ),
+];
+
+fn shop() -> Project {
+    let project = Project::new(SHOP);
+    let twice = "apiVersion: v1\nkind: Service\nmetadata: {name: store, namespace: shop}\nspec: {selector: {app: store}, ports: [{port: 1}]}\n";
+    project.write("manifests/twice.yaml", twice);
+    project
+}
+
+/// Class, place and text of everything that is found.
+fn found(project: &Project) -> Vec<String> {
+    match xtask::suite::Suite::load(&project.root, "s") {
+        Ok(suite) => xtask::check::findings(&project.root, &suite)
+            .unwrap()
+            .iter()
+            .map(|finding| format!("{} {}", finding.class.id, finding.problem))
+            .collect(),
+        Err(problems) => problems.0.iter().map(|problem| format!("suite {problem}")).collect(),
+    }
+}
+
+#[test]
+fn each_mistake_in_a_whole_project_is_found() {
+    let project = shop();
+    assert_eq!(found(&project), [""; 0]);
+    let texts: BTreeMap<&str, &str> = SHOP.iter().copied().collect();
+    let mut missed = Vec::new();
+    for (file, from, to, place, message) in MISTAKES {
+        let text = texts[file];
+        assert_eq!(text.matches(from).count(), 1, "{file}: {from}");
+        project.write(file, &text.replacen(from, to, 1));
+        let found = found(&project);
+        project.write(file, text);
+        let is_it = |one: &String| {
+            let is_place = one.strip_prefix(place).is_some_and(|rest| place.ends_with('/') || rest.starts_with(':'));
+            is_place && one.contains(message)
+        };
+        if !found.iter().any(is_it) {
+            missed.push(format!("{to:?}: expected {place}: {message}\n{found:#?}"));
+        }
+    }
+    assert!(MISTAKES.len() >= 60 && missed.is_empty(), "{}", missed.join("\n"));
+}
+
+/// What is written in another way, and right.
+const VARIATIONS: &[(&str, &str, &str)] = &[
+    ("manifests/shop.yaml", "targetPort: http,", "targetPort: 8080,"),
+    ("manifests/shop.yaml", "limits: {memory: 128Mi}", "limits: {memory: 134217728, cpu: '1'}"),
+    ("manifests/shop.yaml", "shop@store:5432", "shop@store.shop.svc.cluster.local:5432"),
+    ("manifests/shop.yaml", "'http://shop.shop.svc:80'", "'https://api.example.com:8443/v1'"),
+    ("manifests/shop.yaml", "configMap: {name: settings}", "configMap: {name: other, optional: true}"),
+    ("manifests/shop.yaml", "verbs: [get, list]", "verbs: ['*']"),
+    ("manifests/shop.yaml", "imagePullPolicy: Never", "imagePullPolicy: IfNotPresent"),
+    ("manifests/shop.yaml", "nodePort: 30080", "nodePort: 30080, protocol: TCP"),
+    ("manifests/shop.yaml", "path: /healthz", "path: /healthz?full=1"),
+    ("manifests/shop.yaml", "data:\n  shop.conf: |\n", "data:\n  empty: ''\n  shop.conf: |\n"),
+    ("manifests/shop.yaml", "  selector: {app: shop}\n  ports", "  selector:\n    \"app\": 'shop'\n  ports"),
+    (
+        "manifests/store.yaml",
+        "  volumeClaimTemplates:\n    - metadata: {name: data}",
+        "  replicas: 0x2\n  volumeClaimTemplates:\n    - metadata: {name: data, creationTimestamp: null}",
+    ),
+    ("manifests/store.yaml", "serviceName: store\n", "serviceName: store\n  revisionHistoryLimit: 0\n"),
+    (
+        "manifests/store.yaml",
+        "postgres:15",
+        "postgres@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    ),
+    ("kind.yaml", "nodes:", "# nothing\nnodes:"),
+    ("policies/routing.rego", "default path := \"slow\"", "default path := `slow {`"),
+    ("Dockerfile", "COPY run /app/run", "COPY --chmod=755 [\"run\", \"/app/run\"]"),
+];
+
+#[test]
+fn what_is_written_in_another_way_is_no_mistake() {
+    let project = shop();
+    let texts: BTreeMap<&str, &str> = SHOP.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (file, from, to) in VARIATIONS {
+        let text = texts[file];
+        assert_eq!(text.matches(from).count(), 1, "{file}: {from}");
+        project.write(file, &text.replacen(from, to, 1));
+        let found = found(&project);
+        project.write(file, text);
+        if !found.is_empty() {
+            wrong.push(format!("{to:?}\n{found:#?}"));
+        }
+    }
+    assert!(VARIATIONS.len() >= 12 && wrong.is_empty(), "{}", wrong.join("\n"));
+}

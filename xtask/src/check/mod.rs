@@ -3,11 +3,13 @@
 //!
 //! Each rule is a file. No rule names a file or a value of this project.
 
+pub mod allow;
 mod cargo;
 mod cluster;
 mod context;
 mod copies;
 mod declared;
+pub mod fix;
 mod host_layout;
 mod ignore;
 mod image_paths;
@@ -52,7 +54,7 @@ use ignore::Ignore;
 use rules::RULES;
 
 pub use cargo::Packages;
-pub use rules::{Class, Finding, SUITE, Severity, explain, ids};
+pub use rules::{Class, Finding, SUITE, Severity, classes, explain, ids};
 
 /// So many names at most are listed where another one is looked for.
 const LISTED: usize = 8;
@@ -159,6 +161,15 @@ pub fn findings(root: &Utf8Path, suite: &Suite) -> Result<Vec<Finding>> {
     found.sort_by_cached_key(place);
     found.dedup();
     Ok(found)
+}
+
+/// The files that a suite is read from, in which comments may allow something.
+pub fn files(suite: &Suite) -> BTreeSet<Utf8PathBuf> {
+    let manifests = suite.manifests.iter().flat_map(|group| group.files.iter().cloned());
+    let dockerfiles = suite.images.iter().map(|image| image.dockerfile.clone());
+    let policies = suite.services.iter().flat_map(|service| &service.policies).map(|policy| policy.file.clone());
+    let own = [suite.source.file.clone(), suite.cluster.config.clone()];
+    manifests.chain(dockerfiles).chain(policies).chain(own).collect()
 }
 
 fn key(object: &Object) -> (&str, &str, &str) {

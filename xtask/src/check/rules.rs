@@ -63,6 +63,8 @@ pub(super) const PLAN: Class = error("plan");
 /// Cargo's own manifests.
 pub(super) const CARGO: Class = error("cargo");
 
+/// A comment that allows something.
+pub(super) const ALLOW: Class = warning("allow");
 /// An image that nobody builds.
 pub(super) const IMAGE_UNKNOWN: Class = error("image-unknown");
 
@@ -121,9 +123,14 @@ pub(super) const RULES: &[Rule] = &[
     of_suite(warning("security"), security::check),
 ];
 
+/// All classes.
+pub fn classes() -> impl Iterator<Item = Class> {
+    [SUITE, MANIFEST, PLAN, CARGO, ALLOW].into_iter().chain(RULES.iter().map(|rule| rule.class))
+}
+
 /// All ids.
 pub fn ids() -> impl Iterator<Item = &'static str> {
-    [SUITE, MANIFEST, PLAN, CARGO].into_iter().chain(RULES.iter().map(|rule| rule.class)).map(|class| class.id)
+    classes().map(|class| class.id)
 }
 
 /// What the page says of a class; none where there is no such id.

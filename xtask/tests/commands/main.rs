@@ -1,5 +1,6 @@
 //! The program as people call it, on a workspace of a few lines, with an engine, kind and kubectl that only play.
 
+mod check;
 mod down;
 mod e2e;
 mod gc;

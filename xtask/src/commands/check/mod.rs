@@ -1,10 +1,16 @@
 //! `check`: what would go wrong, before it costs minutes.
 
+mod sarif;
+mod watch;
+
+use std::collections::BTreeSet;
+
 use anyhow::Result;
+use camino::Utf8Path;
 use serde_json::json;
 
 use crate::check::scan::{self, Scanned, Taken};
-use crate::check::{Finding, SUITE, Severity, explain, findings, ids};
+use crate::check::{Finding, SUITE, Severity, allow, explain, files, findings, fix, ids};
 use crate::exit::WrongUsage;
 use crate::paths::Paths;
 use crate::suite::yaml::{Problems, did_you_mean};
@@ -18,11 +24,17 @@ pub struct Args {
     /// Look at the Dockerfiles and manifests that the project has, without a suite
     #[arg(long, conflicts_with_all = ["suite", "explain"])]
     pub scan: bool,
-    /// human is a line each, json one object, github annotations for GitHub Actions
+    /// human is a line each, json one object, sarif the same for code scanners, github annotations for GitHub Actions
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
+    /// Mend what has but one right answer, in place; what is left is told
+    #[arg(long, conflicts_with = "watch")]
+    pub fix: bool,
+    /// Look again whenever a file changes, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
     /// Tell about a class of mistakes, by the id in brackets, and look at nothing
-    #[arg(long, value_name = "ID", conflicts_with_all = ["suite", "format"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["suite", "format", "fix", "watch"])]
     pub explain: Option<String>,
 }
 
@@ -31,6 +43,7 @@ pub struct Args {
 pub enum Format {
     Human,
     Json,
+    Sarif,
     Github,
 }
 
@@ -48,9 +61,51 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
         println!("{text}");
         return Ok(());
     }
+    if args.fix {
+        // One edit may show the next mistake.
+        for _ in 0..FIXES {
+            let changed = fix::fix(&paths.root, &look(paths, args)?.findings)?;
+            changed.iter().for_each(|one| eprintln!("{}:{}: {} → {}", one.file, one.line, one.wrong, one.right));
+            if changed.is_empty() {
+                break;
+            }
+        }
+    }
+    if !args.watch {
+        return tell(&look(paths, args)?, args.format);
+    }
+    let mut state = watch::state(&paths.root);
+    let mut told = None;
+    loop {
+        let looked = look(paths, args)?;
+        if told.as_ref() != Some(&looked.findings) {
+            if told.is_some() && args.format == Format::Human {
+                println!();
+            }
+            // What is wrong is printed; the rest is for whoever reads the exit code.
+            drop(tell(&looked, args.format));
+            told = Some(looked.findings);
+        }
+        state = watch::changed(&paths.root, state);
+    }
+}
+
+/// So often at most files are mended, one edit after the other.
+const FIXES: usize = 5;
+
+/// What was looked at, and what was found.
+struct Looked {
+    findings: Vec<Finding>,
+    /// Lines that people are told first.
+    about: Vec<String>,
+    /// What JSON has beside the findings.
+    more: serde_json::Value,
+}
+
+/// Looks at the suites, or at all that the project has.
+fn look(paths: &Paths, args: &Args) -> Result<Looked> {
     if args.scan {
-        let scanned = scan::scan(&paths.root)?;
-        return tell_scan(&scanned, args.format);
+        return Ok(scanned(&paths.root, scan::scan(&paths.root)?));
     }
     let names = match &args.suite {
         Some(name) => vec![name.clone()],
@@ -64,14 +119,15 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
         return Err(WrongUsage(message).into());
     }
     let mut all: Vec<Finding> = Vec::new();
+    let mut read = BTreeSet::new();
     for name in &names {
         let found = match Suite::load(&paths.root, name) {
-            Ok(suite) => findings(&paths.root, &suite)?,
+            Ok(suite) => {
+                read.extend(files(&suite));
+                findings(&paths.root, &suite)?
+            }
             Err(Problems(problems)) => problems.into_iter().map(|problem| Finding { class: SUITE, problem }).collect(),
         };
-        if found.is_empty() && args.format == Format::Human {
-            println!("{name}: nothing that would go wrong was found");
-        }
         // Suites may share a file.
         for finding in found {
             if !all.contains(&finding) {
@@ -79,19 +135,41 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
             }
         }
     }
-    tell(&all, args.format, &json!({}))
+    // What allows nothing of one suite may allow something of another.
+    let findings = allow::apply(&paths.root, read, all, args.suite.is_none());
+    let about = if findings.is_empty() {
+        names.iter().map(|name| format!("{name}: nothing that would go wrong was found")).collect()
+    } else {
+        Vec::new()
+    };
+    Ok(Looked { findings, about, more: json!({}) })
 }
 
-/// Prints the findings, in JSON beside `more`.
+/// A scan: with what was taken for what, and what is not known.
+fn scanned(root: &Utf8Path, scanned: Scanned) -> Looked {
+    let Scanned { findings, taken, notes } = scanned;
+    let read = taken.iter().map(|one| one.path.clone()).filter(|path| root.join(path).is_file()).collect();
+    let findings = allow::apply(root, read, findings, true);
+    let mut about: Vec<String> = taken.iter().map(|Taken { path, as_what }| format!("{path}: {as_what}")).collect();
+    about.extend(notes.iter().map(|note| format!("note: {note}")));
+    if findings.is_empty() {
+        about.push(format!("nothing that would go wrong was found in {}", count(taken.len(), "place")));
+    }
+    Looked { findings, about, more: json!({"taken": taken, "notes": notes}) }
+}
+
+/// Prints what was found.
 ///
 /// # Errors
-/// When there are errors among them.
-fn tell(all: &[Finding], format: Format, more: &serde_json::Value) -> Result<()> {
+/// When there are errors among it.
+fn tell(looked: &Looked, format: Format) -> Result<()> {
+    let all = &looked.findings;
     let text: String = match format {
-        Format::Human => all.iter().map(human).collect(),
+        Format::Human => looked.about.iter().map(|line| format!("{line}\n")).chain(all.iter().map(human)).collect(),
         Format::Github => all.iter().map(github).collect(),
+        Format::Sarif => format!("{:#}\n", sarif::sarif(all)),
         Format::Json => {
-            let mut whole = more.clone();
+            let mut whole = looked.more.clone();
             whole["findings"] = all.iter().map(value).collect();
             format!("{whole:#}\n")
         }
@@ -105,23 +183,6 @@ fn tell(all: &[Finding], format: Format, more: &serde_json::Value) -> Result<()>
         );
     }
     Ok(())
-}
-
-/// As [`tell`], of a scan: with what was taken for what, and what is not known.
-fn tell_scan(scanned: &Scanned, format: Format) -> Result<()> {
-    let Scanned { findings, taken, notes } = scanned;
-    if format == Format::Human {
-        for Taken { path, as_what } in taken {
-            println!("{path}: {as_what}");
-        }
-        for note in notes {
-            println!("note: {note}");
-        }
-        if findings.is_empty() {
-            println!("nothing that would go wrong was found in {}", count(taken.len(), "place"));
-        }
-    }
-    tell(findings, format, &json!({"taken": taken, "notes": notes}))
 }
 
 fn count(number: usize, what: &str) -> String {
@@ -170,8 +231,9 @@ fn github(finding: &Finding) -> String {
 /// # Errors
 /// The problems, or that something could not be read.
 pub fn must_pass(paths: &Paths, suite: &Suite) -> Result<()> {
+    let found = allow::apply(&paths.root, files(suite), findings(&paths.root, suite)?, false);
     let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
-        findings(&paths.root, suite)?.into_iter().partition(|finding| finding.class.severity == Severity::Error);
+        found.into_iter().partition(|finding| finding.class.severity == Severity::Error);
     warnings.iter().for_each(|finding| eprint!("{}", human(finding)));
     Ok(Problems(errors.into_iter().map(|finding| finding.problem).collect()).into_result()?)
 }

@@ -5,6 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::dockerfile::join;
 use crate::dockerfile::pattern::{Stars, matches};
+use crate::suite::yaml::read_file;
 
 /// The rules of one file, in its order; the last one that fits decides.
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ impl Ignore {
     pub(super) fn read(root: &Utf8Path, context: &Utf8Path, dockerfile: &Utf8Path) -> Ignore {
         let of_dockerfile = Utf8PathBuf::from(format!("{dockerfile}.dockerignore"));
         for file in [of_dockerfile, context.join(".dockerignore"), context.join(".containerignore")] {
-            if let Ok(text) = std::fs::read(root.join(&file)) {
+            if let Ok(text) = read_file(&root.join(&file)) {
                 let file = file.strip_prefix(".").map(Utf8Path::to_owned).unwrap_or(file);
                 return Ignore { file, ..Ignore::parse(&String::from_utf8_lossy(&text)) };
             }

@@ -46,7 +46,7 @@ use crate::image_name::full;
 use crate::plan::object::{list, pod_spec_at};
 use crate::plan::{self, BuildMode, Object};
 use crate::setup::catalog::Catalog;
-use crate::suite::yaml::{Problem, Segment, Source, did_you_mean, slips};
+use crate::suite::yaml::{Problem, Segment, Source, did_you_mean, read_file, slips};
 use crate::suite::{Image, Suite};
 
 use context::Context;
@@ -212,7 +212,7 @@ fn built<'a>(root: &Utf8Path, suite: &'a Suite, problems: &mut Vec<Problem>) -> 
     let mut all = Vec::new();
     for (at, image) in suite.images.iter().enumerate() {
         // Any bytes may stand in a Dockerfile's strings.
-        let text = match std::fs::read(root.join(&image.dockerfile)) {
+        let text = match read_file(&root.join(&image.dockerfile)) {
             Ok(text) => String::from_utf8_lossy(&text).into_owned(),
             Err(error) => {
                 let path = crate::at!["images", at, "dockerfile"];

@@ -131,7 +131,7 @@ impl Source {
     /// # Errors
     /// The file cannot be read as UTF-8 text.
     pub fn read(root: &Utf8Path, file: &Utf8Path) -> Result<Self, Problem> {
-        match std::fs::read_to_string(root.join(file)) {
+        match read_file(&root.join(file)).and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other)) {
             Ok(text) => Ok(Self::new(file, text)),
             Err(error) => Err(Problem {
                 file: file.to_owned(),
@@ -239,6 +239,14 @@ pub fn slips<'n>(wrong: &str, right: impl IntoIterator<Item = &'n str>) -> impl 
     };
     let with_distance = move |name| (strsim::damerau_levenshtein(wrong, name), name);
     right.into_iter().map(with_distance).filter(move |(distance, _)| (1..=limit).contains(distance))
+}
+
+/// The content of a file; a pipe or a device, which may never end, is none.
+///
+/// # Errors
+/// It is not there, it is no file, or it cannot be read.
+pub fn read_file(path: &Utf8Path) -> std::io::Result<Vec<u8>> {
+    if path.metadata()?.is_file() { std::fs::read(path) } else { Err(std::io::Error::other("it is no file")) }
 }
 
 /// `did you mean …?`, where one of `right` is near enough to `wrong` to be meant.

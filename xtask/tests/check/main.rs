@@ -74,6 +74,12 @@ impl Project {
         std::fs::write(path, text).unwrap();
     }
 
+    /// A pipe that nobody writes into: who reads it waits forever.
+    pub fn pipe(&self, path: &str) {
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
+        rustix::fs::mknodat(rustix::fs::CWD, self.root.join(path).as_std_path(), kind, mode, 0).unwrap();
+    }
+
     /// What `check` finds in the suite `s`, but for what it says of objects that are not whole.
     pub fn findings(&self) -> Vec<String> {
         self.findings_where(|id| !OF_WHOLE_OBJECTS.contains(&id))

@@ -201,6 +201,9 @@ fn odd_trees_are_gone_through() {
     link("loop", "a/loop");
     link("crlf.yaml", "a/link.yaml");
     link("nowhere", "a/kustomization.yaml");
+    for at in ["pipe.yaml", ".dockerignore", "a/.dockerignore", "a/pipe.yaml", "Makefile"] {
+        project.pipe(at);
+    }
     let found = scan(Utf8Path::new(&project.root)).unwrap();
     let places: Vec<String> = findings(&found).iter().map(|one| one.split(": ").next().unwrap().to_owned()).collect();
     assert!(

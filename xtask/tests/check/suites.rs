@@ -1,6 +1,6 @@
 //! The suite's own part: the cluster, and what is not there at all.
 
-use super::{Project, assert_found, image_suite};
+use super::{Project, assert_found, image_suite, manifest_suite};
 
 #[test]
 fn the_clusters_part_names_what_there_is() {
@@ -54,4 +54,16 @@ fn a_project_without_rust_and_without_a_setup_is_one_too() {
     project.write("images/setup.yaml", "pieces: 1\n");
     let found = project.findings();
     assert!(found[0].starts_with("images/setup.yaml: "), "{found:#?}");
+}
+
+#[test]
+fn what_is_no_file_is_told_and_not_read() {
+    let suite = manifest_suite(&["a"]);
+    let project = Project::new(&[("manifests/suites/s.yaml", &suite)]);
+    project.pipe("Dockerfile");
+    project.pipe("a.yaml");
+    project.pipe(".dockerignore");
+    let found = project.findings();
+    let told = |file: &str| found.iter().any(|one| one.contains(&format!("`{file}`: cannot read it: it is no file")));
+    assert!(told("Dockerfile") && told("a.yaml"), "{found:#?}");
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use camino::Utf8Path;
-use e2e_support::Job;
+use e2e_support::{Ended, Job};
 use xshell::{Shell, cmd};
 
 #[test]
@@ -17,7 +17,43 @@ fn another_workspace_is_worked_on() -> Result<()> {
         let out = Job::new(at.env("HOME", root)).output()?;
         assert!(!out.success() && out.tail.contains("manifests/suites/shop.yaml"), "{}", out.tail);
     }
+    // Without `--root` it is the one that one stands in, also in a subfolder.
+    let folder = root.join("shop/src");
+    std::fs::create_dir_all(&folder)?;
+    sh.change_dir(&folder);
+    let out = Job::new(cmd!(sh, "{program} plan shop").env("HOME", root)).output()?;
+    assert!(!out.success() && out.tail.contains("manifests/suites/shop.yaml"), "{}", out.tail);
     let out = Job::new(cmd!(sh, "{program} --root {root}/none plan shop").env("HOME", root)).output()?;
     assert!(out.tail.contains(&format!("looking for the workspace {root}/none")), "{}", out.tail);
+    Ok(())
+}
+
+#[test]
+fn a_project_without_a_suite_is_scanned_where_that_is_asked_for() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let root = Utf8Path::from_path(dir.path()).context("a folder in UTF-8")?;
+    for (file, text) in [(".git/HEAD", ""), ("shop/Dockerfile", "FROM a\nCOPY srcc /src\n"), ("shop/src/a", "")] {
+        let path = root.join(file);
+        std::fs::create_dir_all(path.parent().context("a folder")?)?;
+        std::fs::write(path, text)?;
+    }
+    let sh = Shell::new()?;
+    sh.change_dir(root.join("shop/src"));
+    let program = env!("CARGO_BIN_EXE_xtask");
+    let out = Job::new(cmd!(sh, "{program} check").env("HOME", root)).output()?;
+    assert!(out.ended == Ended::Exited(2) && out.tail.contains("`check --scan` looks at"), "{}", out.tail);
+    let out = Job::new(cmd!(sh, "{program} check --scan").env("HOME", root)).output()?;
+    let (taken, found) = ("shop/Dockerfile: Dockerfile, context shop", "shop/Dockerfile:2:1: COPY srcc");
+    assert!(
+        out.ended == Ended::Exited(2) && out.stdout.contains(taken) && out.stdout.contains(found),
+        "{}",
+        out.stdout
+    );
+    let out = Job::new(cmd!(sh, "{program} check --scan --format json").env("HOME", root)).output()?;
+    let told: serde_json::Value = serde_json::from_str(&out.stdout)?;
+    assert_eq!(
+        (&told["findings"][0]["id"], &told["taken"][0]["path"]),
+        (&"copy-source".into(), &"shop/Dockerfile".into())
+    );
     Ok(())
 }

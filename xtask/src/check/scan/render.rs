@@ -131,7 +131,11 @@ pub(super) fn wholes(all: &mut [Kustomization]) -> Vec<usize> {
     let folders: Vec<Utf8PathBuf> = all.iter().map(|one| one.folder.clone()).collect();
     let users: Vec<Vec<usize>> = all
         .iter()
-        .map(|one| (0..folders.len()).filter(|other| one.brings.contains(&folders[*other])).collect())
+        .enumerate()
+        // One that brings itself is a whole all the same: kustomize tells what is wrong with it.
+        .map(|(at, one)| {
+            (0..folders.len()).filter(|other| *other != at && one.brings.contains(&folders[*other])).collect()
+        })
         .collect();
     // As often as there are kustomizations: what goes in a cycle ends here, and fails in kustomize.
     for _ in 0..all.len() {
@@ -199,12 +203,16 @@ impl Kustomization {
     }
 }
 
-/// What `command` prints of a folder, or the last words of its error.
+/// What a program prints of a folder, or what it says is wrong.
 fn print((program, arguments): Command, folder: &Utf8Path) -> Result<String, String> {
     let told = Shell::new()
         .map_err(anyhow::Error::from)
         .and_then(|sh| Job::new(cmd!(sh, "{program} {arguments...} {folder}")).deadline(DEADLINE).read());
-    told.map_err(|error| format!("{error:#}").lines().next().unwrap_or_default().to_owned())
+    told.map_err(|error| {
+        let text = format!("{error:#}");
+        let said = text.lines().find_map(|line| line.split_once("rror: ")).map(|(_, said)| said);
+        format!("{program}: {}", said.or_else(|| text.lines().next()).unwrap_or_default())
+    })
 }
 
 #[cfg(test)]

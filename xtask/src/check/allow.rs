@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::rules::{ALLOW, Finding, ids};
-use crate::suite::yaml::Problem;
+use crate::suite::yaml::{Problem, read_file};
 
 /// How such a comment begins.
 const MARK: &str = "# check: allow";
@@ -27,7 +27,7 @@ struct Allowed<'t> {
 pub fn apply(root: &Utf8Path, files: BTreeSet<Utf8PathBuf>, found: Vec<Finding>, all: bool) -> Vec<Finding> {
     let of_findings = found.iter().map(|finding| finding.problem.file.clone());
     let files: BTreeSet<Utf8PathBuf> = files.into_iter().chain(of_findings).collect();
-    let read = |file: &Utf8PathBuf| Some((file.clone(), std::fs::read_to_string(root.join(file)).ok()?));
+    let read = |file: &Utf8PathBuf| Some((file.clone(), String::from_utf8(read_file(&root.join(file)).ok()?).ok()?));
     let texts: BTreeMap<Utf8PathBuf, String> =
         files.iter().filter_map(read).filter(|(_, text)| text.contains(MARK)).collect();
     let allowed: BTreeMap<&Utf8PathBuf, (Vec<Allowed<'_>>, usize)> =

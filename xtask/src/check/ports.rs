@@ -23,12 +23,15 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
         problems.extend(targets(subject, service, &pods, false));
         problems.extend(of_service(subject, service));
     }
-    problems.extend(node_port_clashes(subject));
     for pods in &pods {
         problems.extend(of_pods(subject, pods, false));
     }
-    problems.extend(mappings(subject, false));
-    problems.extend(of_suite(subject));
+    // Parts of a project may be meant for different clusters.
+    if subject.elsewhere.is_none() {
+        problems.extend(node_port_clashes(subject));
+        problems.extend(mappings(subject, false));
+        problems.extend(of_suite(subject));
+    }
     problems
 }
 

@@ -81,7 +81,9 @@ fn unmet(
             .filter(|other| *other != value)
             .collect();
         let slip = close(value, values.iter().copied());
-        if let Some(other) = slip.or_else(|| values.first().copied().filter(|_| wanted.len() > 1)) {
+        // Of a part of a project the pods may be elsewhere.
+        let is_sure = wanted.len() > 1 && subject.elsewhere.is_none();
+        if let Some(other) = slip.or_else(|| values.first().copied().filter(|_| is_sure)) {
             near = Some((key.to_owned(), value.to_owned(), other.to_owned(), slip.is_some()));
             break;
         }

@@ -13,8 +13,13 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for pods in pods(subject) {
         let volumes: Vec<&str> = volumes(&pods).collect();
-        for (at, name) in volumes.iter().enumerate() {
-            if volumes[..at].contains(name) {
+        // A claim of a StatefulSet's takes the place of the template's volume of its name.
+        let own: Vec<&str> = list(pods.spec, &["volumes"])
+            .iter()
+            .map(|volume| volume.get("name").and_then(Value::as_str).unwrap_or_default())
+            .collect();
+        for (at, name) in own.iter().enumerate() {
+            if !name.is_empty() && own[..at].contains(name) {
                 let message = format!("{}: two volumes have the name `{name}`", pods.object.reference);
                 let place = pods.object.place(pods.path);
                 problems.push(pods.problem(subject, &place, &crate::at!["volumes", at, "name"], message));

@@ -76,6 +76,10 @@ fn slips_are_found_with_file_and_line() {
             "deploy/shop.yaml",
             &DEPLOYMENT.replace("acme/shop:1", "acme/shpo:1").replace("{name: shop-config}}]", "{name: shop-confg}}]"),
         ),
+        (
+            "deploy/service.yaml",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: shop}\nspec: {selector: {app: shpo}, ports: [{port: 80}]}\n",
+        ),
         ("deploy/broken.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a\n"),
         (
             "deploy/order.yaml",
@@ -91,7 +95,8 @@ fn slips_are_found_with_file_and_line() {
             "deploy/order.yaml:3: Pod one/a is applied before Namespace one",
             "deploy/shop.yaml:11: did you mean `shop`?",
             "deploy/shop.yaml:12: did you mean `shop-config`?",
-            "shop/Dockerfile:3: COPY confg/a.yaml",
+            "deploy/service.yaml:4: did you mean `shop`?",
+            "shop/Dockerfile:3: did you mean `config/a.yaml`?",
             "shop/Dockerfile:4: did you mean `/src/run.sh`?",
         ],
     );
@@ -129,6 +134,20 @@ fn what_the_tree_does_not_tell_is_no_mistake() {
         ("d/c.yaml", "apiVersion: v1\nkind: Pod\n{{- if .x }}\n"),
         ("d/e.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: 'e-{{cell}}'}\nspec: {clusterIP: {{ip}}}\n"),
         ("d/f.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: f}\ndata: {a: <PUT IT HERE>, b: 1}\n"),
+        // A claim's volume takes the place of the template's; pods that a Service selects may be elsewhere, and so may
+        // the other one of two NodePorts.
+        (
+            "f/set.yaml",
+            "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec:\n  serviceName: db\n  selector: {matchLabels: {app: db}}\n  template:\n    metadata: {labels: {app: db, tier: a}}\n    spec:\n      containers: [{name: db, image: db, volumeMounts: [{name: data, mountPath: /data}]}]\n      volumes: [{name: data, emptyDir: {}}]\n  volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}]\n",
+        ),
+        (
+            "f/a.yaml",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {type: NodePort, selector: {app: db, tier: other}, ports: [{port: 80, nodePort: 30001}]}\n",
+        ),
+        (
+            "f/b.yaml",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {type: NodePort, selector: {app: web}, ports: [{port: 80, nodePort: 30001}]}\n",
+        ),
         // A patch that no kustomization names any more.
         ("e/kustomization.yaml", "resources: []\n"),
         ("e/patch.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {template: {}}\n"),

@@ -459,7 +459,7 @@ impl Rendered {
             };
             let group = outcome.map(|text| match target {
                 Target::Kustomization(one) => whole.of_kustomization(tree, one, &text),
-                Target::Chart(folder) => of_chart(folder, &text),
+                Target::Chart(folder) => of_chart(tree, folder, &text),
             });
             let as_what = match &group {
                 Ok(group) => format!("{what}, rendered: {}", count(group.objects.len(), "object")),
@@ -519,17 +519,31 @@ impl Whole<'_> {
     }
 }
 
-/// The objects that Helm printed, each in the file of the chart that it came from. Lines are not known: those of a
-/// template are others.
-fn of_chart(folder: &Utf8Path, text: &str) -> Group {
+/// The objects that Helm printed, each in the file of the chart that it came from. Its lines are known where that file is
+/// no template.
+fn of_chart(tree: &Tree, folder: &Utf8Path, text: &str) -> Group {
     let mut group = Group { of: Some(folder.to_owned()), sources: BTreeMap::new(), objects: Vec::new() };
+    let mut stand: BTreeMap<Utf8PathBuf, Vec<Object>> = BTreeMap::new();
     for document in text.split("\n---") {
         let origin = document.lines().find_map(|line| line.strip_prefix("# Source: ")?.split_once('/'));
         let file = folder.join(origin.map_or("Chart.yaml", |(_, file)| file));
         let document = document.trim_start_matches("---");
         let (objects, _) = parse_all(&Source::new(file.clone(), document));
-        group.objects.extend(objects.into_iter().map(|object| Object { document: 0, is_rendered: true, ..object }));
-        group.sources.insert(file.clone(), Source::new(file, ""));
+        let raw = stand.entry(file.clone()).or_insert_with(|| {
+            let text = tree.text(&file).filter(|text| !text.contains("{{")).unwrap_or_default();
+            let source = Source::new(file.clone(), text);
+            let (raw, _) = parse_all(&source);
+            group.sources.insert(file, source);
+            raw
+        });
+        group.objects.extend(objects.into_iter().map(|object| {
+            let same = |one: &&Object| {
+                one.reference.kind == object.reference.kind && one.reference.name == object.reference.name
+            };
+            let (document, item) =
+                raw.iter().find(same).map(|one| (one.document, one.item.clone())).unwrap_or_default();
+            Object { document, item, is_rendered: true, ..object }
+        }));
     }
     group
 }

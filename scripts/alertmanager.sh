@@ -16,10 +16,9 @@ engine=${E2E_ENGINE:-podman}
 # The most that the gateway's process may have held, in MiB, of the 256 that its pod may.
 memory_mib=200
 pid=''
-tidy() {
-  [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
-  cargo --quiet xtask down gateway >/dev/null 2>&1 || true
-}
+tidy() { cargo --quiet xtask down gateway >/dev/null 2>&1 || true; }
+# Alertmanager does not end by itself.
+trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null; wait; tidy' EXIT
 on_node() { "$engine" exec "$("$engine" ps --quiet --filter "label=gateway-e2e.checkout=$(pwd -P)")" "$@"; }
 kubectl() { on_node kubectl --kubeconfig /etc/kubernetes/admin.conf "$@"; }
 http() { curl --silent --show-error --fail --max-time 30 "$@"; }

@@ -64,10 +64,8 @@ impl Packages {
         let mut packages = match ask(root) {
             Ok(metadata) => Packages::parse(&metadata),
             Err(error) => {
-                let message = format!("cargo cannot read the workspace: {}", first_error(&format!("{error:#}")));
-                let file = "Cargo.toml".into();
-                let problem = Problem { file, line: 1, column: 1, message, ..Problem::default() };
-                return Ok(Packages { problems: vec![problem], ..Packages::default() });
+                let problems = vec![wrong(root, &format!("{error:#}"))];
+                return Ok(Packages { problems, ..Packages::default() });
             }
         };
         for _ in 0..OUTSIDE {
@@ -144,11 +142,26 @@ fn ask(folder: &Utf8Path) -> Result<Value> {
     serde_json::from_str(&text).context("reading cargo's metadata")
 }
 
-/// What cargo says is wrong, in one line.
+/// What cargo says is wrong with the manifests in `root`, at the place that it names.
+fn wrong(root: &Utf8Path, text: &str) -> Problem {
+    let message = format!("cargo cannot read the workspace: {}", first_error(text));
+    let place = text.lines().find_map(|line| {
+        let mut parts = line.trim().strip_prefix("--> ")?.rsplitn(3, ':');
+        let (column, line) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        // Cargo runs in `/`, and names files from there.
+        let file = Utf8Path::new("/").join(parts.next()?);
+        Some((file.strip_prefix(root).map(Utf8Path::to_owned).ok()?, line, column))
+    });
+    let (file, line, column) = place.unwrap_or_else(|| ("Cargo.toml".into(), 1, 1));
+    Problem { file, line, column, message, ..Problem::default() }
+}
+
+/// What cargo says is wrong, with its cause, in one line.
 fn first_error(text: &str) -> String {
-    let mut lines = text.lines().map(str::trim);
-    let error = lines.clone().find_map(|line| Some(line.split_once("error: ")?.1));
-    error.or_else(|| lines.next()).unwrap_or_default().to_owned()
+    let lines = || text.lines().map(str::trim);
+    let error = lines().find_map(|line| Some(line.split_once("error: ")?.1)).or_else(|| lines().next());
+    let cause = lines().skip_while(|line| *line != "Caused by:").filter(|line| *line != "Caused by:");
+    error.into_iter().chain(cause.last()).collect::<Vec<_>>().join(": ")
 }
 
 fn target(target: &Value) -> Option<Target> {
@@ -167,6 +180,23 @@ fn target(target: &Value) -> Option<Target> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_cargo_says_is_told_with_its_cause_and_place() {
+        for (text, expected) in [
+            (
+                "`cargo`: exit code 101\n    error: no quotes\n     --> w/shop/Cargo.toml:5:3\n      |\n    5 | x=",
+                "shop/Cargo.toml:5:3: cargo cannot read the workspace: no quotes",
+            ),
+            (
+                "error: failed to load\n\nCaused by:\n  failed to read\n\nCaused by:\n  No such file",
+                "Cargo.toml:1:1: cargo cannot read the workspace: failed to load: No such file",
+            ),
+            ("`cargo`: not found", "Cargo.toml:1:1: cargo cannot read the workspace: `cargo`: not found"),
+        ] {
+            assert_eq!(wrong("/w".into(), text).to_string(), expected);
+        }
+    }
 
     #[test]
     fn needs_are_followed_and_tests_needs_are_not() {

@@ -152,7 +152,9 @@ fn scanned(root: &Utf8Path, scanned: Scanned) -> Looked {
     let findings = allow::apply(root, read, findings, true);
     let mut about: Vec<String> = taken.iter().map(|Taken { path, as_what }| format!("{path}: {as_what}")).collect();
     about.extend(notes.iter().map(|note| format!("note: {note}")));
-    if findings.is_empty() {
+    if taken.is_empty() {
+        about.push(format!("{root} has no Dockerfile, manifest, kustomization or chart"));
+    } else if findings.is_empty() {
         about.push(format!("nothing that would go wrong was found in {}", count(taken.len(), "place")));
     }
     Looked { findings, about, more: json!({"taken": taken, "notes": notes}) }

@@ -3,12 +3,14 @@
 pub mod bench_setup;
 pub mod check;
 pub mod ci;
+pub mod completions;
 pub mod crds;
 pub mod down;
 pub mod e2e;
 pub mod gc;
 pub mod logs;
 pub mod plan;
+pub mod schema;
 pub mod setup;
 pub mod status;
 pub mod test;

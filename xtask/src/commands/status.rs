@@ -6,8 +6,9 @@ use anyhow::{Context as _, bail};
 use camino::Utf8Path;
 use console::Term;
 use e2e_support::Cancel;
+use serde_json::json;
 
-use crate::events::{Follower, Liveness, RunFolder, Runs, Timeline};
+use crate::events::{Follower, Liveness, RunFolder, Runs, SpecStatus, StepStatus, Timeline};
 use crate::report::frame::{Size, frame};
 use crate::report::live::{Painter, lasting};
 use crate::report::summary::summary;
@@ -24,8 +25,18 @@ pub struct Args {
     /// The suite; without it, the one that ran last
     pub suite: Option<String>,
     /// Stay, and show how it goes on, until the run ends
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     pub watch: bool,
+    /// text is for people, json everything that is known of the run
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// How it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
 }
 
 /// Shows the newest run of a suite of the workspace in `root`.
@@ -34,6 +45,10 @@ pub struct Args {
 /// There is no such suite, or its events cannot be read.
 pub fn run(root: &Utf8Path, args: &Args, cancel: &Cancel) -> anyhow::Result<()> {
     let Some(folder) = newest(root, args.suite.as_deref())? else {
+        if args.format == Format::Json {
+            println!("null");
+            return Ok(());
+        }
         let known = Suite::names(root);
         let known =
             if known.is_empty() { "there are no suites".to_owned() } else { format!("suites: {}", known.join(", ")) };
@@ -46,6 +61,10 @@ pub fn run(root: &Utf8Path, args: &Args, cancel: &Cancel) -> anyhow::Result<()> 
     }
     let liveness = follower.liveness()?;
     let timeline = Timeline::of(&follower.more()?);
+    if args.format == Format::Json {
+        println!("{:#}", json(&timeline, &folder, liveness));
+        return Ok(());
+    }
     if liveness == Liveness::Alive {
         let size = Term::stdout().size_checked().map_or(120, |(_, width)| usize::from(width));
         // All that wait are listed: nobody redraws this.
@@ -75,6 +94,66 @@ pub(super) fn newest(root: &Utf8Path, suite: Option<&str>) -> anyhow::Result<Opt
         bail!("no suite of the name `{suite}`: {}", near.unwrap_or_else(|| format!("there are: {}", known.join(", "))));
     }
     Ok(newest)
+}
+
+/// All that is known of a run. Times are seconds since it began.
+fn json(timeline: &Timeline, folder: &RunFolder, liveness: Liveness) -> serde_json::Value {
+    let seconds = |us: Option<u64>| us.map(|us| us as f64 / 1e6);
+    let steps = timeline.steps.iter().map(|state| {
+        let (status, why) = match &state.status {
+            StepStatus::Waiting => ("waiting", None),
+            StepStatus::Ready => ("ready", None),
+            StepStatus::Running => ("running", None),
+            StepStatus::Finished => ("finished", None),
+            StepStatus::Failed(why) => ("failed", Some(why)),
+            StepStatus::Skipped { reason, .. } => ("skipped", Some(reason)),
+            StepStatus::Cancelled(why) => ("cancelled", Some(why)),
+        };
+        json!({
+            "step": state.step.id,
+            "status": status,
+            "why": why,
+            "note": state.note,
+            "ready_s": seconds(state.ready_us),
+            "started_s": seconds(state.started_us),
+            "ended_s": seconds(state.ended_us),
+            "cpu_s": state.usage.cpu_s,
+            "facts": state.facts,
+        })
+    });
+    let specs = timeline.specs.iter().map(|state| {
+        let (status, why) = match &state.status {
+            SpecStatus::Listed => ("listed", None),
+            SpecStatus::Running => ("running", None),
+            SpecStatus::Passed => ("passed", None),
+            SpecStatus::Failed(why) => ("failed", Some(why)),
+            SpecStatus::Ignored => ("ignored", None),
+            SpecStatus::Unfinished(why) => ("unfinished", Some(why)),
+        };
+        json!({
+            "spec": state.name,
+            "status": status,
+            "why": why,
+            "started_s": seconds(state.started_us),
+            "ended_s": seconds(state.ended_us),
+            "attempts": state.attempts,
+        })
+    });
+    let run = timeline.run.as_ref();
+    let result = timeline.result.as_ref();
+    json!({
+        "folder": folder.path(),
+        "run": folder.name(),
+        "suite": run.map(|run| &run.plan.suite),
+        "schedule": run.map(|run| run.plan.schedule),
+        "started_at": run.map(|run| &run.started_at),
+        "is_running": liveness == Liveness::Alive,
+        "result": result.map(|(result, _)| result),
+        "why": result.map(|(_, why)| why).filter(|why| !why.is_empty()),
+        "last_s": seconds(Some(timeline.last_us)),
+        "steps": steps.collect::<Vec<_>>(),
+        "specs": specs.collect::<Vec<_>>(),
+    })
 }
 
 /// How a run ended that nobody writes any more.
@@ -178,6 +257,11 @@ mod tests {
         let text = ended(&timeline, &newest);
         let dead = format!("It is dead: process {} ended during cluster without finishing", std::process::id());
         assert!(text.contains(&dead) && text.contains("not finished after"), "{text}");
+        let told = json(&timeline, &newest, Liveness::Gone);
+        assert_eq!((&told["suite"], &told["result"], &told["is_running"]), (&json!("s"), &json!(null), &json!(false)));
+        let cluster = told["steps"].as_array().unwrap().iter().find(|step| step["step"] == "cluster").unwrap();
+        assert_eq!((&cluster["status"], &cluster["ended_s"]), (&json!("running"), &json!(null)), "{cluster}");
+        assert!(cluster["started_s"].as_f64().is_some(), "{cluster}");
     }
 
     #[test]

@@ -127,6 +127,7 @@ impl Runs {
 
 /// How much of earlier runs is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Keep {
     /// How many runs.

@@ -2,6 +2,8 @@
 //!
 //! A suite is read from `manifests/suites/<name>.yaml`. All paths in it are relative to the workspace.
 
+#[cfg(test)]
+mod schema;
 mod validate;
 pub mod yaml;
 
@@ -19,6 +21,7 @@ pub const SUITES: &str = "manifests/suites";
 
 /// A cluster, what is put on it, and the specs that run against it.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
     /// As on the command line; the file's name without its ending.
@@ -58,11 +61,13 @@ pub struct Suite {
 
 /// The Kind cluster of a suite.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Cluster {
     /// The name kind knows it under.
     pub name: String,
     /// kind's own configuration file.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub config: Utf8PathBuf,
     /// The piece of the set-up that the nodes run.
     pub node: String,
@@ -75,6 +80,7 @@ pub struct Cluster {
 
 /// The one cargo invocation of a run, and what a build in containers has in common.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Build {
     /// The packages that are compiled together, the specs' own among them.
@@ -85,9 +91,11 @@ pub struct Build {
 
 /// A Dockerfile's stage that is built before the images that share it.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Dependencies {
     /// The file that has the stage.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub dockerfile: Utf8PathBuf,
     /// The stage's name.
     pub target: String,
@@ -95,14 +103,17 @@ pub struct Dependencies {
 
 /// An image that is built here.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Image {
     /// Its name among the suite's images.
     pub name: String,
     /// How it is built.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub dockerfile: Utf8PathBuf,
     /// The folder that COPY reads from.
     #[serde(default = "workspace")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub context: Utf8PathBuf,
     /// The stage that it is made of; the last one where none is named.
     pub target: Option<String>,
@@ -124,11 +135,13 @@ fn workspace() -> Utf8PathBuf {
 
 /// Manifests that are applied together.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Manifests {
     /// Its name among the suite's groups.
     pub name: String,
     /// The files, each of one or more documents.
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub files: Vec<Utf8PathBuf>,
     /// Groups that must be ready first for reasons that the manifests do not show.
     #[serde(default)]
@@ -139,6 +152,7 @@ pub struct Manifests {
 
 /// What a service does, as its code has it.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// The name of its Deployment, StatefulSet or other workload.
@@ -156,6 +170,7 @@ pub struct Service {
 
 /// Requests to the API server.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Call {
     /// As roles name them: `get`, `create`.
@@ -168,9 +183,11 @@ pub struct Call {
 
 /// A policy that a service loads.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// The module.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub file: Utf8PathBuf,
     /// The rule that is asked for, with its package: `data.shop.routing.path`.
     pub query: String,
@@ -178,6 +195,7 @@ pub struct Policy {
 
 /// The specs of a suite.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Specs {
     /// The package that holds them.
@@ -193,6 +211,7 @@ pub struct Specs {
 
 /// What is known about a step beforehand.
 #[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StepHints {
     /// How long it usually takes, in seconds; measured times of earlier runs come first.
@@ -203,6 +222,7 @@ pub struct StepHints {
 
 /// What a comparison of schedules has to know of a suite.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Bench {
     /// How long somebody once thought that each phase would take, in seconds; shown beside what is measured.
@@ -214,9 +234,11 @@ pub struct Bench {
 
 /// One changed line, and how a running service shows that it has it. `{edit}` stands for a text that is new each time.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Edit {
     /// The file that is changed.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub file: Utf8PathBuf,
     /// The text in it that is replaced; it is there once.
     pub find: String,
@@ -228,6 +250,7 @@ pub struct Edit {
 
 /// An answer over HTTP.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Shown {
     /// The service's NodePort; the host's port of it is asked.
@@ -237,6 +260,9 @@ pub struct Shown {
     /// What stands in the answer.
     pub text: String,
 }
+
+/// The form of a suite's file as JSON Schema, which editors read.
+pub const SCHEMA: &str = include_str!("schema.json");
 
 impl Suite {
     /// Reads the suite of this name below `root`, the workspace's folder.

@@ -1,6 +1,7 @@
 //! The program as people call it, on a workspace of a few lines, with an engine, kind and kubectl that only play.
 
 mod check;
+mod completions;
 mod down;
 mod e2e;
 mod gc;

@@ -222,5 +222,5 @@ fn names_of_packages_and_binaries() {
     project.write("Cargo.toml", "[workspace\n");
     project.write("Dockerfile", "FROM a\n");
     project.write("manifests/suites/s.yaml", &image_suite(""));
-    assert_found("a broken manifest", &project.findings(), &["Cargo.toml:1:1: cargo cannot read the workspace"]);
+    assert_found("a broken manifest", &project.findings(), &["Cargo.toml:1:11: cargo cannot read the workspace"]);
 }

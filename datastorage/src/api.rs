@@ -109,8 +109,13 @@ struct Listed {
 struct Pagination {
     limit: i64,
     offset: i64,
+    /// Up to a thousand where all of them were not asked for.
     total: i64,
+    total_is_exact: bool,
     has_more: bool,
+    /// The `after` of the next page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 async fn list(
@@ -123,13 +128,14 @@ async fn list(
         tracing::warn!(%failure, "events could not be read");
         Problem::unavailable("the events cannot be read at the moment")
     })?;
-    let shown = i64::try_from(page.events.len()).unwrap_or(i64::MAX);
     Ok(Json(Listed {
         pagination: Pagination {
             limit: filter.limit,
             offset: filter.offset,
             total: page.total,
-            has_more: filter.offset.saturating_add(shown) < page.total && shown > 0,
+            total_is_exact: page.total_is_exact,
+            has_more: page.next.is_some(),
+            next: page.next.map(|key| key.to_string()),
         },
         data: page.events,
     }))

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use failure::Failure;
-pub use query::{Filter, Page, Stored};
+pub use query::{Filter, Key, Page, Stored};
 
 use crate::config::{self, millis, read_secret};
 

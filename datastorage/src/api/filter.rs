@@ -5,11 +5,14 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
 use crate::event::{self, CATEGORIES, OUTCOMES};
-use crate::postgres::Filter;
+use crate::postgres::{Filter, Key};
 
 const LIMIT_DEFAULT: i64 = 50;
 const LIMIT_MAX: i64 = 1000;
-const KEYS: &str = "correlation_id, event_type, event_category, event_outcome, severity, since, until, limit, offset";
+/// Whoever wants to see more than that follows `after`, which costs the same everywhere.
+const OFFSET_MAX: i64 = 100_000;
+const KEYS: &str = "correlation_id, event_type, event_category, event_outcome, severity, since, until, after, limit, \
+                    offset, total";
 
 /// Reads the parameters of a query.
 ///
@@ -17,7 +20,7 @@ const KEYS: &str = "correlation_id, event_type, event_category, event_outcome, s
 /// The parameter that is unknown, given twice, or wrong: one that is passed over in silence would
 /// answer a question that nobody asked.
 pub(super) fn parse(query: Vec<(String, String)>, now: Timestamp) -> Result<Filter, String> {
-    let mut filter = Filter { equal: Vec::new(), since: None, until: None, limit: LIMIT_DEFAULT, offset: 0 };
+    let mut filter = Filter { limit: LIMIT_DEFAULT, ..Filter::default() };
     let mut seen: Vec<String> = Vec::new();
     for (key, value) in query {
         if seen.contains(&key) {
@@ -25,6 +28,9 @@ pub(super) fn parse(query: Vec<(String, String)>, now: Timestamp) -> Result<Filt
         }
         set(&mut filter, &key, value, now).map_err(|reason| format!("{key}: {reason}"))?;
         seen.push(key);
+    }
+    if filter.after.is_some() && filter.offset > 0 {
+        return Err("offset: has no meaning beside after".to_owned());
     }
     match (filter.since, filter.until) {
         (Some(since), Some(until)) if since > until => Err("since: is later than until".to_owned()),
@@ -52,7 +58,20 @@ fn set(filter: &mut Filter, key: &str, value: String, now: Timestamp) -> Result<
             return Ok(());
         }
         "offset" => {
-            filter.offset = number(&value, 0, i64::MAX)?;
+            filter.offset = number(&value, 0, OFFSET_MAX)
+                .map_err(|reason| format!("{reason}; follow pagination.next with after to read on"))?;
+            return Ok(());
+        }
+        "after" => {
+            let key = value.parse().ok().filter(|key: &Key| is_storable(key.time));
+            filter.after = Some(key.ok_or("must be what an answer had as pagination.next")?);
+            return Ok(());
+        }
+        "total" => {
+            if value != "exact" {
+                return Err("may be exact alone".to_owned());
+            }
+            filter.count_all = true;
             return Ok(());
         }
         _ => return Err(format!("is not a parameter; there are {KEYS}")),
@@ -85,12 +104,16 @@ fn time(value: &str, now: Timestamp, end: End) -> Result<Timestamp, String> {
             End::Last => start(day.tomorrow().ok()?)?.checked_sub(1.microsecond()).ok(),
         }
     });
-    // PostgreSQL reads years of four digits. In whole microseconds, as events are kept: the very time that
-    // was sent with an event finds it.
+    // In whole microseconds, as events are kept: the very time that was sent with an event finds it.
     found
         .and_then(|time| Timestamp::from_microsecond(time.as_microsecond()).ok())
-        .filter(|time| (1..=9998).contains(&time.to_zoned(TimeZone::UTC).year()))
+        .filter(|time| is_storable(*time))
         .ok_or_else(|| "must be a duration such as 24h or 7d, an RFC 3339 time, or a date".to_owned())
+}
+
+/// PostgreSQL reads years of four digits.
+fn is_storable(time: Timestamp) -> bool {
+    (1..=9998).contains(&time.to_zoned(TimeZone::UTC).year())
 }
 
 fn ago(value: &str, now: Timestamp) -> Option<Timestamp> {

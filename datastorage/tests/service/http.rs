@@ -151,7 +151,7 @@ fn no_body_is_answered_with_a_server_error() {
 fn no_query_is_answered_with_a_server_error() {
     let stand = shared();
     let mut runner = TestRunner::new(runs(200));
-    let keys = "(correlation_id|event_type|since|until|limit|offset|severity|[a-z%]{0,4})";
+    let keys = "(correlation_id|event_type|since|until|limit|offset|after|total|severity|[a-z%]{0,4})";
     runner
         .run(&prop::collection::vec((keys, "[ -~]{0,12}"), 0..4), |pairs| {
             let query: Vec<String> =

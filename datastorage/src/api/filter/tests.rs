@@ -38,14 +38,29 @@ fn defaults_and_limits() {
         ("limit", "1001", false),
         ("offset", "0", true),
         ("offset", "-1", false),
+        ("offset", "100000", true),
+        ("offset", "100001", false),
+        ("total", "exact", true),
+        ("total", "true", false),
+        ("after", "1764240000123456_0193a1b2c3d47e5f8a9b0c1d2e3f4a5b", true),
+        ("after", "1764240000123456", false),
+        ("after", "", false),
     ] {
         assert_eq!(parse_one(key, value).is_ok(), good, "{key}={value}");
     }
 }
 
+#[test]
+fn a_cursor_reads_back_as_it_was() {
+    let key = Key { time: "2025-12-01T10:00:00.123456Z".parse().unwrap(), id: uuid::Uuid::now_v7() };
+    assert_eq!(parse_one("after", &key.to_string()).unwrap().after, Some(key));
+    let both = vec![("after".to_owned(), key.to_string()), ("offset".to_owned(), "1".to_owned())];
+    assert!(parse(both, now()).is_err());
+}
+
 proptest! {
     #[test]
-    fn no_query_makes_it_panic(pairs in prop::collection::vec(("(since|until|limit|offset|[a-z]*)", any::<String>()), 0..5)) {
+    fn no_query_makes_it_panic(pairs in prop::collection::vec(("(since|until|limit|offset|after|total|[a-z]*)", any::<String>()), 0..5)) {
         let _ = parse(pairs, now());
     }
 

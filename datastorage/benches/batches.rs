@@ -7,15 +7,15 @@
 
 use std::time::{Duration, Instant};
 
-use datastorage::Service;
-use datastorage::config::Config;
 use jiff::Timestamp;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use testbed::postgres::Postgres;
-use testbed::redis::Redis;
 use tokio::task::JoinSet;
 use uuid::Uuid;
+
+mod stand;
+
+use stand::Stand;
 
 const BATCH: usize = 500;
 /// Batches of one connection in one turn.
@@ -101,23 +101,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[tokio::main]
 async fn main() {
-    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
-    let mut config = Config::default();
-    config.listen.api = "127.0.0.1:0".to_owned();
-    config.listen.health = "127.0.0.1:0".to_owned();
-    config.postgres.address = postgres.address().parse().unwrap();
-    config.postgres.password_file = Some(postgres.password_file());
-    config.postgres.write_timeout_ms = 60_000;
-    config.redis.address = redis.address().parse().unwrap();
-    config.redis.password_file = Some(redis.password_file());
-    let service = Service::start(config).await.unwrap();
-    let http = reqwest::Client::new();
-    let ready = format!("http://{}/readyz", service.health);
-    let end = Instant::now() + Duration::from_secs(60);
-    while http.get(&ready).send().await.unwrap().json::<serde_json::Value>().await.unwrap()["postgres"]["up"] != true {
-        assert!(Instant::now() < end, "PostgreSQL is not up after a minute");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let stand = Stand::start().await;
+    let (postgres, service, http) = (&stand.postgres, &stand.service, reqwest::Client::new());
     let url = format!("http://{}/api/v1/audit/events/batch", service.api);
     let mut admin = PgConnection::connect(&postgres.url()).await.unwrap();
 
@@ -158,5 +143,5 @@ async fn main() {
         let ratio = service_rate / insert_rate;
         println!("{connections:>11} {service_rate:>8.0} {insert_rate:>17.0} {ratio:>6.2}");
     }
-    service.stop().await;
+    stand.service.stop().await;
 }

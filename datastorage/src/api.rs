@@ -3,25 +3,32 @@
 mod filter;
 mod layer;
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, Query, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Query, Request, State};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, middleware};
+use hyper::body::{Frame, SizeHint};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use serving::auth::Authenticator;
+use serving::body;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::config;
-use crate::event::{self, AuditEvent};
+use crate::config::{Config, millis};
+use crate::event::{self, AuditEvent, Batch};
+use crate::metrics::Metrics;
 use crate::postgres::{Failure, Postgres, Stored};
 use crate::problem::Problem;
 use crate::queue::Queue;
@@ -29,16 +36,31 @@ use crate::queue::Queue;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long to wait for PostgreSQL to be back when there is no queue.
+/// How long a writer waits for PostgreSQL to be back where there is no queue.
 const BACK_TIMEOUT: Duration = Duration::from_millis(500);
+/// The same for a reader, who has no other place to go.
+const READ_BACK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Pages that are read or sent at once: each takes some 16 MiB, if its events are large.
+const PAGES: usize = 3;
+/// What a page is sent in.
+const PART_BYTES: usize = 64 * 1024;
 
 /// What the handlers work with.
 pub(crate) struct Api {
-    pub(crate) postgres: Arc<Postgres>,
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) max_body_bytes: usize,
+    postgres: Arc<Postgres>,
+    queue: Arc<Queue>,
+    metrics: Arc<Metrics>,
+    authenticator: Option<Authenticator>,
+    max_body_bytes: usize,
+    /// How long a request waits for a place, and for room.
+    place_deadline: Duration,
     /// How long PostgreSQL has for a write before the queue takes it.
-    pub(crate) write_wait: Duration,
+    write_wait: Duration,
+    in_flight: Arc<Semaphore>,
+    /// Bytes that bodies, and the events in them, may hold together.
+    body_bytes: Arc<Semaphore>,
+    pages: Arc<Semaphore>,
 }
 
 /// Where an event is now.
@@ -48,16 +70,35 @@ enum Kept {
     Queued,
 }
 
-pub(crate) fn router(api: Api, limits: &config::Http) -> Router {
+pub(crate) fn router(
+    config: &Config,
+    postgres: Arc<Postgres>,
+    queue: Arc<Queue>,
+    metrics: Arc<Metrics>,
+    authenticator: Option<Authenticator>,
+) -> Router {
+    let http = &config.http;
+    let api = Arc::new(Api {
+        postgres,
+        queue,
+        metrics: metrics.clone(),
+        authenticator,
+        max_body_bytes: http.max_body_bytes,
+        place_deadline: millis(http.place_deadline_ms),
+        write_wait: millis(config.postgres.write_timeout_ms),
+        in_flight: Arc::new(Semaphore::new(http.max_in_flight)),
+        body_bytes: Arc::new(Semaphore::new(http.max_body_bytes_in_flight)),
+        pages: Arc::new(Semaphore::new(PAGES)),
+    });
+    let admission = middleware::from_fn_with_state(api.clone(), layer::admit);
+    // On the methods, not on the routes: a wrong method is told so, whoever asks.
     Router::new()
-        .route("/api/v1/audit/events", post(create).get(list))
-        .route("/api/v1/audit/events/batch", post(create_batch))
+        .route("/api/v1/audit/events", post(create).get(list).route_layer(admission.clone()))
+        .route("/api/v1/audit/events/batch", post(create_batch).route_layer(admission))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(api.max_body_bytes))
-        .with_state(Arc::new(api))
-        .layer(middleware::from_fn_with_state(Arc::new(Semaphore::new(limits.max_in_flight)), layer::limit))
-        .layer(middleware::from_fn(layer::frame))
+        .with_state(api)
+        .layer(middleware::from_fn_with_state(metrics, layer::frame))
 }
 
 async fn not_found() -> Problem {
@@ -70,11 +111,12 @@ async fn wrong_method(method: Method) -> Problem {
 }
 
 async fn create(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    let body = api.body(request).await?;
+    let (body, room) = api.body(request).await?;
     let event = event::parse(&body, Timestamp::now())?;
+    drop(body);
     let event_id = event.event_id;
     let mut event_timestamp = event.event_timestamp;
-    let (kept, new) = api.keep([event].into()).await?;
+    let (kept, new) = api.keep(Batch::with_room(vec![event], room)).await?;
     if kept == Kept::Queued {
         return Ok((StatusCode::ACCEPTED, Json(json!({ "status": "accepted", "event_id": event_id }))).into_response());
     }
@@ -88,10 +130,11 @@ async fn create(State(api): State<Arc<Api>>, request: Request) -> Result<Respons
 }
 
 async fn create_batch(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    let body = api.body(request).await?;
+    let (body, room) = api.body(request).await?;
     let events = event::parse_batch(&body, Timestamp::now())?;
+    drop(body);
     let event_ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
-    Ok(match api.keep(events.into()).await?.0 {
+    Ok(match api.keep(Batch::with_room(events, room)).await?.0 {
         Kept::Stored => (StatusCode::CREATED, Json(json!({ "event_ids": event_ids }))).into_response(),
         Kept::Queued => {
             (StatusCode::ACCEPTED, Json(json!({ "status": "accepted", "event_ids": event_ids }))).into_response()
@@ -121,14 +164,18 @@ struct Pagination {
 async fn list(
     State(api): State<Arc<Api>>,
     query: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<Listed>, Problem> {
+) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|error| Problem::invalid(format!("the query cannot be read: {error}")))?;
     let filter = filter::parse(query, Timestamp::now()).map_err(Problem::invalid)?;
+    let place = api.room(&api.pages, 1).await?;
+    if !api.is_back(READ_BACK_TIMEOUT).await {
+        return Err(Problem::unavailable("the database cannot be used at the moment"));
+    }
     let page = api.postgres.list(&filter).await.map_err(|failure| {
         tracing::warn!(%failure, "events could not be read");
         Problem::unavailable("the events cannot be read at the moment")
     })?;
-    Ok(Json(Listed {
+    let listed = Listed {
         pagination: Pagination {
             limit: filter.limit,
             offset: filter.offset,
@@ -138,13 +185,59 @@ async fn list(
             next: page.next.map(|key| key.to_string()),
         },
         data: page.events,
-    }))
+    };
+    let bytes = serde_json::to_vec(&listed).map_err(|error| {
+        tracing::error!(%error, "a page could not be written as JSON");
+        Problem::unavailable("the events cannot be read at the moment")
+    })?;
+    drop(listed);
+    let body = Body::new(Parts { bytes, sent: 0, _place: place });
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// A page on its way out. Its place is free again only when the client has taken it.
+struct Parts {
+    bytes: Vec<u8>,
+    sent: usize,
+    _place: OwnedSemaphorePermit,
+}
+
+impl HttpBody for Parts {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let end = self.bytes.len().min(self.sent + PART_BYTES);
+        let part = Bytes::copy_from_slice(&self.bytes[self.sent..end]);
+        self.sent = end;
+        Poll::Ready((!part.is_empty()).then_some(Ok(Frame::data(part))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.sent == self.bytes.len()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact((self.bytes.len() - self.sent) as u64)
+    }
 }
 
 impl Api {
-    /// The body of a request that sends JSON.
-    async fn body(&self, request: Request) -> Result<Bytes, Problem> {
-        if request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| !is_json(kind)) {
+    /// Waits for so much of what is bounded.
+    async fn room(&self, of: &Arc<Semaphore>, amount: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        // The settings were checked: no request may need more than there is.
+        let amount = u32::try_from(amount).map_err(|_| Problem::overloaded())?;
+        match timeout(self.place_deadline, Arc::clone(of).acquire_many_owned(amount)).await {
+            Ok(Ok(permit)) => Ok(permit),
+            // None of them is ever closed.
+            Ok(Err(_)) | Err(_) => Err(Problem::overloaded()),
+        }
+    }
+
+    /// The body of a request that sends JSON, and the room that it takes.
+    async fn body(&self, request: Request) -> Result<(Vec<u8>, OwnedSemaphorePermit), Problem> {
+        let headers = request.headers();
+        if headers.get(header::CONTENT_TYPE).is_some_and(|kind| !body::is_json(kind)) {
             let detail = "the body must be JSON (Content-Type: application/json)";
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -153,51 +246,71 @@ impl Api {
                 detail,
             ));
         }
-        match timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
-            Ok(Ok(body)) => Ok(body),
-            Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "payload-too-large",
-                "Payload Too Large",
-                format!("the body is larger than {} bytes", self.max_body_bytes),
-            )),
-            Ok(Err(_)) => Err(Problem::invalid("the body broke off")),
-            Err(_) => Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "request-timeout",
-                "Request Timeout",
-                format!("the body was not there after {} s", BODY_TIMEOUT.as_secs()),
-            )),
+        let (announced, max) = (body::announced(headers), self.max_body_bytes);
+        if announced.is_some_and(|bytes| bytes > max) {
+            return Err(too_large(max));
         }
+        // All of it at once: bodies that wait for each other's room, each with a part of its own, would wait for ever.
+        let mut room = self.room(&self.body_bytes, announced.unwrap_or(max)).await?;
+        let read = body::read(request.into_body(), announced.unwrap_or_default(), max);
+        let read = timeout(BODY_TIMEOUT, read).await;
+        // Never 408: the network may have been slow, not the client.
+        let read = read.map_err(|_| Problem::unavailable("the body did not arrive in time: send it again"))?;
+        let bytes = read.map_err(|broken| match broken {
+            body::Broken::TooLarge => too_large(max),
+            body::Broken::Off => Problem::invalid("the body broke off, or is not encoded as the headers say"),
+        })?;
+        drop(room.split(room.num_permits().saturating_sub(bytes.capacity())));
+        Ok((bytes, room))
     }
 
     /// Keeps all events, in PostgreSQL or else in the queue, and tells how many of them were new where
     /// PostgreSQL has them.
-    async fn keep(&self, events: Arc<[AuditEvent]>) -> Result<(Kept, u64), Problem> {
+    async fn keep(&self, events: Batch) -> Result<(Kept, u64), Problem> {
+        let (count, events) = (events.len(), Arc::new(events));
+        let kept = self.keep_all(&events).await;
+        let answer = match &kept {
+            Ok((Kept::Stored, _)) => "stored",
+            Ok((Kept::Queued, _)) => "queued",
+            Err(_) => "refused",
+        };
+        self.metrics.count_events(answer, count);
+        kept
+    }
+
+    async fn keep_all(&self, events: &Arc<Batch>) -> Result<(Kept, u64), Problem> {
         if self.postgres.is_up()
-            && let Some(new) = self.store(&events).await?
+            && let Some(new) = self.store(events).await?
         {
             return Ok((Kept::Stored, new));
         }
-        if self.enqueue(&events).await {
+        if self.enqueue(events).await {
             return Ok((Kept::Queued, 0));
         }
-        // PostgreSQL counts as down after any failure until it was asked, which is a matter of
-        // milliseconds when nothing is wrong with it.
-        let mut state = self.postgres.state();
-        if timeout(BACK_TIMEOUT, state.wait_for(|state| state.is_up())).await.is_ok_and(|state| state.is_ok())
-            && let Some(new) = self.store(&events).await?
+        if self.is_back(BACK_TIMEOUT).await
+            && let Some(new) = self.store(events).await?
         {
             return Ok((Kept::Stored, new));
         }
         Err(Problem::unavailable("neither the database nor the queue can take events at the moment"))
     }
 
+    /// Whether PostgreSQL can be used, at least in a moment: it counts as down after any failure until it was asked, which
+    /// is a matter of milliseconds when nothing is wrong with it.
+    async fn is_back(&self, wait: Duration) -> bool {
+        let mut state = self.postgres.state();
+        timeout(wait, state.wait_for(|state| state.is_up())).await.is_ok_and(|state| state.is_ok())
+    }
+
     /// How many events were new, or nothing if PostgreSQL does not work.
-    async fn store(&self, events: &Arc<[AuditEvent]>) -> Result<Option<u64>, Problem> {
+    async fn store(&self, events: &Arc<Batch>) -> Result<Option<u64>, Problem> {
         let reason = match self.postgres.insert(events.clone(), self.write_wait).await {
             Ok(new) => return Ok(Some(new)),
-            Err(Failure::Outage(_) | Failure::Busy) => return Ok(None),
+            Err(Failure::Outage(_) | Failure::Busy(_)) => return Ok(None),
+            Err(Failure::Refused(reason)) => {
+                tracing::warn!(reason, "PostgreSQL takes no events, though it answers");
+                return Ok(None);
+            }
             Err(Failure::Event(reason)) => reason,
         };
         tracing::warn!(reason, "PostgreSQL refused an event");
@@ -224,7 +337,11 @@ impl Api {
     }
 }
 
-fn is_json(kind: &HeaderValue) -> bool {
-    let essence = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+fn too_large(max_bytes: usize) -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "payload-too-large",
+        "Payload Too Large",
+        format!("the body is larger than {max_bytes} bytes"),
+    )
 }

@@ -16,6 +16,7 @@ use serde::Deserialize;
 pub struct Config {
     pub listen: Listen,
     pub http: Http,
+    pub auth: Auth,
     pub postgres: Postgres,
     pub redis: Redis,
     pub queue: Queue,
@@ -28,11 +29,13 @@ pub struct Config {
 pub struct Listen {
     pub api: String,
     pub health: String,
+    pub metrics: String,
 }
 
 impl Default for Listen {
     fn default() -> Listen {
-        Listen { api: "0.0.0.0:8080".to_owned(), health: "0.0.0.0:8081".to_owned() }
+        let on = |port| format!("0.0.0.0:{port}");
+        Listen { api: on(8080), health: on(8081), metrics: on(9090) }
     }
 }
 
@@ -40,18 +43,65 @@ impl Default for Listen {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
+    /// Connections that the API holds at once. One more takes the place of the one that was idle longest.
+    pub max_connections: usize,
     /// A larger body is answered with 413.
     pub max_body_bytes: usize,
-    /// One more request at the same time is answered with 429.
+    /// What all bodies that are being read or worked on may hold together. The work takes several times that.
+    pub max_body_bytes_in_flight: usize,
+    /// Requests that are worked on at once; one more waits for a place.
     pub max_in_flight: usize,
-    /// How long requests that are being worked on have to finish at shutdown.
+    /// How long a request may wait for a place, or for room; then it is answered with 503.
+    pub place_deadline_ms: u64,
+    /// How long new connections are still taken at shutdown, when it is not ready any more.
+    pub shutdown_delay_ms: u64,
+    /// How long requests that are being worked on have to finish after that.
     pub shutdown_grace_ms: u64,
 }
 
 impl Default for Http {
     fn default() -> Http {
-        Http { max_body_bytes: 2 * 1024 * 1024, max_in_flight: 200, shutdown_grace_ms: 30_000 }
+        Http {
+            max_connections: 256,
+            max_body_bytes: 2 * 1024 * 1024,
+            max_body_bytes_in_flight: 12 * 1024 * 1024,
+            max_in_flight: 100,
+            place_deadline_ms: 5_000,
+            shutdown_delay_ms: 0,
+            shutdown_grace_ms: 30_000,
+        }
     }
+}
+
+/// Who may use the API: who may `create` the Service `datastorage`, as the Kubernetes API says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// Off lets anybody in: for local use.
+    pub enabled: bool,
+    /// Whom tokens must be meant for.
+    pub audience: String,
+    /// The Service's namespace; if absent, the pod's.
+    pub namespace: Option<String>,
+    /// How long a positive answer of the Kubernetes API is believed; at most a minute.
+    pub cache_ttl_ms: u64,
+}
+
+impl Default for Auth {
+    fn default() -> Auth {
+        Auth { enabled: true, audience: "datastorage".to_owned(), namespace: None, cache_ttl_ms: 60_000 }
+    }
+}
+
+/// How a server proves who it is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Then nothing is sent to a server whose certificate is not good for its host name.
+    pub enabled: bool,
+    /// The authorities, as PEM, that may have signed it; those of the system where there is none. Read again at every
+    /// new connection.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Where PostgreSQL is, and for how long to wait for it.
@@ -69,6 +119,9 @@ pub struct Postgres {
     pub write_timeout_ms: u64,
     /// How long a query of a client, or a write from the queue, may take.
     pub read_timeout_ms: u64,
+    /// How many months are kept beside the current one; older ones are dropped. All are where it is absent.
+    pub retention_months: Option<u32>,
+    pub tls: Tls,
 }
 
 impl Default for Postgres {
@@ -81,6 +134,8 @@ impl Default for Postgres {
             max_connections: 10,
             write_timeout_ms: 1_500,
             read_timeout_ms: 10_000,
+            retention_months: None,
+            tls: Tls::default(),
         }
     }
 }
@@ -96,6 +151,7 @@ pub struct Redis {
     pub password_file: Option<PathBuf>,
     /// How long one command may take.
     pub timeout_ms: u64,
+    pub tls: Tls,
 }
 
 impl Default for Redis {
@@ -105,6 +161,7 @@ impl Default for Redis {
             user: None,
             password_file: None,
             timeout_ms: 1_000,
+            tls: Tls::default(),
         }
     }
 }
@@ -115,8 +172,8 @@ impl Default for Redis {
 pub struct Queue {
     /// This replica's name in the consumer group; the host's name where it is not set.
     pub consumer: Option<String>,
-    /// When the queue holds this many events, no more are accepted into it.
-    pub max_events: u64,
+    /// When queue and dead letters take so many bytes, no more events are accepted. Redis needs half as much again.
+    pub max_bytes: u64,
     /// How long an event may stay with another replica before this one takes it over.
     pub claim_idle_ms: u64,
     /// The pause after an event's first failed try; it doubles with each.
@@ -125,7 +182,7 @@ pub struct Queue {
 
 impl Default for Queue {
     fn default() -> Queue {
-        Queue { consumer: None, max_events: 100_000, claim_idle_ms: 30_000, retry_base_ms: 500 }
+        Queue { consumer: None, max_bytes: 80 * 1024 * 1024, claim_idle_ms: 30_000, retry_base_ms: 500 }
     }
 }
 
@@ -211,22 +268,34 @@ impl Config {
 
     fn check(&self) -> Result<()> {
         let at_least_one = [
+            ("http.max_connections", self.http.max_connections as u64),
             ("http.max_body_bytes", self.http.max_body_bytes as u64),
             ("http.max_in_flight", self.http.max_in_flight as u64),
+            ("http.place_deadline_ms", self.http.place_deadline_ms),
+            ("postgres.retention_months", u64::from(self.postgres.retention_months.unwrap_or(1))),
             ("postgres.max_connections", u64::from(self.postgres.max_connections)),
             ("postgres.write_timeout_ms", self.postgres.write_timeout_ms),
             ("postgres.read_timeout_ms", self.postgres.read_timeout_ms),
             ("redis.timeout_ms", self.redis.timeout_ms),
-            ("queue.max_events", self.queue.max_events),
+            ("queue.max_bytes", self.queue.max_bytes),
             ("queue.claim_idle_ms", self.queue.claim_idle_ms),
             ("queue.retry_base_ms", self.queue.retry_base_ms),
         ];
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             bail!("the configuration's {key} is 0: it must be at least 1");
         }
+        let largest = self.http.max_body_bytes;
+        if self.http.max_body_bytes_in_flight < largest {
+            bail!("the configuration's http.max_body_bytes_in_flight is below http.max_body_bytes, {largest}");
+        }
+        if self.auth.cache_ttl_ms > 60_000 {
+            bail!("the configuration's auth.cache_ttl_ms is {}: it may be 60000 at most", self.auth.cache_ttl_ms);
+        }
         for (key, file) in [
             ("postgres.password_file", &self.postgres.password_file),
+            ("postgres.tls.ca_file", &self.postgres.tls.ca_file),
             ("redis.password_file", &self.redis.password_file),
+            ("redis.tls.ca_file", &self.redis.tls.ca_file),
         ] {
             if let Some(path) = file {
                 read_secret(path).with_context(|| format!("the configuration's {key}"))?;

@@ -3,8 +3,10 @@
 mod payload;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 /// What an event may be about.
@@ -21,7 +23,6 @@ const AGE_MAX: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// An event that passed every check. It is written to PostgreSQL as it is, and to the queue as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct AuditEvent {
     pub event_id: Uuid,
     pub version: String,
@@ -50,6 +51,58 @@ pub struct AuditEvent {
     pub duration_ms: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_event_id: Option<Uuid>,
+}
+
+impl AuditEvent {
+    /// The least that an event holds.
+    pub(crate) fn plain(event_timestamp: Timestamp) -> AuditEvent {
+        let text = || "none".to_owned();
+        AuditEvent {
+            event_id: Uuid::now_v7(),
+            version: text(),
+            event_type: text(),
+            event_timestamp,
+            event_category: CATEGORIES[0].to_owned(),
+            event_action: text(),
+            event_outcome: OUTCOMES[0].to_owned(),
+            correlation_id: text(),
+            event_data: RawValue::from_string("{}".to_owned()).unwrap_or_default(),
+            actor_type: None,
+            actor_id: None,
+            resource_type: None,
+            resource_id: None,
+            namespace: None,
+            severity: None,
+            duration_ms: None,
+            parent_event_id: None,
+        }
+    }
+}
+
+/// Events that are written together, and the room that they take for as long as somebody works with them.
+#[derive(Debug)]
+pub struct Batch {
+    events: Vec<AuditEvent>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Batch {
+    pub fn new(events: Vec<AuditEvent>) -> Batch {
+        Batch { events, _room: None }
+    }
+
+    /// `room` is given back when nobody has the events any more.
+    pub(crate) fn with_room(events: Vec<AuditEvent>, room: OwnedSemaphorePermit) -> Batch {
+        Batch { events, _room: Some(room) }
+    }
+}
+
+impl std::ops::Deref for Batch {
+    type Target = [AuditEvent];
+
+    fn deref(&self) -> &[AuditEvent] {
+        &self.events
+    }
 }
 
 /// An event as it came over the wire. A key that is not listed is refused: an audit trail that drops
@@ -106,16 +159,50 @@ pub fn parse(body: &[u8], now: Timestamp) -> Result<AuditEvent, Invalid> {
 /// # Errors
 /// The first event that is wrong, with its index, or what is wrong with the array itself.
 pub fn parse_batch(body: &[u8], now: Timestamp) -> Result<Vec<AuditEvent>, Invalid> {
-    let items: Vec<&RawValue> = serde_json::from_slice(body)
+    let Items { first: items, count } = serde_json::from_slice(body)
         .map_err(|error| Invalid::whole(format!("the body is not a JSON array of events: {error}")))?;
-    if items.is_empty() || items.len() > BATCH_MAX {
-        return Err(Invalid::whole(format!("a batch holds 1 to {BATCH_MAX} events, this one {}", items.len())));
+    if items.is_empty() || count > BATCH_MAX {
+        return Err(Invalid::whole(format!("a batch holds 1 to {BATCH_MAX} events, this one {count}")));
     }
     let event = |(index, item): (usize, &&RawValue)| {
         check(item.get().as_bytes(), now)
             .map_err(|reason| Invalid { index: Some(index), reason: format!("event {index}: {reason}") })
     };
     items.iter().enumerate().map(event).collect()
+}
+
+/// The items of an array: as many as a batch may hold, and how many there are.
+struct Items<'a> {
+    first: Vec<&'a RawValue>,
+    count: usize,
+}
+
+impl<'de> Deserialize<'de> for Items<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Items<'de>, D::Error> {
+        struct Array;
+        impl<'de> Visitor<'de> for Array {
+            type Value = Items<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Items<'de>, A::Error> {
+                let mut first = Vec::new();
+                while first.len() < BATCH_MAX
+                    && let Some(item) = items.next_element()?
+                {
+                    first.push(item);
+                }
+                let mut count = first.len();
+                while items.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Items { first, count })
+            }
+        }
+        deserializer.deserialize_seq(Array)
+    }
 }
 
 fn check(json: &[u8], now: Timestamp) -> Result<AuditEvent, String> {

@@ -39,7 +39,7 @@ async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Json<Value>) {
         postgres::State::Down(reason) => json!({ "up": false, "reason": reason }),
     };
     body["redis"] = match redis {
-        queue::State::Up { length } => json!({ "up": true, "queued": length }),
+        queue::State::Up(queue::Length { length, .. }) => json!({ "up": true, "queued": length }),
         queue::State::Down(reason) => json!({ "up": false, "reason": reason }),
     };
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body))

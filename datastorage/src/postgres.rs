@@ -7,6 +7,7 @@
 mod failure;
 mod insert;
 mod query;
+mod retention;
 mod schema;
 
 use std::collections::BTreeSet;
@@ -23,8 +24,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub use failure::Failure;
 pub use query::{Filter, Key, Page, Stored};
+pub use retention::retain;
 
 use crate::config::{self, millis, read_secret};
+use crate::metrics::Metrics;
 
 /// How often the keeper asks, and how often it tries while there is no answer.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -54,6 +57,7 @@ impl State {
 /// The connections to PostgreSQL and what is known about it.
 pub struct Postgres {
     config: config::Postgres,
+    metrics: Arc<Metrics>,
     pool: RwLock<PgPool>,
     state: watch::Sender<State>,
     trouble: Notify,
@@ -66,9 +70,10 @@ impl Postgres {
     ///
     /// # Errors
     /// When the password file cannot be read.
-    pub fn new(config: &config::Postgres) -> Result<Arc<Postgres>> {
+    pub(crate) fn new(config: &config::Postgres, metrics: Arc<Metrics>) -> Result<Arc<Postgres>> {
         Ok(Arc::new(Postgres {
             config: config.clone(),
+            metrics,
             pool: RwLock::new(pool(config)?),
             state: watch::Sender::new(State::Down("not yet connected".to_owned())),
             trouble: Notify::new(),
@@ -84,12 +89,13 @@ impl Postgres {
         self.state.borrow().is_up()
     }
 
-    /// Makes the keeper look at once. Until it has, PostgreSQL counts as down if it failed; but not if it
-    /// was only that all connections were in use.
+    /// Makes the keeper look at once, and after the schema. Until it has, PostgreSQL counts as down if it failed; but
+    /// not if it had no time, or only refuses.
     fn report(&self, failure: &Failure) {
+        self.metrics.count_failure(failure);
         match failure {
             Failure::Event(_) => return,
-            Failure::Busy => {}
+            Failure::Busy(_) | Failure::Refused(_) => {}
             Failure::Outage(reason) => self.set(State::Down(reason.clone())),
         }
         self.trouble.notify_one();
@@ -118,7 +124,7 @@ impl Postgres {
         let mut connection = loop {
             let pool = self.pool();
             if pool.is_closed() {
-                return Err(Failure::Busy);
+                return Err(no_connection());
             }
             // In a task of its own: to connect takes a while, and a connection that comes too late for this
             // request is there for the next.
@@ -127,7 +133,7 @@ impl Postgres {
                 // Another pool took its place, unless the service ends.
                 Ok(Ok(Err(sqlx::Error::PoolClosed))) => {}
                 Ok(Ok(connection)) => break connection?,
-                Ok(Err(_)) | Err(_) => return Err(Failure::Busy),
+                Ok(Err(_)) | Err(_) => return Err(no_connection()),
             }
         };
         let result = timeout_at(deadline, work(&mut connection)).await;
@@ -190,9 +196,14 @@ impl Postgres {
                 self.pool().set_connect_options(options(&self.config)?.options([("synchronous_commit", "on")]));
             }
             self.months().clear();
-            self.ensure_months(connection, schema::months_ahead(jiff::Timestamp::now()))
-                .await
-                .context("making partitions ahead of need")
+            match self.ensure_months(connection, schema::months_ahead(jiff::Timestamp::now())).await {
+                // It is tried again with the first event that needs one.
+                Err(error @ sqlx::Error::Database(_)) => {
+                    tracing::error!(%error, "partitions could not be made ahead of need");
+                    Ok(())
+                }
+                result => result.context("making partitions ahead of need"),
+            }
         };
         timeout(wait, rest).await.with_context(late)?
     }
@@ -210,6 +221,10 @@ impl Postgres {
         }
         Ok(())
     }
+}
+
+fn no_connection() -> Failure {
+    Failure::Busy("no connection to PostgreSQL was free in time".to_owned())
 }
 
 /// Keeps PostgreSQL usable until `stop` turns true.
@@ -280,10 +295,13 @@ fn options(config: &config::Postgres) -> Result<PgConnectOptions> {
         .port(config.address.port)
         .database(&config.database)
         .username(&config.user)
-        .ssl_mode(PgSslMode::Disable)
+        .ssl_mode(if config.tls.enabled { PgSslMode::VerifyFull } else { PgSslMode::Disable })
         .application_name("datastorage")
         // What nobody waits for any more shall not hold locks either.
         .options([("statement_timeout", config.read_timeout_ms), ("lock_timeout", config.read_timeout_ms)]);
+    if let Some(file) = &config.tls.ca_file {
+        options = options.ssl_root_cert(file);
+    }
     if let Some(file) = &config.password_file {
         options = options.password(&read_secret(file)?);
     }

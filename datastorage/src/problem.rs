@@ -6,8 +6,11 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::event::Invalid;
+
+const CONTENT_TYPE: &str = "application/problem+json";
 
 /// What went wrong, in words that are fit for a client. The request's path and id are added by the
 /// router's outermost layer, which knows them.
@@ -56,21 +59,43 @@ impl Problem {
         }
     }
 
-    pub(crate) fn too_many() -> Problem {
+    /// 503: there was no place, or no room, for too long.
+    pub(crate) fn overloaded() -> Problem {
         Problem {
             retry_after_s: Some(1),
             ..Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many-requests",
-                "Too Many Requests",
-                "as many requests as allowed are being worked on: try again in a moment",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "Service Unavailable",
+                "as much as possible is being worked on: try again in a moment",
             )
         }
     }
 
+    pub(crate) fn unauthenticated(detail: &'static str) -> Problem {
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail)
+    }
+
+    pub(crate) fn forbidden(detail: &'static str) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
+    }
+
     /// The answer for the request `request_id` to `instance`.
     pub(crate) fn answer(&self, instance: &str, request_id: &str) -> Response {
-        let body = Body {
+        let mut response = (self.status, Json(self.body(instance, request_id))).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+
+    fn body<'a>(&'a self, instance: &'a str, request_id: &'a str) -> Body<'a> {
+        Body {
             r#type: format!("https://kubernaut.ai/problems/{}", self.kind),
             title: self.title,
             detail: &self.detail,
@@ -78,15 +103,29 @@ impl Problem {
             instance,
             request_id,
             index: self.index,
-        };
-        let mut response = (self.status, Json(body)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = self.retry_after_s {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        response
     }
+}
+
+/// The whole answer to what was no request at all, as bytes: `status` is what the HTTP library makes of it.
+pub(crate) fn refusal(status: StatusCode) -> Vec<u8> {
+    let id = Uuid::new_v4().to_string();
+    let (kind, title, detail) = match status {
+        StatusCode::URI_TOO_LONG => ("uri-too-long", "URI Too Long", "the path is too long"),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            ("headers-too-large", "Request Header Fields Too Large", "the headers are too large, or too many")
+        }
+        _ => ("validation-error", "Bad Request", "this is no HTTP request"),
+    };
+    let problem = Problem::new(status, kind, title, detail);
+    let body = serde_json::to_string(&problem.body("/", &id)).unwrap_or_default();
+    tracing::info!(request_id = id, status = status.as_u16(), "refused what was no HTTP request");
+    format!(
+        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: {CONTENT_TYPE}\r\ncontent-length: {}\r\n\
+         x-request-id: {id}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 impl From<Invalid> for Problem {

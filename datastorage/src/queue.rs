@@ -5,7 +5,9 @@
 //! the queue twice; its id makes that harmless.
 
 mod drain;
+mod entry;
 mod link;
+mod script;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +16,8 @@ use anyhow::{Context, Result};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-pub use drain::drain;
-pub use link::State;
+pub(crate) use drain::drain;
+pub use link::{Length, State};
 use link::{Link, broken};
 
 use crate::config::{self, millis};
@@ -29,28 +31,21 @@ pub const DEAD_LETTERS: &str = "audit:dead-letter:events";
 const TRIES: &str = "audit:dlq:tries";
 const GROUP: &str = "datastorage";
 
-/// Adds all events or none, and none when the queue would grow beyond its limit.
-const PUSH: &str = "
-if redis.call('XLEN', KEYS[1]) + #ARGV - 1 > tonumber(ARGV[1]) then
-    return redis.error_reply('FULL the queue has reached its limit')
-end
-for i = 2, #ARGV do
-    redis.call('XADD', KEYS[1], '*', 'event', ARGV[i])
-end
-return #ARGV - 1";
+/// What the entries of both streams take, in bytes.
+const BYTES: &str = "audit:dlq:bytes";
 
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// The queue, and what is known about the server that holds it.
 pub struct Queue {
     link: Link,
-    max_events: u64,
+    max_bytes: u64,
     wait: Duration,
 }
 
 impl Queue {
     pub fn new(redis: &config::Redis, queue: &config::Queue) -> Queue {
-        Queue { link: Link::new(redis), max_events: queue.max_events, wait: millis(redis.timeout_ms) * 2 }
+        Queue { link: Link::new(redis), max_bytes: queue.max_bytes, wait: millis(redis.timeout_ms) * 2 }
     }
 
     pub fn state(&self) -> watch::Receiver<State> {
@@ -62,11 +57,10 @@ impl Queue {
     /// # Errors
     /// When Redis did not say that it has them. It may have them all the same.
     pub async fn push(&self, events: &[AuditEvent]) -> Result<()> {
-        let mut command = redis::cmd("EVAL");
-        command.arg(PUSH).arg(1).arg(STREAM).arg(self.max_events);
-        for event in events {
-            command.arg(serde_json::to_string(event).context("writing an event as JSON")?);
-        }
+        let events: Vec<String> =
+            events.iter().map(serde_json::to_string).collect::<Result<_, _>>().context("writing an event as JSON")?;
+        let (count, command) = (events.len(), script::push(self.max_bytes, &events));
+        drop(events);
         let twice = async {
             match self.link.run::<u64>(&command).await {
                 // A connection that broke says nothing about the server: it may be back already.
@@ -79,16 +73,18 @@ impl Queue {
             .with_context(|| format!("no answer within {:?}", self.wait))
             .flatten()
             .map(drop)
-            .with_context(|| format!("adding {} events to the queue {STREAM}", events.len()))
+            .with_context(|| format!("adding {count} events to the queue {STREAM}"))
     }
 
     /// Asks after Redis each second until `stop` turns true.
     pub async fn watch(self: Arc<Queue>, mut stop: watch::Receiver<bool>) {
+        let look = script::look();
         loop {
-            let mut length = redis::cmd("XLEN");
-            let asked = timeout(self.wait, self.link.run::<u64>(length.arg(STREAM))).await;
+            let asked = timeout(self.wait, self.link.run::<(u64, u64, u64, u64)>(&look)).await;
             match asked.context("asking after Redis: no answer").flatten() {
-                Ok(length) => self.link.set(State::Up { length }),
+                Ok((length, dead_letters, bytes, oldest_ms)) => {
+                    self.link.set(State::Up(Length { length, dead_letters, bytes, oldest: millis(oldest_ms) }));
+                }
                 Err(error) => self.link.set(State::Down(format!("{error:#}"))),
             }
             tokio::select! {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use axum::http::{HeaderName, HeaderValue, Method};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Deserialize;
 
 /// All settings.
@@ -103,6 +104,10 @@ impl Default for Auth {
 pub struct Kubernetes {
     /// The gateway's own namespace; if absent, the pod's, or the current context's.
     pub namespace: Option<String>,
+    /// Which namespaces are looked after, by their labels, as in a NetworkPolicy: signals about others are answered 200
+    /// and ignored. All are where it is absent.
+    #[serde(rename = "namespaceSelector")]
+    pub namespace_selector: Option<LabelSelector>,
     /// How long one call may take.
     pub call_deadline_ms: u64,
     /// How long all calls for one request may take; then 504.
@@ -111,7 +116,7 @@ pub struct Kubernetes {
 
 impl Default for Kubernetes {
     fn default() -> Self {
-        Self { namespace: None, call_deadline_ms: 5_000, request_deadline_ms: 15_000 }
+        Self { namespace: None, namespace_selector: None, call_deadline_ms: 5_000, request_deadline_ms: 15_000 }
     }
 }
 
@@ -135,6 +140,8 @@ impl Default for Policy {
 pub struct Audit {
     /// Base URL of datastorage, such as `http://datastorage:8080`; without it no audit is kept.
     pub url: Option<String>,
+    /// The file with the bearer token that datastorage asks for; read again for each request, for it is renewed.
+    pub token_file: Option<PathBuf>,
     /// Events that wait at most; more are dropped and counted.
     pub buffer_events: usize,
     /// Bytes that they may take together; what does not fit is dropped and counted.
@@ -155,6 +162,7 @@ impl Default for Audit {
     fn default() -> Self {
         Self {
             url: None,
+            token_file: None,
             buffer_events: 10_000,
             buffer_bytes: 48 * 1024 * 1024,
             batch_events: 100,
@@ -296,6 +304,9 @@ impl Config {
                 Ok(parsed) => bail!("audit.url has the scheme {}: it must be http", parsed.scheme()),
                 Err(error) => bail!("audit.url is no URL ({error}): it must read like http://datastorage:8080"),
             }
+        }
+        if let Some(selector) = &kubernetes.namespace_selector {
+            crate::scope::parse(selector)?;
         }
         if let Some(namespace) = &kubernetes.namespace
             && !crate::text::is_namespace_name(namespace)

@@ -6,7 +6,6 @@
 //! ```
 
 pub mod audit;
-pub mod auth;
 pub mod build_info;
 pub mod config;
 pub mod fingerprint;
@@ -22,10 +21,9 @@ pub mod server;
 pub mod signal;
 pub mod text;
 
-mod kubernetes;
 mod pipeline;
-mod process_metrics;
+mod scope;
 
 pub use config::Config;
-pub use kubernetes::connect;
 pub use server::Gateway;
+pub use serving::kubernetes::connect;

@@ -9,9 +9,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use serving::ProcessMetrics;
 
 use crate::build_info;
-use crate::process_metrics::ProcessMetrics;
 
 /// Upper bounds in seconds: from one call to the API server up to the deadline of a request.
 const DURATION_BUCKETS: [f64; 12] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
@@ -169,32 +169,7 @@ impl Metrics {
 
     /// All of them as OpenMetrics text.
     pub fn encode(&self) -> String {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a String cannot fail");
-        text
-    }
-
-    /// The same in the older text format, version 0.0.4, which knows no `info` and has a counter's whole name in front.
-    pub fn encode_plain(&self) -> String {
-        let mut plain = String::new();
-        let mut help = "";
-        for line in self.encode().lines() {
-            if let Some(rest) = line.strip_prefix("# HELP ") {
-                help = rest;
-            } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
-                let (suffix, kind) = match kind {
-                    "counter" => ("_total", kind),
-                    "info" => ("_info", "gauge"),
-                    _ => ("", kind),
-                };
-                let help = help.strip_prefix(name).unwrap_or_default();
-                plain.push_str(&format!("# HELP {name}{suffix}{help}\n# TYPE {name}{suffix} {kind}\n"));
-            } else if !line.starts_with('#') {
-                plain.push_str(line);
-                plain.push('\n');
-            }
-        }
-        plain
+        serving::metrics::encode(&self.registry)
     }
 }
 
@@ -207,7 +182,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.count_received("prometheus-alert", "critical");
         metrics.observe_request("/x", "POST", 201, Duration::from_millis(7));
-        let text = metrics.encode_plain();
+        let text = serving::metrics::plain(&metrics.encode());
         for line in [
             "# HELP gateway_signals_received_total Valid signals that tell of a problem.",
             "# TYPE gateway_signals_received_total counter",

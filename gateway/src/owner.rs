@@ -10,10 +10,10 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta
 use kube::discovery::Scope;
 use kube::{Api, Client};
 
-use crate::kubernetes::{CallError, call};
 use crate::signal::Target;
 use crate::signal::target::UNKNOWN_KIND;
 use crate::text;
+use serving::kubernetes::{CallError, call};
 
 /// How many owners are followed at most.
 const MAX_OWNERS: usize = 5;

@@ -10,17 +10,19 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::audit::{self, Subject};
-use crate::kubernetes::CallError;
 use crate::metrics::Metrics;
 use crate::owner::Owners;
 use crate::policy::Policy;
 use crate::priority::priority;
 use crate::problem;
 use crate::remediation::{Context, Problem, RecordError, Recorded, Store};
+use crate::scope::Scope;
 use crate::signal::Signal;
+use serving::kubernetes::CallError;
 
 /// What every signal goes through.
 pub(crate) struct Pipeline {
+    pub(crate) scope: Scope,
     pub(crate) owners: Owners,
     pub(crate) store: Store,
     pub(crate) policy: Policy,
@@ -42,9 +44,15 @@ impl Default for Room {
 }
 
 /// What became of a signal.
-pub(crate) struct Outcome {
-    pub(crate) fingerprint: String,
-    pub(crate) recorded: Recorded,
+pub(crate) enum Outcome {
+    Recorded {
+        fingerprint: String,
+        recorded: Recorded,
+    },
+    /// The gateway does not look after what the signal is about; why not.
+    Ignored {
+        reason: String,
+    },
 }
 
 impl Pipeline {
@@ -83,6 +91,12 @@ impl Pipeline {
 
     async fn work(&self, signal: &mut Signal, deadline: Instant) -> Result<Outcome, problem::Problem> {
         let received = Timestamp::now();
+        if let Some(reason) =
+            self.scope.excludes(&signal.target.namespace).await.map_err(|error| unavailable(&error))?
+        {
+            self.metrics.count_rejected("out_of_scope");
+            return Ok(Outcome::Ignored { reason });
+        }
         let source_type = signal.signal_type.as_str();
         self.metrics.count_received(source_type, signal.severity.as_str());
         if signal.target.means_its_node
@@ -123,7 +137,7 @@ impl Pipeline {
                         tracing::debug!(namespace, name, count, "counted a duplicate");
                     }
                 }
-                Ok(Outcome { fingerprint: problem.fingerprint.to_string(), recorded })
+                Ok(Outcome::Recorded { fingerprint: problem.fingerprint.to_string(), recorded })
             }
             Err(RecordError { error, wanted: Some((namespace, name)) }) => {
                 self.metrics.count_creation_error(error.kind());

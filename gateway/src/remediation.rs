@@ -35,9 +35,9 @@ use self::locks::Locks;
 use self::recent::{Known, Recent};
 use self::seen::{Row, Seen};
 use crate::fingerprint::Fingerprint;
-use crate::kubernetes::{CallError, call};
 use crate::signal::{Signal, Target};
 use crate::text;
+use serving::kubernetes::{CallError, call};
 
 const FIELD_MANAGER: &str = "gateway-service";
 /// Pause before looking again after somebody else was faster.

@@ -5,10 +5,7 @@ mod body;
 mod edge;
 mod group;
 mod health;
-mod linger;
-mod listen;
 mod progress;
-mod refusal;
 mod told;
 mod webhook;
 
@@ -18,17 +15,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use kube::Client;
+use serving::auth::{Access, Authenticator};
+use serving::listen::Listening;
 use tokio::time::Instant;
 
 use self::health::Health;
-use self::listen::Listening;
-use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::owner::Owners;
 use crate::pipeline::{Pipeline, Room};
 use crate::policy::Policy;
 use crate::remediation::Store;
+use crate::scope::Scope;
 use crate::{audit, build_info};
 
 /// How long the health and metrics listeners may take to close at the very end.
@@ -63,12 +61,15 @@ impl Gateway {
         let call_deadline = Duration::from_millis(config.kubernetes.call_deadline_ms);
         let authenticator = config.auth.enabled.then(|| {
             let ttl = Duration::from_millis(config.auth.cache_ttl_ms);
-            Authenticator::new(client.clone(), namespace.clone(), call_deadline, ttl)
+            let access = Access { namespace: namespace.clone(), service: "gateway-service", audience: None };
+            Authenticator::new(client.clone(), access, call_deadline, ttl)
         });
         if authenticator.is_none() {
             tracing::warn!("auth.enabled is false: signals are taken from anybody");
         }
+        let selector = config.kubernetes.namespace_selector.as_ref();
         let pipeline = Arc::new(Pipeline {
+            scope: Scope::new(client.clone(), call_deadline, selector)?,
             owners: Owners::new(client.clone(), call_deadline),
             store: Store::new(client, namespace.clone(), call_deadline),
             policy,
@@ -79,22 +80,15 @@ impl Gateway {
         let state = Arc::new(Health::new(pipeline.clone()));
         let api = api::router(config, pipeline.clone(), authenticator);
         let server = &config.server;
+        let listen = async |key, address, max_connections, router| {
+            Listening::start(key, address, max_connections, router, edge::refusal).await
+        };
+        let probes = health::router(state.clone());
         let gateway = Self {
-            api: Listening::start("server.api_address", server.api_address, server.max_connections, api).await?,
-            health: Listening::start(
-                "server.health_address",
-                server.health_address,
-                MAX_PROBES,
-                health::router(state.clone()),
-            )
-            .await?,
-            metrics: Listening::start(
-                "server.metrics_address",
-                server.metrics_address,
-                MAX_PROBES,
-                health::metrics(metrics),
-            )
-            .await?,
+            api: listen("server.api_address", server.api_address, server.max_connections, api).await?,
+            health: listen("server.health_address", server.health_address, MAX_PROBES, probes).await?,
+            metrics: listen("server.metrics_address", server.metrics_address, MAX_PROBES, health::metrics(metrics))
+                .await?,
             pipeline,
             state,
             audit,

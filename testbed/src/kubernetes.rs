@@ -159,7 +159,17 @@ impl ApiServer {
         api.create(&PostParams::default(), &account)
             .await
             .with_context(|| format!("creating the service account {namespace}/{name}"))?;
-        let spec = TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() };
+        self.token_of(namespace, name, None).await
+    }
+
+    /// A token of a service account that is good for an hour, and for `audience`; without one, for the API server.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn token_of(&self, namespace: &str, name: &str, audience: Option<&str>) -> Result<String> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client()?, namespace);
+        let audiences = audience.into_iter().map(str::to_owned).collect();
+        let spec = TokenRequestSpec { audiences, expiration_seconds: Some(3600), ..TokenRequestSpec::default() };
         let request = TokenRequest { spec, ..TokenRequest::default() };
         let answer = api
             .create_token_request(name, &PostParams::default(), &request)

@@ -7,3 +7,4 @@ pub mod kubernetes;
 pub mod postgres;
 pub mod redis;
 mod server;
+pub mod tls;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use xshell::{Shell, cmd};
 
 use crate::server::{children, find_program, forget_at_exit, free_port, kill_and_wait, write_secret};
+use crate::tls::Tls;
 
 /// The environment variable that names the folder with `initdb` and `postgres`.
 pub const BIN_ENV: &str = "E2E_POSTGRES_BIN";
@@ -31,6 +32,7 @@ pub struct Postgres {
     /// The user and group that it runs as: it refuses to run as root.
     user: Option<(u32, u32)>,
     port: u16,
+    tls: Option<Tls>,
 }
 
 impl Postgres {
@@ -59,7 +61,7 @@ impl Postgres {
         let dir = tempfile::Builder::new().prefix("postgres-").tempdir().context("making a temporary folder")?;
         forget_at_exit(dir.path());
         let user = if rustix::process::getuid().is_root() { Some(unprivileged_user()?) } else { None };
-        let postgres = Postgres { daemon: None, dir, program, user, port: free_port()? };
+        let postgres = Postgres { daemon: None, dir, program, user, port: free_port()?, tls: None };
         let password = postgres.password_file();
         write_secret(&password, PASSWORD)?;
         if let Some((uid, gid)) = user {
@@ -82,6 +84,15 @@ impl Postgres {
             .run()
             .with_context(|| format!("making the database {DATABASE}"))?;
         Ok(postgres)
+    }
+
+    /// Has the server speak TLS, too, from its next start on; returns the file with the authority that clients trust.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn use_tls(&mut self) -> Result<PathBuf> {
+        let tls = Tls::write(self.dir.path(), self.user)?;
+        Ok(self.tls.insert(tls).ca.clone())
     }
 
     /// `host:port`
@@ -145,7 +156,17 @@ impl Postgres {
             return Ok(());
         }
         let (shell, data, program, port) = (self.shell()?, self.data(), &self.program, self.port.to_string());
-        let start = cmd!(shell, "{program} -D {data} -p {port} -h 127.0.0.1 -k '' -c max_connections=60");
+        let tls: Vec<String> = self
+            .tls
+            .iter()
+            .flat_map(|tls| {
+                let file = |setting: &str, path: &PathBuf| format!("{setting}={}", path.display());
+                let settings =
+                    ["ssl=on".to_owned(), file("ssl_cert_file", &tls.certificate), file("ssl_key_file", &tls.key)];
+                settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting])
+            })
+            .collect();
+        let start = cmd!(shell, "{program} -D {data} -p {port} -h 127.0.0.1 -k '' -c max_connections=60 {tls...}");
         let mut daemon = self.job(start).daemon().context("starting PostgreSQL")?;
         let status = data.join("postmaster.pid");
         let pid = daemon.pid().to_string();

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use xshell::{Shell, cmd};
 
 use crate::server::{find_program, forget_at_exit, free_port, write_secret};
+use crate::tls::Tls;
 
 /// The environment variable that names the program.
 pub const SERVER_ENV: &str = "E2E_REDIS_SERVER";
@@ -28,6 +29,7 @@ pub struct Redis {
     dir: TempDir,
     program: PathBuf,
     port: u16,
+    tls: Option<(Tls, u16)>,
 }
 
 impl Redis {
@@ -54,9 +56,19 @@ impl Redis {
         let program = find_program(SERVER_ENV, "redis-server", vec!["/usr/sbin".into(), "/usr/local/bin".into()])?;
         let dir = tempfile::Builder::new().prefix("redis-").tempdir().context("making a temporary folder")?;
         forget_at_exit(dir.path());
-        let redis = Redis { daemon: None, dir, program, port: free_port()? };
+        let redis = Redis { daemon: None, dir, program, port: free_port()?, tls: None };
         write_secret(&redis.password_file(), PASSWORD)?;
         Ok(redis)
+    }
+
+    /// Has the server speak TLS, on a port of its own, from its next start on; returns its `host:port`, and the file with
+    /// the authority that clients trust.
+    ///
+    /// # Errors
+    /// When there is no port, or a file cannot be written.
+    pub fn use_tls(&mut self) -> Result<(String, PathBuf)> {
+        let (tls, port) = self.tls.insert((Tls::write(self.dir.path(), None)?, free_port()?));
+        Ok((format!("127.0.0.1:{port}"), tls.ca.clone()))
     }
 
     /// `host:port`
@@ -100,8 +112,27 @@ impl Redis {
         let (program, dir, port) = (&self.program, self.dir.path(), self.port.to_string());
         let durable =
             ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"];
-        let start =
-            cmd!(shell, "{program} --bind 127.0.0.1 --port {port} --dir {dir} --requirepass {PASSWORD} {durable...}");
+        let tls: Vec<String> = self
+            .tls
+            .iter()
+            .flat_map(|(tls, port)| {
+                let file = |path: &PathBuf| path.display().to_string();
+                let (port, certificate, key, ca) =
+                    (port.to_string(), file(&tls.certificate), file(&tls.key), file(&tls.ca));
+                [
+                    ("--tls-port", port),
+                    ("--tls-cert-file", certificate),
+                    ("--tls-key-file", key),
+                    ("--tls-ca-cert-file", ca),
+                    ("--tls-auth-clients", "no".to_owned()),
+                ]
+            })
+            .flat_map(|(option, value)| [option.to_owned(), value])
+            .collect();
+        let start = cmd!(
+            shell,
+            "{program} --bind 127.0.0.1 --port {port} --dir {dir} --requirepass {PASSWORD} {durable...} {tls...}"
+        );
         let mut daemon = Job::new(start.quiet()).daemon().context("starting Redis")?;
         daemon.wait_until("Redis to answer", READY_DEADLINE, || answers(self.port).unwrap_or(false))?;
         self.daemon = Some(daemon);

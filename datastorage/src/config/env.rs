@@ -26,6 +26,20 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<()> {
     match key {
         "LISTEN_API" => config.listen.api = value.to_owned(),
         "LISTEN_HEALTH" => config.listen.health = value.to_owned(),
+        "LISTEN_METRICS" => config.listen.metrics = value.to_owned(),
+        "HTTP_MAX_CONNECTIONS" => config.http.max_connections = number(value)?,
+        "HTTP_MAX_BODY_BYTES_IN_FLIGHT" => config.http.max_body_bytes_in_flight = number(value)?,
+        "HTTP_PLACE_DEADLINE_MS" => config.http.place_deadline_ms = number(value)?,
+        "HTTP_SHUTDOWN_DELAY_MS" => config.http.shutdown_delay_ms = number(value)?,
+        "AUTH_ENABLED" => config.auth.enabled = truth(value)?,
+        "AUTH_AUDIENCE" => config.auth.audience = value.to_owned(),
+        "AUTH_NAMESPACE" => config.auth.namespace = Some(value.to_owned()),
+        "AUTH_CACHE_TTL_MS" => config.auth.cache_ttl_ms = number(value)?,
+        "POSTGRES_RETENTION_MONTHS" => config.postgres.retention_months = Some(number(value)?),
+        "POSTGRES_TLS_ENABLED" => config.postgres.tls.enabled = truth(value)?,
+        "POSTGRES_TLS_CA_FILE" => config.postgres.tls.ca_file = Some(value.into()),
+        "REDIS_TLS_ENABLED" => config.redis.tls.enabled = truth(value)?,
+        "REDIS_TLS_CA_FILE" => config.redis.tls.ca_file = Some(value.into()),
         "HTTP_MAX_BODY_BYTES" => config.http.max_body_bytes = number(value)?,
         "HTTP_MAX_IN_FLIGHT" => config.http.max_in_flight = number(value)?,
         "HTTP_SHUTDOWN_GRACE_MS" => config.http.shutdown_grace_ms = number(value)?,
@@ -41,7 +55,7 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<()> {
         "REDIS_PASSWORD_FILE" => config.redis.password_file = Some(value.into()),
         "REDIS_TIMEOUT_MS" => config.redis.timeout_ms = number(value)?,
         "QUEUE_CONSUMER" => config.queue.consumer = Some(value.to_owned()),
-        "QUEUE_MAX_EVENTS" => config.queue.max_events = number(value)?,
+        "QUEUE_MAX_BYTES" => config.queue.max_bytes = number(value)?,
         "QUEUE_CLAIM_IDLE_MS" => config.queue.claim_idle_ms = number(value)?,
         "QUEUE_RETRY_BASE_MS" => config.queue.retry_base_ms = number(value)?,
         "LOG_FILTER" => config.log.filter = value.to_owned(),
@@ -55,4 +69,8 @@ where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
     value.parse().with_context(|| format!("`{value}` is not a number that fits"))
+}
+
+fn truth(value: &str) -> Result<bool> {
+    value.parse().with_context(|| format!("`{value}` is neither true nor false"))
 }

@@ -24,8 +24,8 @@ fn file_sets_and_environment_overrides() {
 fn unknown_key_is_refused_with_line_and_column() {
     let shown = message(load("postgres:\n  adress: db:5433\n", &[]));
     assert!(shown.contains("adress") && shown.contains("address") && shown.contains("line 2 column 3"), "{shown}");
-    let shown = message(load("listen:\n  api: 127.0.0.1:0\nmetrics: 1\n", &[]));
-    assert!(shown.contains("metrics") && shown.contains("line 3 column 1"), "{shown}");
+    let shown = message(load("listen:\n  api: 127.0.0.1:0\nmetric: 1\n", &[]));
+    assert!(shown.contains("metric") && shown.contains("line 3 column 1"), "{shown}");
 }
 
 #[test]

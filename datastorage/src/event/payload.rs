@@ -8,6 +8,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 /// below both, so that a few bytes such as `1e9999` do not turn into kilobytes of zeros.
 const DIGITS_MAX: usize = 400;
 const EXPONENT_MAX: u32 = 400;
+/// What all exponents of a text may add to it when PostgreSQL writes it out.
+const ADDED_MAX: u32 = 64 * 1024;
 
 /// Checks that `json`, which is correct JSON, is an object that `jsonb` can hold.
 ///
@@ -79,13 +81,16 @@ impl<'de> Visitor<'de> for Walk {
 }
 
 fn check_numbers(json: &[u8]) -> Result<(), String> {
-    let mut at = 0;
+    let (mut at, mut added) = (0, 0);
     while let Some(&byte) = json.get(at) {
         match byte {
             b'"' => at = string_end(json, at),
             b'-' | b'0'..=b'9' => {
                 let length = json[at..].iter().take_while(|byte| is_number(**byte)).count();
-                check_number(&json[at..at + length])?;
+                added += check_number(&json[at..at + length])?;
+                if added > ADDED_MAX {
+                    return Err(format!("the exponents of its numbers stand for more than {ADDED_MAX} digits"));
+                }
                 at += length;
             }
             _ => at += 1,
@@ -111,7 +116,8 @@ fn is_number(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
 }
 
-fn check_number(number: &[u8]) -> Result<(), String> {
+/// Returns its exponent.
+fn check_number(number: &[u8]) -> Result<u32, String> {
     let (digits, exponent) = match number.iter().position(|byte| byte.eq_ignore_ascii_case(&b'e')) {
         Some(at) => (&number[..at], &number[at + 1..]),
         None => (number, &b"0"[..]),
@@ -123,5 +129,5 @@ fn check_number(number: &[u8]) -> Result<(), String> {
     if digits.len() > DIGITS_MAX || exponent > EXPONENT_MAX {
         return Err(format!("a number has more than {DIGITS_MAX} digits or an exponent beyond {EXPONENT_MAX}"));
     }
-    Ok(())
+    Ok(exponent)
 }

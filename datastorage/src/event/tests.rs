@@ -59,7 +59,6 @@ fn what_is_queued_reads_back_as_it_was() {
     let back: AuditEvent = serde_json::from_str(&queued).unwrap();
     assert_eq!(serde_json::to_string(&back).unwrap(), queued);
     assert_eq!(back.event_data.get(), event.event_data.get());
-    assert!(serde_json::from_str::<AuditEvent>(&queued.replace("duration_ms", "durations")).is_err());
 }
 
 #[test]
@@ -74,6 +73,8 @@ fn numbers_are_bounded_but_digits_in_texts_are_not() {
         (format!(r#"{{"a": 0.{long}}}"#), false),
         (format!(r#"{{"a\"{long}": "\\{long}"}}"#), true),
         (r#"{"a": "1e999"}"#.to_owned(), true),
+        (format!(r#"{{"a": [{}1]}}"#, "1e300,".repeat(218)), true),
+        (format!(r#"{{"a": [{}1]}}"#, "1e300,".repeat(219)), false),
         ("{}".to_owned(), true),
         (" {} ".to_owned(), true),
         ("null".to_owned(), false),

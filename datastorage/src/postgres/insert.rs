@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::failure::{blames_the_event, lacks_partition};
-use super::{Failure, Postgres, schema};
+use super::{Failure, Postgres, no_connection, schema};
 use crate::config::millis;
-use crate::event::AuditEvent;
+use crate::event::{AuditEvent, Batch};
 
 /// An event_id that is new is entered in audit_event_ids, and its event written, in one atomic statement.
 /// A second writer of the same id waits at the first table until the first has committed or failed.
@@ -52,7 +53,7 @@ impl Postgres {
     /// # Errors
     /// A [`Failure`]. After an outage the events may have been written nevertheless, or be written yet:
     /// to write them again is harmless.
-    pub async fn insert(self: &Arc<Self>, events: Arc<[AuditEvent]>, wait: Duration) -> Result<u64, Failure> {
+    pub async fn insert(self: &Arc<Self>, events: Arc<Batch>, wait: Duration) -> Result<u64, Failure> {
         // A statement that takes too long for this caller goes on for a while: to break it off would cost
         // its connection, and new connections are what a busy machine can afford least.
         let deadline = Instant::now() + wait.max(millis(self.config.read_timeout_ms));
@@ -65,7 +66,7 @@ impl Postgres {
             Err(_) if taken.swap(true, Ordering::SeqCst) => {
                 Err(Failure::Outage(format!("a write was not answered within {wait:?}")))
             }
-            Err(_) => Err(Failure::Busy),
+            Err(_) => Err(no_connection()),
         };
         result.inspect_err(|failure| self.report(failure))
     }
@@ -90,6 +91,19 @@ impl Postgres {
                 }
                 result => result,
             }
+        })
+        .await
+    }
+
+    /// Finds out whether an event of that time could be written, and writes none.
+    ///
+    /// # Errors
+    /// The [`Failure`] that it would meet.
+    pub async fn try_insert(&self, time: Timestamp, wait: Duration) -> Result<(), Failure> {
+        let event = AuditEvent::plain(time);
+        self.with_connection(Instant::now() + wait, async |connection| {
+            let mut transaction = connection.begin().await?;
+            write(&mut transaction, &[&event]).await.map(drop)
         })
         .await
     }

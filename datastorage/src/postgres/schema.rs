@@ -10,8 +10,11 @@ use sqlx::{PgConnection, SqlSafeStr};
 /// How many months beyond the current one have their partition beforehand.
 const MONTHS_AHEAD: i32 = 3;
 
-const MIGRATION: &str = include_str!("../../migrations/0001_audit_events.sql");
-const VERSION: i64 = 1;
+/// In their order, from version 1 on.
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("audit events", include_str!("../../migrations/0001_audit_events.sql")),
+    ("detached partitions", include_str!("../../migrations/0002_detached_partitions.sql")),
+];
 
 /// Whether there is nothing to migrate: a quick look, that waits for no lock.
 pub(super) async fn is_current(connection: &mut PgConnection) -> Result<bool> {
@@ -25,7 +28,7 @@ pub(super) async fn is_current(connection: &mut PgConnection) -> Result<bool> {
         return Ok(false);
     }
     sqlx::query_scalar("SELECT coalesce(max(version), 0) >= $1 AND bool_and(success) FROM _sqlx_migrations")
-        .bind(VERSION)
+        .bind(MIGRATIONS.len() as i64)
         .fetch_one(connection)
         .await
         .map(|current: Option<bool>| current.unwrap_or(false))
@@ -37,13 +40,10 @@ pub(super) async fn is_current(connection: &mut PgConnection) -> Result<bool> {
 /// rollback must be able to start.
 pub(super) async fn migrate(connection: &mut PgConnection) -> Result<()> {
     sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0").execute(&mut *connection).await?;
-    let mut migrator = Migrator::with_migrations(vec![Migration::new(
-        VERSION,
-        "audit events".into(),
-        MigrationType::Simple,
-        MIGRATION.into_sql_str(),
-        false,
-    )]);
+    let migrations = (1..).zip(MIGRATIONS).map(|(version, (name, sql))| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
     migrator.set_ignore_missing(true);
     migrator.run_direct(None, connection, false).await.context("migrating the schema")?;
     sqlx::raw_sql("RESET statement_timeout; RESET lock_timeout").execute(connection).await?;

@@ -2,9 +2,11 @@
 //! acknowledges only what is committed.
 //!
 //! Entries that this replica has read and not yet acknowledged are *in hand*. They are its own in
-//! Redis, too, so that after a crash they are read again, by this replica or by another.
+//! Redis, too, so that after a crash they are read again, by this replica or by another. What they
+//! hold is in memory only until its first try, and is bounded in bytes: an entry that waits for its
+//! next try is read again when that is due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,50 +16,35 @@ use redis::{Cmd, FromRedisValue, RedisError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{DEAD_LETTERS, GROUP, Queue, STREAM, TRIES};
+use super::entry::{Entry, Held, read};
+use super::{DEAD_LETTERS, GROUP, Queue, STREAM, TRIES, script};
 use crate::config::{self, millis};
-use crate::event::{AuditEvent, BATCH_MAX};
+use crate::event::{BATCH_MAX, Batch};
+use crate::metrics::Metrics;
 use crate::postgres::{Failure, Postgres};
 
 /// An entry is given up when PostgreSQL has refused it this often.
 const TRIES_MAX: u32 = 6;
 /// So many that events that are refused, and wait for their next try, do not hold up the others.
 const IN_HAND_MAX: usize = 4 * BATCH_MAX;
-const BLOCK: Duration = Duration::from_secs(1);
+/// What one read from Redis, and one write to PostgreSQL, may take, but for the last entry of it.
+const STEP_BYTES: usize = 4 * 1024 * 1024;
+/// No more is read while the entries that wait for their first try take so much.
+const HELD_BYTES: usize = 2 * STEP_BYTES;
+/// How often new entries are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
-
-/// Moves an entry, as it is, to the dead letters; does nothing if another replica has settled it.
-const BURY: &str = "
-if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
-local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
-local fields = entry and entry[2] or {}
-for i = 3, #ARGV do fields[#fields + 1] = ARGV[i] end
-redis.call('XADD', KEYS[2], '*', unpack(fields))
-redis.call('XDEL', KEYS[1], ARGV[2])
-redis.call('HDEL', KEYS[3], ARGV[2])
-return 1";
-
-/// Forgets consumers that have nothing pending and were not seen for an hour: each new pod brings a name.
-const TIDY: &str = "
-for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
-    local of = {}
-    for i = 1, #consumer, 2 do of[consumer[i]] = consumer[i + 1] end
-    if of['pending'] == 0 and of['idle'] > 3600000 then
-        redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], of['name'])
-    end
-end
-return 0";
-
-/// An entry of a stream: its id, and its fields and values in turn; none if it was deleted meanwhile.
-type Entry = (String, Option<Vec<Vec<u8>>>);
+/// Entries of other replicas that are looked at with one question.
+const PENDING_PAGE: usize = 1000;
 
 /// Works off the queue until `stop` turns true.
 ///
 /// `wait` bounds one write to PostgreSQL.
-pub async fn drain(
+pub(crate) async fn drain(
     queue: Arc<Queue>,
     postgres: Arc<Postgres>,
+    metrics: Arc<Metrics>,
     settings: config::Queue,
     wait: Duration,
     stop: watch::Receiver<bool>,
@@ -66,14 +53,18 @@ pub async fn drain(
     let mut stopped = stop.clone();
     while !*stop.borrow() {
         let result = async {
-            let connection = queue.link.connect(queue.wait + BLOCK).await?;
+            let connection = queue.link.connect(queue.wait).await?;
             let mut drain = Drain {
                 connection,
                 postgres: &postgres,
+                metrics: &metrics,
                 consumer: &consumer,
                 settings: &settings,
                 wait,
                 in_hand: BTreeMap::new(),
+                held_bytes: 0,
+                left: HashSet::new(),
+                before: Some("0".to_owned()),
                 share: BATCH_MAX,
                 claimed: None,
             };
@@ -90,6 +81,7 @@ pub async fn drain(
     }
 }
 
+/// In a pod its name, which no other replica has.
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "datastorage".to_owned() } else { name.trim().to_owned() }
@@ -98,11 +90,18 @@ fn host_name() -> String {
 struct Drain<'a> {
     connection: MultiplexedConnection,
     postgres: &'a Arc<Postgres>,
+    metrics: &'a Metrics,
     consumer: &'a str,
     settings: &'a config::Queue,
     wait: Duration,
     /// By id, which is nearly the order of age.
     in_hand: BTreeMap<String, InHand>,
+    /// What the entries in hand hold together.
+    held_bytes: usize,
+    /// Entries of a newer version. They stay in the queue for it, and are not taken over again.
+    left: HashSet<String>,
+    /// Up to where this replica has taken up again what it had in hand before; nothing once that is all.
+    before: Option<String>,
     /// How many events are written at once. Failures make it smaller, down to one, so that an event that
     /// PostgreSQL refuses, or that even brings it down, does not hold up the others for long.
     share: usize,
@@ -111,10 +110,17 @@ struct Drain<'a> {
 }
 
 struct InHand {
-    event: Result<AuditEvent, String>,
+    /// Nothing once it was tried: then it is read again.
+    held: Option<Held>,
     due: Instant,
     /// The pause after the next failure.
     pause: Duration,
+}
+
+/// Events that are written together, and the ids of their entries.
+struct Share {
+    ids: Vec<String>,
+    events: Arc<Batch>,
 }
 
 impl Drain<'_> {
@@ -122,7 +128,7 @@ impl Drain<'_> {
         command.query_async(&mut self.connection).await
     }
 
-    /// Makes the group where it is missing, and takes up what this replica had in hand before.
+    /// Makes the group where it is missing, and measures the queue anew, which people may have changed.
     async fn open(&mut self) -> Result<()> {
         let mut create = redis::cmd("XGROUP");
         // From the very first entry: events may have been queued before there was a group.
@@ -131,13 +137,7 @@ impl Drain<'_> {
             Err(error) if error.code() != Some("BUSYGROUP") => return Err(error).context("making the consumer group"),
             _ => {}
         }
-        let mut after = "0".to_owned();
-        loop {
-            let entries = self.read(&after, None).await?;
-            let Some((last, _)) = entries.last() else { return Ok(()) };
-            after.clone_from(last);
-            self.take(entries).await?;
-        }
+        self.run::<()>(&script::measure()).await.context("measuring the queue")
     }
 
     async fn work(&mut self, mut stop: watch::Receiver<bool>) -> Result<()> {
@@ -151,35 +151,40 @@ impl Drain<'_> {
                 continue;
             }
             self.claim().await?;
-            let idle = self.until_due();
-            if self.in_hand.len() < IN_HAND_MAX {
-                let entries = self.read(">", Some(idle)).await?;
-                self.take(entries).await?;
-            } else {
-                tokio::time::sleep(idle).await;
-            }
+            let is_more = self.has_room() && self.take_next().await?;
             self.attempt().await?;
+            if !is_more {
+                tokio::select! {
+                    () = tokio::time::sleep(self.until_due()) => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                }
+            }
         }
         Ok(())
     }
 
-    /// How long there is nothing to do, at most [`BLOCK`].
+    /// How long there is nothing to do, at most [`LOOK_EVERY`].
     fn until_due(&self) -> Duration {
         let now = Instant::now();
-        self.in_hand.values().map(|entry| entry.due.saturating_duration_since(now)).min().unwrap_or(BLOCK).min(BLOCK)
+        let next = self.in_hand.values().map(|entry| entry.due.saturating_duration_since(now)).min();
+        next.unwrap_or(LOOK_EVERY).min(LOOK_EVERY)
     }
 
-    /// Reads new entries (`>`), waiting for them for as long as `block`, or those in hand after an id.
-    async fn read(&mut self, after: &str, block: Option<Duration>) -> Result<Vec<Entry>> {
-        let mut command = redis::cmd("XREADGROUP");
-        command.arg("GROUP").arg(GROUP).arg(self.consumer).arg("COUNT").arg(BATCH_MAX);
-        // To Redis, 0 means for ever.
-        if let Some(block) = block.filter(|block| block.as_millis() > 0) {
-            command.arg("BLOCK").arg(u64::try_from(block.as_millis()).unwrap_or(u64::MAX));
+    fn has_room(&self) -> bool {
+        self.in_hand.len() < IN_HAND_MAX && self.held_bytes < HELD_BYTES
+    }
+
+    /// Reads what this replica had in hand before, then new entries, and tells whether there were any.
+    async fn take_next(&mut self) -> Result<bool> {
+        let is_again = self.before.is_some();
+        let command = script::take(self.consumer, self.before.as_deref().unwrap_or(">"), BATCH_MAX, STEP_BYTES);
+        let entries: Vec<Entry> = self.run(&command).await.context("reading the queue")?;
+        if is_again {
+            self.before = entries.last().map(|(id, _)| id.clone());
         }
-        command.arg("STREAMS").arg(STREAM).arg(after);
-        let streams: Option<Vec<(String, Vec<Entry>)>> = self.run(&command).await.context("reading the queue")?;
-        Ok(streams.into_iter().flatten().flat_map(|(_, entries)| entries).collect())
+        let is_more = is_again || !entries.is_empty();
+        self.take(entries).await?;
+        Ok(is_more)
     }
 
     /// Takes over what other replicas have had in hand for too long.
@@ -188,20 +193,24 @@ impl Drain<'_> {
         if self.claimed.is_some_and(|at| at.elapsed() < millis(idle_ms) / 2) {
             return Ok(());
         }
-        let mut after = "0-0".to_owned();
-        while self.in_hand.len() < IN_HAND_MAX {
-            let mut command = redis::cmd("XAUTOCLAIM");
-            command.arg(STREAM).arg(GROUP).arg(self.consumer).arg(idle_ms).arg(&after).arg("COUNT").arg(BATCH_MAX);
-            let (next, entries, _deleted): (String, Vec<Entry>, Vec<String>) =
-                self.run(&command).await.context("taking over entries of other replicas")?;
-            self.take(entries).await?;
-            if next == "0-0" {
-                break;
+        let mut after = "-".to_owned();
+        while self.has_room() {
+            let mut command = redis::cmd("XPENDING");
+            command.arg(STREAM).arg(GROUP).arg("IDLE").arg(idle_ms).arg(&after).arg("+").arg(PENDING_PAGE);
+            let pending: Vec<(String, String, u64, u64)> =
+                self.run(&command).await.context("looking for entries that were left in hand")?;
+            let Some((last, ..)) = pending.last() else { break };
+            after = format!("({last}");
+            let ids = pending.iter().map(|(id, ..)| id);
+            let ids: Vec<&String> =
+                ids.filter(|id| !self.in_hand.contains_key(*id) && !self.left.contains(*id)).collect();
+            if !ids.is_empty() {
+                let command = script::claim(self.consumer, idle_ms, STEP_BYTES, &ids);
+                let entries: Vec<Entry> = self.run(&command).await.context("taking over entries of other replicas")?;
+                self.take(entries).await?;
             }
-            after = next;
         }
-        let mut tidy = redis::cmd("EVAL");
-        self.run::<()>(tidy.arg(TIDY).arg(1).arg(STREAM).arg(GROUP)).await.context("forgetting old consumers")?;
+        self.run::<()>(&script::tidy()).await.context("forgetting old consumers")?;
         self.claimed = Some(Instant::now());
         Ok(())
     }
@@ -213,14 +222,19 @@ impl Drain<'_> {
                 gone.push(id);
                 continue;
             };
-            let event = fields
-                .chunks_exact(2)
-                .find(|pair| pair[0] == b"event")
-                .ok_or_else(|| "the entry has no field `event`".to_owned())
-                .and_then(|pair| serde_json::from_slice(&pair[1]).map_err(|error| error.to_string()));
-            let pause = millis(self.settings.retry_base_ms);
+            let held = read(&fields);
+            if matches!(held, Held::Newer) {
+                if self.left.insert(id.clone()) {
+                    tracing::warn!(entry = id, "an event of the queue is left to the newer version that queued it");
+                }
+                continue;
+            }
             // An entry in hand that is read again keeps its place in time.
-            self.in_hand.entry(id).or_insert(InHand { event, due: Instant::now(), pause });
+            if !self.in_hand.contains_key(&id) {
+                self.held_bytes += held.bytes();
+                let pause = millis(self.settings.retry_base_ms);
+                self.in_hand.insert(id, InHand { held: Some(held), due: Instant::now(), pause });
+            }
         }
         if gone.is_empty() { Ok(()) } else { self.acknowledge(&gone).await }
     }
@@ -228,29 +242,34 @@ impl Drain<'_> {
     /// Tries what is due.
     async fn attempt(&mut self) -> Result<()> {
         let now = Instant::now();
-        let mut due: Vec<String> = Vec::new();
-        let mut unreadable = Vec::new();
-        for (id, entry) in self.in_hand.iter().filter(|(_, entry)| entry.due <= now).take(BATCH_MAX) {
-            match &entry.event {
-                Ok(_) => due.push(id.clone()),
-                Err(reason) => unreadable.push((id.clone(), reason.clone())),
-            }
-        }
-        for (id, reason) in unreadable {
-            self.refused(&id, &reason).await?;
-        }
+        let due = self.in_hand.iter().filter(|(_, entry)| entry.due <= now).take(BATCH_MAX);
+        let mut due: Vec<String> = due.map(|(id, _)| id.clone()).collect();
+        due.reverse();
         let (mut written, mut failed) = (0, false);
-        for ids in due.chunks(self.share) {
-            let events: Arc<[AuditEvent]> =
-                ids.iter().filter_map(|id| self.in_hand.get(id)?.event.as_ref().ok().cloned()).collect();
+        while !due.is_empty() {
+            let Share { ids, events } = self.gather(&mut due).await?;
+            let Some(first) = events.first() else { continue };
+            let time = first.event_timestamp;
             match self.postgres.insert(events, self.wait).await {
                 Ok(_) => {
-                    self.acknowledge(ids).await?;
+                    self.acknowledge(&ids).await?;
                     written += ids.len();
                 }
                 Err(Failure::Event(reason)) if ids.len() == 1 => self.refused(&ids[0], &reason).await?,
-                Err(Failure::Event(_)) => failed = true,
-                Err(Failure::Outage(_) | Failure::Busy) => {
+                Err(Failure::Refused(reason)) if ids.len() == 1 => {
+                    failed = true;
+                    // The entry is to blame only where another event would have been written.
+                    match self.postgres.try_insert(time, self.wait).await {
+                        Ok(()) => self.refused(&ids[0], &reason).await?,
+                        Err(_) => {
+                            tracing::warn!(reason, "PostgreSQL takes no events, though it answers");
+                            self.postpone(&ids[0]);
+                            break;
+                        }
+                    }
+                }
+                Err(Failure::Event(_) | Failure::Refused(_)) => failed = true,
+                Err(Failure::Outage(_) | Failure::Busy(_)) => {
                     failed = true;
                     ids.iter().for_each(|id| self.postpone(id));
                     break;
@@ -258,21 +277,56 @@ impl Drain<'_> {
             }
         }
         if written > 0 {
+            self.metrics.worked_off.inc_by(written as u64);
             tracing::info!(events = written, "events of the queue are written");
         }
         self.share = if failed { self.share.div_ceil(8) } else { (self.share * 8).min(BATCH_MAX) };
         Ok(())
     }
 
+    /// Takes events for one write from the end of `due`, and reads those again that were tried before.
+    async fn gather(&mut self, due: &mut Vec<String>) -> Result<Share> {
+        let (mut ids, mut events, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while ids.len() < self.share && bytes < STEP_BYTES {
+            let Some(id) = due.pop() else { break };
+            let held = match self.in_hand.get_mut(&id).and_then(|entry| entry.held.take()) {
+                Some(held) => {
+                    self.held_bytes -= held.bytes();
+                    held
+                }
+                None => {
+                    let mut again = redis::cmd("XRANGE");
+                    again.arg(STREAM).arg(&id).arg(&id);
+                    let found: Vec<Entry> = self.run(&again).await.context("reading an entry again")?;
+                    match found.first().and_then(|(_, fields)| fields.as_ref()) {
+                        Some(fields) => read(fields),
+                        // Another replica has settled it.
+                        None => {
+                            self.in_hand.remove(&id);
+                            continue;
+                        }
+                    }
+                }
+            };
+            match held {
+                Held::Event { event, bytes: more } => {
+                    bytes += more;
+                    events.push(*event);
+                    ids.push(id);
+                }
+                Held::Unreadable(reason) => self.refused(&id, &reason).await?,
+                Held::Newer => {
+                    self.in_hand.remove(&id);
+                }
+            }
+        }
+        Ok(Share { ids, events: Batch::new(events).into() })
+    }
+
     async fn acknowledge(&mut self, ids: &[String]) -> Result<()> {
-        let mut settle = redis::pipe();
-        settle.atomic();
-        settle.cmd("XACK").arg(STREAM).arg(GROUP).arg(ids).ignore();
-        settle.cmd("XDEL").arg(STREAM).arg(ids).ignore();
-        settle.cmd("HDEL").arg(TRIES).arg(ids).ignore();
-        settle.query_async::<()>(&mut self.connection).await.context("acknowledging entries of the queue")?;
+        self.run::<()>(&script::settle(ids)).await.context("acknowledging entries of the queue")?;
         for id in ids {
-            self.in_hand.remove(id);
+            self.forget(id);
         }
         Ok(())
     }
@@ -290,16 +344,19 @@ impl Drain<'_> {
             self.postpone(id);
             return Ok(());
         }
-        let mut bury = redis::cmd("EVAL");
-        bury.arg(BURY).arg(3).arg(STREAM).arg(DEAD_LETTERS).arg(TRIES).arg(GROUP).arg(id);
-        bury.arg("reason").arg(reason).arg("tries").arg(tries).arg("entry").arg(id);
-        bury.arg("moved_at").arg(jiff::Timestamp::now().to_string());
-        let moved: u32 = self.run(&bury).await.context("moving an entry to the dead letters")?;
+        let moved: u32 =
+            self.run(&script::bury(id, reason, tries)).await.context("moving an entry to the dead letters")?;
         if moved == 1 {
             tracing::error!(entry = id, tries, reason, "an event of the queue is given up and kept in {DEAD_LETTERS}");
         }
-        self.in_hand.remove(id);
+        self.forget(id);
         Ok(())
+    }
+
+    fn forget(&mut self, id: &str) {
+        if let Some(held) = self.in_hand.remove(id).and_then(|entry| entry.held) {
+            self.held_bytes -= held.bytes();
+        }
     }
 
     fn postpone(&mut self, id: &str) {

@@ -1,12 +1,13 @@
 //! The connection to Redis: made when it is needed, checked for durability, dropped when it broke.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo,
-    RedisError,
+    RedisError, TlsCertificates,
 };
 use tokio::sync::{Mutex, watch};
 
@@ -15,17 +16,26 @@ use crate::config::{self, millis, read_secret};
 /// Whether Redis can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    Up {
-        /// Events in the queue.
-        length: u64,
-    },
+    Up(Length),
     /// What the last attempt found.
     Down(String),
 }
 
+/// How long the queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length {
+    /// Events that wait.
+    pub length: u64,
+    pub dead_letters: u64,
+    /// What both take together.
+    pub bytes: u64,
+    /// For how long the oldest event has waited.
+    pub oldest: Duration,
+}
+
 impl State {
     pub fn is_up(&self) -> bool {
-        matches!(self, State::Up { .. })
+        matches!(self, State::Up(_))
     }
 }
 
@@ -53,7 +63,7 @@ impl Link {
             let changed = state.is_up() != new.is_up();
             if changed {
                 match &new {
-                    State::Up { length } => tracing::info!(length, "Redis can be used"),
+                    State::Up(Length { length, .. }) => tracing::info!(length, "Redis can be used"),
                     State::Down(reason) => tracing::warn!(reason, "Redis cannot be used"),
                 }
             }
@@ -94,11 +104,28 @@ impl Link {
             login = login.set_password(read_secret(file)?);
         }
         let address = &self.config.address;
-        let place = ConnectionAddr::Tcp(address.host.clone(), address.port).into_connection_info()?;
+        let tls = &self.config.tls;
+        let place = match tls.enabled {
+            false => ConnectionAddr::Tcp(address.host.clone(), address.port),
+            true => ConnectionAddr::TcpTls {
+                host: address.host.clone(),
+                port: address.port,
+                insecure: false,
+                tls_params: None,
+            },
+        };
+        let place = place.into_connection_info()?.set_redis_settings(login);
         let options = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(millis(self.config.timeout_ms)))
             .set_response_timeout(Some(wait));
-        let mut connection = Client::open(place.set_redis_settings(login))?
+        let client = if tls.enabled {
+            let read = |file: &PathBuf| std::fs::read(file).with_context(|| format!("reading {}", file.display()));
+            let root_cert = tls.ca_file.as_ref().map(read).transpose()?;
+            Client::build_with_tls(place, TlsCertificates { client_tls: None, root_cert })?
+        } else {
+            Client::open(place)?
+        };
+        let mut connection = client
             .get_multiplexed_async_connection_with_config(&options)
             .await
             .with_context(|| format!("connecting to Redis at {address}"))?;

@@ -82,15 +82,16 @@ fn more_requests_than_allowed_are_told_to_come_back() {
     stand.run(async {
         let mut config = stand.servers.config();
         config.http.max_in_flight = 1;
+        config.http.place_deadline_ms = 50;
         let service = datastorage::Service::start(config).await.unwrap();
         let client = Client::of(&service);
         // A request whose body does not come keeps its place.
         let mut slow = TcpStream::connect(service.api).await.unwrap();
         let head = format!("POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n");
         slow.write_all(head.as_bytes()).await.unwrap();
-        crate::stand::wait_for("429", async || {
+        crate::stand::wait_for("503", async || {
             let refused = client.get(EVENTS).await;
-            refused.status == 429 && refused.headers["retry-after"] == "1" && refused.body["status"] == 429
+            refused.status == 503 && refused.headers["retry-after"] == "1" && refused.body["status"] == 503
         })
         .await;
         slow.write_all(b"hello").await.unwrap();
@@ -161,4 +162,90 @@ fn no_query_is_answered_with_a_server_error() {
             Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn what_is_no_request_is_answered_with_a_problem_and_many_connections_keep_nobody_out() {
+    let stand = shared();
+    stand.run(async {
+        let mut config = stand.servers.config();
+        config.http.max_connections = 4;
+        let service = datastorage::Service::start(config).await.unwrap();
+        let client = Client::of(&service);
+        client.wait_until_up("postgres").await;
+        // Heads that never end.
+        let mut idle = Vec::new();
+        for _ in 0..12 {
+            let mut stream = TcpStream::connect(service.api).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
+            idle.push(stream);
+        }
+        assert_eq!(client.get(EVENTS).await.status, 200);
+        let mut stream = TcpStream::connect(service.api).await.unwrap();
+        stream.write_all(b"what is this?\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("application/problem+json"), "{answer}");
+        service.stop().await;
+    });
+}
+
+#[test]
+fn bodies_wait_for_room_and_a_batch_of_a_million_items_is_refused() {
+    let stand = shared();
+    stand.run(async {
+        let mut config = stand.servers.config();
+        config.http.max_body_bytes_in_flight = config.http.max_body_bytes;
+        config.http.place_deadline_ms = 50;
+        let service = datastorage::Service::start(config).await.unwrap();
+        let client = Client::of(&service);
+        client.wait_until_up("postgres").await;
+        let mut slow = TcpStream::connect(service.api).await.unwrap();
+        let head = format!("POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", 2 * 1024 * 1024);
+        slow.write_all(head.as_bytes()).await.unwrap();
+        let name = unique("room");
+        crate::stand::wait_for("503", async || client.post(EVENTS, &event(&name)).await.status == 503).await;
+        drop(slow);
+        crate::stand::wait_for("room", async || client.post(EVENTS, &event(&name)).await.status == 201).await;
+        let million = format!("[{}1]", "1,".repeat(1_000_000));
+        let refused = client.post_bytes(BATCH, million).await;
+        let detail = refused.body["detail"].as_str().unwrap_or_default();
+        assert!(refused.status == 400 && detail.contains("1000001"), "{refused:?}");
+        service.stop().await;
+    });
+}
+
+#[test]
+fn metrics_tell_of_queue_events_and_latency_in_both_forms() {
+    let stand = shared();
+    stand.run(async {
+        let service = datastorage::Service::start(stand.servers.config()).await.unwrap();
+        let client = Client::of(&service);
+        client.wait_until_up("postgres").await;
+        client.wait_until_up("redis").await;
+        assert_eq!(client.post(EVENTS, &event(&unique("metrics"))).await.status, 201);
+        let ask = async |accept: &str| {
+            let request = reqwest::Client::new().get(format!("http://{}/metrics", service.metrics));
+            request.header("accept", accept).send().await.unwrap().text().await.unwrap()
+        };
+        let plain = ask("text/plain").await;
+        for line in [
+            "# TYPE datastorage_events_total counter",
+            "datastorage_events_total{answer=\"stored\"} 1",
+            "datastorage_postgresql_up 1.0",
+            "datastorage_redis_up 1.0",
+            "datastorage_queue_events 0.0",
+            "datastorage_queue_bytes 0.0",
+            "datastorage_queue_oldest_age_seconds 0.0",
+            "datastorage_dead_letters 0.0",
+            "datastorage_queue_events_written_total 0",
+            "# TYPE datastorage_write_failures_total counter",
+            "datastorage_http_request_duration_seconds_count{endpoint=\"/api/v1/audit/events\",method=\"POST\",status=\"201\"} 1",
+        ] {
+            assert!(plain.lines().any(|found| found == line), "no line {line} in\n{plain}");
+        }
+        assert!(!plain.contains("# EOF") && plain.contains("process_resident_memory_bytes "), "{plain}");
+        assert!(ask("application/openmetrics-text;version=1.0.0").await.ends_with("# EOF\n"));
+        service.stop().await;
+    });
 }

@@ -264,18 +264,121 @@ async fn a_redis_that_could_lose_events_is_not_used() {
     servers.redis.stop();
 }
 
+/// The bytes that Redis says it uses.
+async fn used_memory(redis: &mut redis::aio::MultiplexedConnection) -> u64 {
+    let info: String = redis::cmd("INFO").arg("memory").query_async(redis).await.unwrap();
+    info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_refuses_what_does_not_fit() {
-    let servers = Servers { postgres: Postgres::make().unwrap(), redis: Redis::start().unwrap() };
+async fn a_queue_is_bounded_in_bytes_and_worked_off_in_few() {
+    let mut servers = Servers { postgres: Postgres::make().unwrap(), redis: Redis::start().unwrap() };
     let mut config = servers.config();
-    config.queue.max_events = 3;
+    config.queue.max_bytes = 24 * 1024 * 1024;
     config.postgres.write_timeout_ms = 2_000;
     let service = Service::start(config).await.unwrap();
     let client = Client::of(&service);
-    let two = json!([event("full"), event("full")]);
-    assert_eq!(client.post(BATCH, &two).await.status, 202);
+    let mut redis = servers.redis().await;
+    let name = unique("full");
+    let large = || event_with(&name, "event_data", json!({ "text": "x".repeat(1_500_000) }));
+    let mut accepted = 0;
+    while client.post(EVENTS, &large()).await.status == 202 {
+        accepted += 1;
+        assert!(accepted < 20, "24 MiB hold 16 of them");
+    }
+    assert_eq!(accepted, 16);
+    assert!(used_memory(&mut redis).await < 48 * 1024 * 1024);
+    let two = json!([event(&name), large()]);
     assert_eq!(client.post(BATCH, &two).await.status, 503, "one of them would not fit");
-    assert_eq!(servers.queued().await, 2, "and so none is queued");
-    assert_eq!(client.post(EVENTS, &event("full")).await.status, 202);
+    assert_eq!(servers.queued().await, 16, "and so none is queued");
+    assert_eq!(client.post(EVENTS, &event(&name)).await.status, 202, "a small one fits");
+
+    servers.postgres.restart().unwrap();
+    client.wait_until_up("postgres").await;
+    servers.wait_for_rows(&name, 17).await;
+    crate::stand::wait_for("an empty queue", async || servers.queued().await == 0).await;
+    let bytes: u64 = redis::cmd("GET").arg("audit:dlq:bytes").query_async(&mut redis).await.unwrap();
+    assert_eq!(bytes, 0, "all of it is free again");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_whose_partition_was_detached_gets_another_and_old_months_are_dropped() {
+    let servers = Servers::start();
+    let service = Service::start(servers.config()).await.unwrap();
+    let client = Client::of(&service);
+    client.wait_until_up("postgres").await;
+    let (name, old) = (unique("kept"), unique("old"));
+    assert_eq!(client.post(EVENTS, &event(&name)).await.status, 201);
+    let mut sql = servers.sql().await;
+    let partition = format!("audit_events_{}", Timestamp::now().strftime("%Y_%m"));
+    let detach = format!("ALTER TABLE audit_events DETACH PARTITION {partition}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(detach)).execute(&mut sql).await.unwrap();
+    assert_eq!(client.post(EVENTS, &event(&name)).await.status, 201, "while it runs");
+    assert_eq!(servers.rows(&name).await, 1);
+
+    // Two months ago and the one before that.
+    let now = Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).first_of_month().unwrap();
+    for months in [2, 3] {
+        let time = (&now - months.months()).timestamp().to_string();
+        let mut event = event_with(&old, "event_timestamp", time);
+        event["event_id"] = json!(uuid::Uuid::new_v4());
+        add(&mut servers.redis().await, "event", event.to_string().as_bytes()).await;
+    }
+    servers.wait_for_rows(&old, 2).await;
+    service.stop().await;
+
+    let mut config = servers.config();
+    config.postgres.retention_months = Some(2);
+    let service = Service::start(config).await.unwrap();
+    let client = Client::of(&service);
+    client.wait_until_up("postgres").await;
+    servers.wait_for_rows(&old, 1).await;
+    let ids: i64 = sqlx::query_scalar("SELECT count(*) FROM audit_event_ids").fetch_one(&mut sql).await.unwrap();
+    assert_eq!(ids, 3, "the id of what was dropped is forgotten");
+    let kept: bool =
+        sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(&partition).fetch_one(&mut sql).await.unwrap();
+    assert!(kept, "what was detached is nobody's business");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_are_spoken_to_by_tls_and_must_prove_who_they_are() {
+    let mut servers = Servers { postgres: Postgres::make().unwrap(), redis: Redis::make().unwrap() };
+    let ca = servers.postgres.use_tls().unwrap();
+    let (redis_address, redis_ca) = servers.redis.use_tls().unwrap();
+    servers.postgres.restart().unwrap();
+    servers.redis.restart().unwrap();
+    let mut config = servers.config();
+    config.redis.address = redis_address.parse().unwrap();
+    config.postgres.tls.enabled = true;
+    config.redis.tls.enabled = true;
+    // Those whom this machine trusts have not signed it.
+    let service = Service::start(config.clone()).await.unwrap();
+    let client = Client::of(&service);
+    for server in ["postgres", "redis"] {
+        crate::stand::wait_for("the certificate to be refused", async || {
+            let ready = client.ready().await.body;
+            let reason = ready[server]["reason"].as_str().unwrap_or_default().to_lowercase();
+            ready[server]["up"] == false && reason.contains("certificate")
+        })
+        .await;
+    }
+    service.stop().await;
+
+    config.postgres.tls.ca_file = Some(ca);
+    config.redis.tls.ca_file = Some(redis_ca);
+    let service = Service::start(config).await.unwrap();
+    let client = Client::of(&service);
+    client.wait_until_up("postgres").await;
+    client.wait_until_up("redis").await;
+    assert_eq!(client.post(EVENTS, &event(&unique("tls"))).await.status, 201);
+    let encrypted: bool = sqlx::query_scalar(
+        "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'datastorage'",
+    )
+    .fetch_one(&mut servers.sql().await)
+    .await
+    .unwrap();
+    assert!(encrypted, "every connection of the service is encrypted");
     service.stop().await;
 }

@@ -4,8 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use e2e_support::{Daemon, Ended, Job, ProcessError};
-use serde_json::Value;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use testbed::kubernetes::ApiServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use xshell::{Shell, cmd};
@@ -18,6 +22,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_datastorage");
 pub(crate) struct Process {
     pub(crate) client: Client,
     pub(crate) api: String,
+    kubeconfig: Option<String>,
     daemon: Option<Daemon>,
     dir: TempDir,
     starts: usize,
@@ -26,8 +31,14 @@ pub(crate) struct Process {
 impl Process {
     /// Writes the configuration, starts the program on free ports, and waits until it listens.
     pub(crate) fn start(servers: &Servers) -> Process {
+        Process::start_with(servers, None)
+    }
+
+    /// With authentication by the Kubernetes API that this file leads to.
+    fn start_with(servers: &Servers, kubeconfig: Option<String>) -> Process {
         let dir = tempfile::tempdir().unwrap();
-        let mut process = Process { client: Client::new("", ""), api: String::new(), daemon: None, dir, starts: 0 };
+        let mut process =
+            Process { client: Client::new("", ""), api: String::new(), kubeconfig, daemon: None, dir, starts: 0 };
         let (api, health) = process.run(servers, "127.0.0.1:0", "127.0.0.1:0");
         process.client = Client::new(&api, &health);
         process.write_config(servers, &api, &health);
@@ -50,10 +61,12 @@ impl Process {
 
     fn write_config(&self, servers: &Servers, api: &str, health: &str) {
         let yaml = format!(
-            "listen: {{api: '{api}', health: '{health}'}}\n\
+            "listen: {{api: '{api}', health: '{health}', metrics: '127.0.0.1:0'}}\n\
+             auth: {{enabled: {}}}\n\
              postgres: {{address: '{}', password_file: '{}'}}\n\
              redis: {{address: '{}', password_file: '{}'}}\n\
              queue: {{retry_base_ms: 50, claim_idle_ms: 2000}}\n",
+            self.kubeconfig.is_some(),
             servers.postgres.address(),
             servers.postgres.password_file().display(),
             servers.redis.address(),
@@ -71,7 +84,9 @@ impl Process {
     fn launch(&mut self) -> (String, String) {
         self.starts += 1;
         let (shell, config, log) = (Shell::new().unwrap(), self.dir.path().join("config.yaml"), self.log());
-        let start = cmd!(shell, "{PROGRAM} --config {config}").quiet();
+        let start = cmd!(shell, "{PROGRAM} --config {config}")
+            .quiet()
+            .env("KUBECONFIG", self.kubeconfig.as_deref().unwrap_or_default());
         let mut daemon = Job::new(start).log(log.to_str().unwrap()).daemon().unwrap();
         let mut addresses = None;
         daemon
@@ -125,6 +140,54 @@ async fn sigterm_finishes_what_is_in_flight_and_exits_with_0() {
     let answered = lines.iter().find(|line| line["message"] == "answered").unwrap();
     assert!(answered["span"]["request_id"].is_string(), "a request's line bears its id: {answered}");
     assert!(!log.contains(testbed::postgres::PASSWORD) && !log.contains(testbed::redis::PASSWORD));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_accounts_that_are_allowed_get_in_with_a_token_that_is_meant_for_it() {
+    let kubernetes = ApiServer::start().await.unwrap();
+    let servers = Servers::start();
+    let of_another = kubernetes.create_service_account("default", "known").await.unwrap();
+    kubernetes.create_service_account("default", "stranger").await.unwrap();
+    let known = kubernetes.token_of("default", "known", Some("datastorage")).await.unwrap();
+    let stranger = kubernetes.token_of("default", "stranger", Some("datastorage")).await.unwrap();
+    let client = kubernetes.client().unwrap();
+    let role: Role = serde_json::from_value(json!({
+        "metadata": { "name": "audit" },
+        "rules": [{ "apiGroups": [""], "resources": ["services"], "resourceNames": ["datastorage"], "verbs": ["create"] }],
+    }))
+    .unwrap();
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": { "name": "audit" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "audit" },
+        "subjects": [{ "kind": "ServiceAccount", "name": "known", "namespace": "default" }],
+    }))
+    .unwrap();
+    let create = PostParams::default();
+    Api::<Role>::namespaced(client.clone(), "default").create(&create, &role).await.unwrap();
+    Api::<RoleBinding>::namespaced(client, "default").create(&create, &binding).await.unwrap();
+
+    let mut process = Process::start_with(&servers, Some(kubernetes.kubeconfig().into_string()));
+    process.client.wait_until_up("postgres").await;
+    for (what, token, status) in [
+        ("no token", None, 401),
+        ("no token at all", Some("what"), 401),
+        ("a token for another service", Some(of_another.as_str()), 401),
+        ("an account that may not", Some(&stranger), 403),
+        ("an account that may", Some(&known), 200),
+        ("the same again", Some(&known), 200),
+    ] {
+        let mut request = process.client.request(reqwest::Method::GET, EVENTS);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let answer = crate::stand::answer(request).await.unwrap();
+        assert_eq!(answer.status, status, "{what}: {answer:?}");
+        assert_eq!(status == 401, answer.headers.contains_key("www-authenticate"), "{what}");
+    }
+    assert_eq!(process.client.ready().await.status, 200, "probes need no token");
+    let log = std::fs::read_to_string(process.log()).unwrap();
+    assert!(!log.contains(&known) && !log.contains(&stranger), "no token is in the log");
+    process.kill9();
 }
 
 #[test]

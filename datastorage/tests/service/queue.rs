@@ -174,3 +174,60 @@ async fn a_value_that_only_this_database_refuses_names_its_event() {
     assert_eq!(servers.rows(&name).await, 0);
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_of_a_newer_version_is_left_to_it() {
+    let servers = Servers::start();
+    let mut redis = servers.redis().await;
+    let name = unique("newer");
+    let newer = queued(&name).replace("\"version\"", "\"tenant\":\"a\",\"version\"");
+    let entry = add(&mut redis, "event", newer.as_bytes()).await;
+    for _ in 0..3 {
+        add(&mut redis, "event", queued(&name).as_bytes()).await;
+    }
+    let mut config = servers.config();
+    config.queue.claim_idle_ms = 20;
+    let service = Service::start(config).await.unwrap();
+    servers_ready(&service).await;
+    servers.wait_for_rows(&name, 3).await;
+    wait_for("the others to be settled", async || servers.queued().await == 1).await;
+    // It stays idle, so that a newer version takes it over.
+    wait_for("it to be idle for a second", async || {
+        let pending: Vec<(String, String, u64, u64)> = redis::cmd("XPENDING")
+            .arg(&[STREAM, "datastorage", "IDLE", "1000", "-", "+", "10"])
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        pending.len() == 1 && pending[0].0 == entry
+    })
+    .await;
+    assert_eq!(dead_letters(&mut redis).await.len(), 0);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_event_meets_alone_ends_among_the_dead_letters_and_postgresql_stays_up() {
+    let servers = Servers::start();
+    let service = Service::start(servers.config()).await.unwrap();
+    servers_ready(&service).await;
+    // An error of no known kind, as of a bug of the server, for one event and no other.
+    sqlx::raw_sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             RAISE EXCEPTION USING ERRCODE = 'XX000', MESSAGE = 'internal';
+         END $$;
+         CREATE TRIGGER refuse BEFORE INSERT ON audit_events FOR EACH ROW WHEN (NEW.severity = 'odd')
+             EXECUTE FUNCTION refuse()",
+    )
+    .execute(&mut servers.sql().await)
+    .await
+    .unwrap();
+    let mut redis = servers.redis().await;
+    let name = unique("odd");
+    let client = Client::of(&service);
+    assert_eq!(client.post(EVENTS, &event_with(&name, "severity", "odd")).await.status, 202, "it is in doubt");
+    assert_eq!(client.ready().await.body["postgres"]["up"], true, "one event does not make PostgreSQL look down");
+    add(&mut redis, "event", queued(&name).as_bytes()).await;
+    servers.wait_for_rows(&name, 1).await;
+    wait_for("a dead letter", async || dead_letters(&mut redis).await.len() == 1).await;
+    service.stop().await;
+}

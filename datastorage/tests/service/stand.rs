@@ -37,6 +37,8 @@ impl Servers {
         let mut config = Config::default();
         config.listen.api = "127.0.0.1:0".to_owned();
         config.listen.health = "127.0.0.1:0".to_owned();
+        config.listen.metrics = "127.0.0.1:0".to_owned();
+        config.auth.enabled = false;
         config.postgres.address = self.postgres.address().parse().unwrap();
         config.postgres.password_file = Some(self.postgres.password_file());
         config.postgres.write_timeout_ms = 20_000;

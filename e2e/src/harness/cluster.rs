@@ -10,11 +10,12 @@ use futures::future::{LocalBoxFuture, try_join_all};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
-use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
+use kube::api::{DeleteParams, ListParams, LogParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use serde_json::json;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
 
 use super::forward::Forward;
 use super::http;
@@ -26,11 +27,21 @@ const GATEWAY_NODE_PORT: u16 = 30080;
 const GATEWAY_HEALTH_NODE_PORT: u16 = 30180;
 const GATEWAY_METRICS_NODE_PORT: u16 = 30090;
 const DATASTORAGE_NODE_PORT: u16 = 30081;
-/// The gateway's API port in its pod.
-const GATEWAY_API_PORT: u16 = 8080;
-/// Its health port.
-const GATEWAY_HEALTH_PORT: u16 = 8081;
+/// The API's port in a pod of either service.
+const API_PORT: u16 = 8080;
+/// The health port.
+const HEALTH_PORT: u16 = 8081;
 const SENDER_ACCOUNT: &str = "signal-sender";
+const AUDIT_ACCOUNT: &str = "audit-reader";
+/// As datastorage is configured.
+pub(crate) const AUDIT_AUDIENCE: &str = "datastorage";
+/// What an account must be bound to that is to send signals.
+const SENDER_ROLE: &str = "signal-sender";
+/// Where the image has the gateway's policy.
+const POLICY_FOLDER: &str = "/config.app/gateway/policies";
+const POLICY_FILE: &str = "remediation_path.rego";
+/// The ConfigMap that takes its place.
+const POLICY_OVERRIDE: &str = "gateway-policy-of-a-spec";
 /// As in the gateway's ConfigMap.
 const ALLOWED_ORIGIN: &str = "https://console.kubernaut.example";
 /// Longer than any run of the specs.
@@ -50,8 +61,11 @@ pub(crate) struct Cluster {
     http: reqwest::Client,
     namespace: String,
     sender_token: String,
+    audit_token: String,
     /// What runs in another number than the manifests say.
     disturbed: Mutex<BTreeSet<Part>>,
+    /// Containers and volumes of the gateway's pods as the manifests have them, while they are others.
+    unchanged: Mutex<Option<(Value, Value)>>,
 }
 
 impl Cluster {
@@ -74,13 +88,15 @@ impl Cluster {
                 gateway_metrics: run.url(GATEWAY_METRICS_NODE_PORT)?,
                 datastorage: run.url(DATASTORAGE_NODE_PORT)?,
             },
-            sender_token: token(&client, &run.namespace, SENDER_ACCOUNT)
+            sender_token: token(&client, &run.namespace, SENDER_ACCOUNT, None)
                 .await
                 .with_context(|| format!("the specs send their signals as an account of cluster {}", run.cluster))?,
+            audit_token: token(&client, &run.namespace, AUDIT_ACCOUNT, Some(AUDIT_AUDIENCE)).await?,
             http: http::client()?,
             client,
             namespace: run.namespace.clone(),
             disturbed: Mutex::default(),
+            unchanged: Mutex::default(),
         };
         for part in [Part::Gateway, Part::DataStorage] {
             if let Err(error) = cluster.answers(part, 1).await {
@@ -107,6 +123,7 @@ impl Cluster {
             Part::Gateway => "gateway",
             Part::DataStorage => "datastorage",
             Part::PostgreSql => "postgresql",
+            Part::Redis => "redis",
         }
     }
 
@@ -127,11 +144,8 @@ impl Cluster {
         let name = Cluster::workload(part);
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(json!({"spec": {"replicas": count}})));
         let scaled = match part {
-            Part::Gateway | Part::DataStorage => {
-                let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
-                deployments.patch_scale(name, &parameters, &patch).await
-            }
-            Part::PostgreSql => {
+            Part::Gateway | Part::DataStorage => self.deployments().patch_scale(name, &parameters, &patch).await,
+            Part::PostgreSql | Part::Redis => {
                 let stateful_sets: Api<StatefulSet> = Api::namespaced(self.client.clone(), &self.namespace);
                 stateful_sets.patch_scale(name, &parameters, &patch).await
             }
@@ -144,17 +158,16 @@ impl Cluster {
         Ok(pods)
     }
 
-    /// Waits until a part consists of exactly `count` ready pods, none of which is one of `old`; returns their names.
+    /// Waits until a part consists of exactly `count` ready pods, none of which has one of the UIDs `old`; returns their
+    /// names.
     async fn ready_pods(&self, part: Part, count: usize, old: &BTreeSet<String>) -> Result<Vec<String>> {
         let what = format!("{} of {} to be {count} ready pod(s) and no other", Cluster::workload(part), self.namespace);
         eventually(SCALE_DEADLINE, &what, async || {
             let pods = self.pods_of(part).await?;
             let names: Vec<String> = pods.iter().filter_map(|pod| pod.metadata.name.clone()).collect();
             let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-            ensure!(
-                pods.len() == count && ready == count && !names.iter().any(|name| old.contains(name)),
-                "pods {names:?}, {ready} of them ready"
-            );
+            let is_old = pods.iter().filter_map(|pod| pod.metadata.uid.as_ref()).any(|uid| old.contains(uid));
+            ensure!(pods.len() == count && ready == count && !is_old, "pods {names:?}, {ready} of them ready");
             Ok(names)
         })
         .await
@@ -162,20 +175,84 @@ impl Cluster {
 
     /// Waits until a part answers at its address, `times` in a row.
     async fn answers(&self, part: Part, times: usize) -> Result<()> {
+        self.answers_with(part, times, |status| status.is_success()).await
+    }
+
+    async fn answers_with(&self, part: Part, times: usize, is_good: impl Fn(StatusCode) -> bool) -> Result<()> {
         let url = match part {
             Part::Gateway => format!("{}/readyz", self.addresses.gateway_health),
             Part::DataStorage => format!("{}/api/v1/audit/events?limit=1", self.addresses.datastorage),
-            // It has no address outside; datastorage tells.
-            Part::PostgreSql => return Ok(()),
+            // They have no address outside; datastorage tells.
+            Part::PostgreSql | Part::Redis => return Ok(()),
         };
         eventually(ANSWER_DEADLINE, &format!("GET {url} to succeed, {times} time(s) in a row"), async || {
             for _ in 0..times {
-                let response = self.http.get(&url).send().await.with_context(|| format!("GET {url}"))?;
-                ensure!(response.status().is_success(), "it answered {}", response.status());
+                let response = self
+                    .http
+                    .get(&url)
+                    .bearer_auth(&self.audit_token)
+                    .send()
+                    .await
+                    .with_context(|| format!("GET {url}"))?;
+                ensure!(is_good(response.status()), "it answered {}", response.status());
             }
             Ok(())
         })
         .await
+    }
+
+    /// A port of each pod of a part.
+    async fn instances(&self, part: Part, port: u16) -> Result<Vec<Box<dyn Replica>>> {
+        let pods = self.pods_of(part).await?.into_iter().filter_map(|pod| pod.metadata.name);
+        let forwards = try_join_all(pods.map(async |pod| {
+            let forward = Forward::open(self.pods(), &pod, port).await;
+            forward.with_context(|| format!("reaching port {port} of pod {pod} in {}", self.namespace))
+        }));
+        Ok(forwards.await?.into_iter().map(|forward| Box::new(forward) as Box<dyn Replica>).collect())
+    }
+
+    fn config_maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn deployments(&self) -> Api<Deployment> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Changes the containers and the volumes of the gateway's pods, and keeps them as they were.
+    async fn change_gateway(&self, change: impl FnOnce(&mut Value, &mut Value)) -> Result<()> {
+        self.disturbed().insert(Part::Gateway);
+        let name = Cluster::workload(Part::Gateway);
+        let deployment =
+            self.deployments().get(name).await.with_context(|| format!("getting the deployment {name}"))?;
+        let pod = serde_json::to_value(deployment.spec.and_then(|spec| spec.template.spec))?;
+        let (mut containers, mut volumes) = (pod["containers"].clone(), pod["volumes"].clone());
+        self.unchanged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert((containers.clone(), volumes.clone()));
+        change(&mut containers, &mut volumes);
+        self.set_up_gateway(&containers, &volumes).await
+    }
+
+    async fn set_up_gateway(&self, containers: &Value, volumes: &Value) -> Result<()> {
+        // A merge patch replaces lists as a whole.
+        let spec = json!({"containers": containers, "volumes": volumes});
+        let patch = Patch::Merge(json!({"spec": {"template": {"spec": spec}}}));
+        let patched = self.deployments().patch(Cluster::workload(Part::Gateway), &PatchParams::default(), &patch).await;
+        patched.map(drop).with_context(|| format!("changing the gateway's pods in {}", self.namespace))
+    }
+
+    async fn undo_changes(&self) -> Result<()> {
+        let unchanged = self.unchanged.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((containers, volumes)) = unchanged {
+            self.set_up_gateway(&containers, &volumes).await?;
+        }
+        let deleted = self.config_maps().delete(POLICY_OVERRIDE, &DeleteParams::default()).await;
+        match deleted {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop).with_context(|| format!("deleting the ConfigMap {POLICY_OVERRIDE}")),
+        }
     }
 
     fn disturbed(&self) -> std::sync::MutexGuard<'_, BTreeSet<Part>> {
@@ -204,29 +281,71 @@ impl Surroundings for Cluster {
         &self.sender_token
     }
 
+    fn sender_role(&self) -> &str {
+        SENDER_ROLE
+    }
+
+    fn audit_token(&self) -> &str {
+        &self.audit_token
+    }
+
     fn gateways_health(&self) -> LocalBoxFuture<'_, Result<Vec<Box<dyn Replica>>>> {
-        async {
-            let pods = self.pods_of(Part::Gateway).await?.into_iter().filter_map(|pod| pod.metadata.name);
-            let forwards = try_join_all(pods.map(async |pod| {
-                let forward = Forward::open(self.pods(), &pod, GATEWAY_HEALTH_PORT).await;
-                forward.with_context(|| format!("reaching the health of pod {pod} in {}", self.namespace))
-            }));
-            Ok(forwards.await?.into_iter().map(|forward| Box::new(forward) as Box<dyn Replica>).collect())
+        self.instances(Part::Gateway, HEALTH_PORT).boxed_local()
+    }
+
+    fn datastorages(&self) -> LocalBoxFuture<'_, Result<Vec<Box<dyn Replica>>>> {
+        self.instances(Part::DataStorage, API_PORT).boxed_local()
+    }
+
+    fn restart(&self, part: Part) -> LocalBoxFuture<'_, Result<()>> {
+        async move {
+            let pods = self.pods_of(part).await?;
+            let name = Cluster::workload(part);
+            ensure!(!pods.is_empty(), "there is no pod of {name} in {} to restart", self.namespace);
+            for pod in pods.iter().filter_map(|pod| pod.metadata.name.as_deref()) {
+                let deleted = self.pods().delete(pod, &DeleteParams::default()).await;
+                deleted.with_context(|| format!("deleting pod {pod} in {}", self.namespace))?;
+            }
+            self.ready_pods(part, pods.len(), &uids(&pods)).await?;
+            match part {
+                // What it needs may have been taken away, of which it says so.
+                Part::DataStorage => {
+                    self.answers_with(part, 1, |status| {
+                        status.is_success() || status == StatusCode::SERVICE_UNAVAILABLE
+                    })
+                    .await
+                }
+                _ => self.answers(part, ANSWERS_IN_A_ROW).await,
+            }
         }
         .boxed_local()
     }
 
-    fn restart_gateway(&self) -> LocalBoxFuture<'_, Result<()>> {
-        async {
-            let old: BTreeSet<String> =
-                self.pods_of(Part::Gateway).await?.into_iter().filter_map(|pod| pod.metadata.name).collect();
-            ensure!(!old.is_empty(), "there is no pod of the gateway in {} to restart", self.namespace);
-            for pod in &old {
-                let deleted = self.pods().delete(pod, &DeleteParams::default()).await;
-                deleted.with_context(|| format!("deleting pod {pod} in {}", self.namespace))?;
-            }
+    fn run_gateway_with_log_level<'a>(&'a self, level: &'a str) -> LocalBoxFuture<'a, Result<()>> {
+        async move {
+            let old = uids(&self.pods_of(Part::Gateway).await?);
+            let variable = json!({"name": "GATEWAY_LOG_LEVEL", "value": level});
+            self.change_gateway(|containers, _| push(&mut containers[0]["env"], variable)).await?;
             self.ready_pods(Part::Gateway, old.len(), &old).await?;
             self.answers(Part::Gateway, ANSWERS_IN_A_ROW).await
+        }
+        .boxed_local()
+    }
+
+    fn try_policy<'a>(&'a self, rego: &'a str) -> LocalBoxFuture<'a, Result<()>> {
+        async move {
+            let metadata = ObjectMeta { name: Some(POLICY_OVERRIDE.to_owned()), ..ObjectMeta::default() };
+            let data = Some([(POLICY_FILE.to_owned(), rego.to_owned())].into());
+            let map = ConfigMap { metadata, data, ..ConfigMap::default() };
+            self.disturbed().insert(Part::Gateway);
+            let made = self.config_maps().create(&PostParams::default(), &map).await;
+            made.with_context(|| format!("making the ConfigMap {POLICY_OVERRIDE} in {}", self.namespace))?;
+            self.change_gateway(|containers, volumes| {
+                push(volumes, json!({"name": "policy", "configMap": {"name": POLICY_OVERRIDE}}));
+                let mount = json!({"name": "policy", "mountPath": POLICY_FOLDER, "readOnly": true});
+                push(&mut containers[0]["volumeMounts"], mount);
+            })
+            .await
         }
         .boxed_local()
     }
@@ -234,7 +353,7 @@ impl Surroundings for Cluster {
     fn run_gateways(&self, count: usize) -> LocalBoxFuture<'_, Result<Vec<Box<dyn Replica>>>> {
         async move {
             let pods = self.scale(Part::Gateway, count).await?;
-            let forwards = pods.iter().map(|pod| Forward::open(self.pods(), pod, GATEWAY_API_PORT));
+            let forwards = pods.iter().map(|pod| Forward::open(self.pods(), pod, API_PORT));
             let forwards = try_join_all(forwards).await?;
             Ok(forwards.into_iter().map(|forward| Box::new(forward) as Box<dyn Replica>).collect())
         }
@@ -255,6 +374,9 @@ impl Surroundings for Cluster {
 
     fn restore(&self, part: Part) -> LocalBoxFuture<'_, Result<()>> {
         async move {
+            if part == Part::Gateway {
+                self.undo_changes().await?;
+            }
             let is_disturbed = self.disturbed().contains(&part);
             if is_disturbed { self.bring_back(part).await } else { Ok(()) }
         }
@@ -286,14 +408,18 @@ async fn config(kubeconfig: Kubeconfig, context: &str) -> Result<Config> {
     Ok(config)
 }
 
-/// A bearer token of a service account.
+/// A bearer token of a service account, for `audience`, or else for the API server.
 ///
 /// # Errors
 /// Where the API server makes none, as for an account that does not exist.
-pub(crate) async fn token(client: &Client, namespace: &str, account: &str) -> Result<String> {
+pub(crate) async fn token(client: &Client, namespace: &str, account: &str, audience: Option<&str>) -> Result<String> {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let request = TokenRequest {
-        spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() },
+        spec: TokenRequestSpec {
+            audiences: audience.into_iter().map(str::to_owned).collect(),
+            expiration_seconds: Some(TOKEN_SECONDS),
+            ..TokenRequestSpec::default()
+        },
         ..TokenRequest::default()
     };
     let what = || format!("getting a token of service account {account} in {namespace}");
@@ -305,6 +431,18 @@ pub(crate) async fn token(client: &Client, namespace: &str, account: &str) -> Re
 fn is_trouble(line: &str) -> bool {
     let entry: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
     matches!(entry["level"].as_str(), Some("WARN" | "ERROR"))
+}
+
+fn uids(pods: &[Pod]) -> BTreeSet<String> {
+    pods.iter().filter_map(|pod| pod.metadata.uid.clone()).collect()
+}
+
+/// Adds to a list that may not be there yet.
+fn push(list: &mut Value, item: Value) {
+    match list.as_array_mut() {
+        Some(items) => items.push(item),
+        None => *list = json!([item]),
+    }
 }
 
 fn is_ready(pod: &Pod) -> bool {

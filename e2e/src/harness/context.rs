@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use api::{Phase, RemediationRequest};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -43,6 +44,8 @@ pub(crate) struct Belongings {
     pub(crate) namespaces: Vec<String>,
     /// RemediationRequests outside of these, as namespace and name.
     pub(crate) requests: Vec<(String, String)>,
+    /// Bindings of the role of senders, in the gateway's namespace.
+    pub(crate) bindings: Vec<String>,
 }
 
 impl Context {
@@ -84,7 +87,12 @@ impl Context {
     }
 
     pub(crate) fn datastorage(&self) -> DataStorage {
-        DataStorage::new(self.http().clone(), &self.surroundings().addresses().datastorage)
+        self.datastorage_at(&self.surroundings().addresses().datastorage)
+    }
+
+    /// datastorage at another address, such as that of one instance.
+    pub(crate) fn datastorage_at(&self, base: &str) -> DataStorage {
+        DataStorage::new(self.http().clone(), base, Some(self.surroundings().audit_token()))
     }
 
     /// Makes a namespace of the spec's own, of which no environment is known.
@@ -132,14 +140,47 @@ impl Context {
     /// # Errors
     /// Where the API server refuses either.
     pub(crate) async fn token_of_new_account(&self, namespace: &str, account: &str) -> Result<String> {
+        self.make_account(namespace, account).await?;
+        cluster::token(self.surroundings().kubernetes(), namespace, account, None).await
+    }
+
+    /// The same with a token that is meant for datastorage.
+    ///
+    /// # Errors
+    /// Where the API server refuses either.
+    pub(crate) async fn audit_token_of_new_account(&self, namespace: &str, account: &str) -> Result<String> {
+        self.make_account(namespace, account).await?;
+        let audience = Some(cluster::AUDIT_AUDIENCE);
+        cluster::token(self.surroundings().kubernetes(), namespace, account, audience).await
+    }
+
+    async fn make_account(&self, namespace: &str, account: &str) -> Result<()> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.kubernetes(), namespace);
         let metadata = ObjectMeta { name: Some(account.to_owned()), ..ObjectMeta::default() };
         let object = ServiceAccount { metadata, ..ServiceAccount::default() };
-        accounts
-            .create(&PostParams::default(), &object)
-            .await
-            .with_context(|| format!("making the service account {account} in {namespace}"))?;
-        cluster::token(self.surroundings().kubernetes(), namespace, account).await
+        let made = accounts.create(&PostParams::default(), &object).await;
+        made.map(drop).with_context(|| format!("making the service account {account} in {namespace}"))
+    }
+
+    /// Lets a service account send signals.
+    ///
+    /// # Errors
+    /// Where the API server refuses it.
+    pub(crate) async fn allow_to_send(&self, namespace: &str, account: &str) -> Result<()> {
+        let name = self.unique_name();
+        let surroundings = self.surroundings();
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": surroundings.sender_role()},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+        }))?;
+        self.with_belongings(|belongings| belongings.bindings.push(name.clone()));
+        let made = self.bindings().create(&PostParams::default(), &binding).await;
+        made.map(drop).with_context(|| format!("letting the account {account} in {namespace} send signals"))
+    }
+
+    fn bindings(&self) -> Api<RoleBinding> {
+        Api::namespaced(self.kubernetes(), self.surroundings().gateway_namespace())
     }
 
     /// The API of RemediationRequests in a namespace.
@@ -241,8 +282,12 @@ impl Context {
     /// # Errors
     /// The first object that the API server does not delete.
     pub(crate) async fn delete_belongings(&self) -> Result<()> {
-        let Belongings { namespaces, requests } = self.belongings();
+        let Belongings { namespaces, requests, bindings } = self.belongings();
         let parameters = DeleteParams::background();
+        for name in bindings {
+            let deleted = self.bindings().delete(&name, &parameters).await;
+            unless_gone(deleted.map(drop)).with_context(|| format!("deleting the role binding {name}"))?;
+        }
         for (namespace, name) in requests {
             let deleted = self.requests_in(&namespace).delete(&name, &parameters).await;
             unless_gone(deleted.map(drop)).with_context(|| format!("deleting {name} in {namespace}"))?;

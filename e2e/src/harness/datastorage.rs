@@ -26,11 +26,26 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_millis(300);
 pub(crate) struct DataStorage {
     http: Client,
     base: String,
+    token: Option<String>,
 }
 
 impl DataStorage {
-    pub(crate) fn new(http: Client, base: &str) -> DataStorage {
-        DataStorage { http, base: base.to_owned() }
+    pub(crate) fn new(http: Client, base: &str, token: Option<&str>) -> DataStorage {
+        DataStorage { http, base: base.to_owned(), token: token.map(str::to_owned) }
+    }
+
+    /// The same with another token, or with none.
+    pub(crate) fn with_token(mut self, token: Option<&str>) -> DataStorage {
+        self.token = token.map(str::to_owned);
+        self
+    }
+
+    fn request(&self, method: Method, path: &str) -> Request {
+        let request = Request::new(&self.http, method, &self.base, path);
+        match &self.token {
+            Some(token) => request.bearer(token),
+            None => request,
+        }
     }
 
     /// Writes one event.
@@ -75,20 +90,22 @@ impl DataStorage {
     }
 
     /// Posts as the gateway does: again where the answer is 503, which says that neither PostgreSQL nor Redis could
-    /// take it in time, as on a machine whose disk stands still for a moment. Within [`SOON`] that has to be over.
+    /// take it in time, as on a machine whose disk stands still for a moment, or where nobody is there: an instance that
+    /// has lost both for a moment is not ready. Within [`SOON`] that has to be over.
     async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
         let end = Instant::now() + SOON;
         loop {
-            let answer = self.post_once(path, body).await?;
-            if answer.status != 503 || Instant::now() + TRY_AGAIN_AFTER >= end {
-                return Ok(answer);
+            let answer = self.post_once(path, body).await;
+            let is_settled = answer.as_ref().is_ok_and(|answer| answer.status != 503);
+            if is_settled || Instant::now() + TRY_AGAIN_AFTER >= end {
+                return answer;
             }
             sleep(TRY_AGAIN_AFTER).await;
         }
     }
 
     async fn post_once(&self, path: &str, body: &Value) -> Result<Answer> {
-        Request::new(&self.http, Method::POST, &self.base, path).json(body).send().await
+        self.request(Method::POST, path).json(body).send().await
     }
 
     /// Reads events; `query` is what follows the question mark.
@@ -96,7 +113,7 @@ impl DataStorage {
     /// # Errors
     /// Where no answer comes.
     pub(crate) async fn query(&self, query: &str) -> Result<Answer> {
-        Request::new(&self.http, Method::GET, &self.base, &format!("{EVENTS}?{query}")).send().await
+        self.request(Method::GET, &format!("{EVENTS}?{query}")).send().await
     }
 
     /// All events of a correlation, the newest first.

@@ -104,9 +104,9 @@ impl Shared {
             if let Err(message) = &result {
                 folder = self.keep_evidence(spec, &context, &trace, message).await;
             }
-            if let Some(alone) = spec.alone
-                && let Err(error) = self.restore(alone.with).await
-            {
+            let parts = spec.alone.iter().flat_map(|alone| alone.uses.iter().chain([&alone.with]));
+            for part in parts {
+                let Err(error) = self.restore(*part).await else { continue };
                 let before = result.err().map(|message| format!("{message}\nand ")).unwrap_or_default();
                 result = Err(format!("{before}what the spec disturbed was not brought back: {error:#}"));
             }

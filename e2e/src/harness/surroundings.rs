@@ -19,6 +19,7 @@ pub(crate) enum Part {
     Gateway,
     DataStorage,
     PostgreSql,
+    Redis,
 }
 
 /// One instance of the gateway, at an address that leads to it and to no other, for as long as this lives.
@@ -54,11 +55,26 @@ pub(crate) trait Surroundings: Send + Sync {
     /// A bearer token of an account that may send signals. The same one each time.
     fn sender_token(&self) -> &str;
 
+    /// The role, in the gateway's namespace, of accounts that may send signals.
+    fn sender_role(&self) -> &str;
+
+    /// A bearer token of an account that may write and read audit events. The same one each time.
+    fn audit_token(&self) -> &str;
+
     /// The health of each running instance of the gateway, also while it is ending: the URL of a replica leads to it.
     fn gateways_health(&self) -> LocalBoxFuture<'_, Result<Vec<Box<dyn Replica>>>>;
 
-    /// Ends every instance of the gateway in the ordinary way; returns once new ones answer and the old are gone.
-    fn restart_gateway(&self) -> LocalBoxFuture<'_, Result<()>>;
+    /// The API of each running instance of datastorage, whether it is ready or not.
+    fn datastorages(&self) -> LocalBoxFuture<'_, Result<Vec<Box<dyn Replica>>>>;
+
+    /// Ends every instance of a part in the ordinary way; returns once new ones answer and the old are gone.
+    fn restart(&self, part: Part) -> LocalBoxFuture<'_, Result<()>>;
+
+    /// Replaces the gateway by one that logs at another level, until the gateway is restored.
+    fn run_gateway_with_log_level<'a>(&'a self, level: &'a str) -> LocalBoxFuture<'a, Result<()>>;
+
+    /// Begins to replace the gateway by one with another policy, until the gateway is restored; waits for nothing.
+    fn try_policy<'a>(&'a self, rego: &'a str) -> LocalBoxFuture<'a, Result<()>>;
 
     /// Runs `count` instances of the gateway side by side; returns once each is ready.
     fn run_gateways(&self, count: usize) -> LocalBoxFuture<'_, Result<Vec<Box<dyn Replica>>>>;
@@ -69,8 +85,8 @@ pub(crate) trait Surroundings: Send + Sync {
     /// Starts it again; returns once it answers.
     fn bring_back(&self, part: Part) -> LocalBoxFuture<'_, Result<()>>;
 
-    /// Brings a part back that was taken away or multiplied and not brought back yet, as after a spec that failed in
-    /// between.
+    /// Brings a part back that was taken away, multiplied or changed and not brought back yet, as after a spec that failed
+    /// in between.
     fn restore(&self, part: Part) -> LocalBoxFuture<'_, Result<()>>;
 
     /// What each running instance of a part has logged since then.

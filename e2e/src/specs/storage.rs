@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::harness::context::Context;
@@ -14,6 +14,7 @@ specs!("storage":
     s40_a_batch_is_an_array_of_valid_events_or_nothing,
     s42_a_limit_is_between_1_and_1000,
     s43_pages_do_not_overlap,
+    s58_pages_by_cursor_miss_and_repeat_nothing_while_events_come_in,
     s44_an_event_is_at_most_seven_days_old,
 );
 
@@ -82,6 +83,54 @@ async fn s43_pages_do_not_overlap(cx: Context) -> Result<()> {
         first_and_last == (&events[0]["event_id"], &events[4]["event_id"]),
         "expected the newest event first and the oldest last, found {first_and_last:?}"
     );
+    Ok(())
+}
+
+async fn s58_pages_by_cursor_miss_and_repeat_nothing_while_events_come_in(cx: Context) -> Result<()> {
+    let correlation = cx.unique_name();
+    let datastorage = cx.datastorage();
+    // Three of each second: a page may end among events of the same time.
+    let first = Timestamp::now();
+    let events: Vec<Value> = (0..40)
+        .map(|number| {
+            let mut event = audit_event(&correlation);
+            event["event_timestamp"] = json!(first - SignedDuration::from_secs(60 + number / 3));
+            event
+        })
+        .collect();
+    datastorage.store_batch(&json!(events), "forty events").await?;
+    let newer_and_older = || {
+        let ages_s = [0, 1, 90, 120];
+        json!(ages_s.map(|age| audit_event_at(&correlation, SignedDuration::from_secs(-age))))
+    };
+    let (mut seen, mut after, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let query = format!("correlation_id={correlation}&limit=7{after}");
+        let written = newer_and_older();
+        let (answer, _) =
+            tokio::try_join!(datastorage.query(&query), datastorage.store_batch(&written, "events beside a page"))?;
+        answer.expect(200, "a page by cursor")?;
+        let page = answer.body["data"].as_array().cloned().unwrap_or_default();
+        ensure!(page.len() <= 7, "expected 7 events on a page at most: {answer}");
+        seen.extend(page.iter().map(|event| event["event_id"].as_str().unwrap_or("none").to_owned()));
+        pages += 1;
+        ensure!(pages < 60, "expected the pages to come to an end, there were {pages}");
+        if answer.body["pagination"]["has_more"] != true {
+            break;
+        }
+        after = format!("&after={}", answer.text_at("/pagination/next")?);
+    }
+    ensure!(pages > 5, "expected several pages, there were {pages}");
+    let different: BTreeSet<&str> = seen.iter().map(String::as_str).collect();
+    ensure!(
+        different.len() == seen.len(),
+        "expected no event twice, {} of {} are",
+        seen.len() - different.len(),
+        seen.len()
+    );
+    let missing =
+        events.iter().filter_map(|event| event["event_id"].as_str()).filter(|id| !different.contains(id)).count();
+    ensure!(missing == 0, "expected all events that were there before the first page, {missing} are missing");
     Ok(())
 }
 

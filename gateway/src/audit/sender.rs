@@ -1,5 +1,6 @@
 //! Hands events on to datastorage, in batches, until it has taken them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ const BATCH_BYTES: usize = 1024 * 1024;
 pub(super) struct Sender {
     client: reqwest::Client,
     url: String,
+    token_file: Option<PathBuf>,
     batch_events: usize,
     linger: Duration,
     max_backoff: Duration,
@@ -40,6 +42,7 @@ impl Sender {
         Ok(Self {
             client,
             url: format!("{}/api/v1/audit/events/batch", url.trim_end_matches('/')),
+            token_file: config.token_file.clone(),
             batch_events: config.batch_events,
             linger: Duration::from_millis(config.linger_ms),
             max_backoff: Duration::from_millis(config.max_backoff_ms),
@@ -139,6 +142,12 @@ impl Sender {
     /// a connection to its address may reach somebody else, who would answer on it for ever.
     async fn send(&self, batch: &[&Event], again: bool) -> Verdict {
         let mut request = self.client.post(&self.url).json(batch);
+        if let Some(file) = &self.token_file {
+            match tokio::fs::read_to_string(file).await {
+                Ok(token) => request = request.bearer_auth(token.trim()),
+                Err(error) => return Verdict::Later(format!("reading the token in {}: {error}", file.display())),
+            }
+        }
         if again {
             request = request.header(reqwest::header::CONNECTION, "close");
         }
@@ -146,10 +155,15 @@ impl Sender {
             Ok(answer) if answer.status().is_success() => Verdict::Accepted,
             Ok(answer) => {
                 let status = answer.status();
+                // Who may not write may be allowed to later, and a token may have been renewed.
                 let is_final = status.is_client_error()
                     && !matches!(
                         status,
-                        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::NOT_FOUND
+                        StatusCode::UNAUTHORIZED
+                            | StatusCode::FORBIDDEN
+                            | StatusCode::NOT_FOUND
+                            | StatusCode::REQUEST_TIMEOUT
+                            | StatusCode::TOO_MANY_REQUESTS
                     );
                 let body = answer.text().await.unwrap_or_default();
                 let reason = format!("{status}: {}", crate::text::cut_chars(&body, 300));

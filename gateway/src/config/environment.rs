@@ -31,6 +31,7 @@ pub(super) const VARIABLES: &[(&str, Setter)] = &[
     ("GATEWAY_KUBERNETES_REQUEST_DEADLINE_MS", |c, v| put(&mut c.kubernetes.request_deadline_ms, v)),
     ("GATEWAY_POLICY_PATH", |c, v| put(&mut c.policy.path, v)),
     ("GATEWAY_AUDIT_URL", |c, v| put_optional(&mut c.audit.url, v)),
+    ("GATEWAY_AUDIT_TOKEN_FILE", |c, v| put_optional(&mut c.audit.token_file, v)),
     ("GATEWAY_AUDIT_BUFFER_EVENTS", |c, v| put(&mut c.audit.buffer_events, v)),
     ("GATEWAY_AUDIT_BUFFER_BYTES", |c, v| put(&mut c.audit.buffer_bytes, v)),
     ("GATEWAY_AUDIT_BATCH_EVENTS", |c, v| put(&mut c.audit.batch_events, v)),
@@ -60,8 +61,8 @@ fn put<T: FromStr<Err: Display>>(place: &mut T, value: &str) -> Result<(), Strin
 }
 
 /// Empty text takes the value away.
-fn put_optional(place: &mut Option<String>, value: &str) -> Result<(), String> {
-    *place = (!value.is_empty()).then(|| value.to_owned());
+fn put_optional<T: for<'a> From<&'a str>>(place: &mut Option<T>, value: &str) -> Result<(), String> {
+    *place = (!value.is_empty()).then(|| value.into());
     Ok(())
 }
 

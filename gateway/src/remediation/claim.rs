@@ -15,7 +15,7 @@ use kube::{Api, Client, ResourceExt as _};
 
 use super::FIELD_MANAGER;
 use crate::fingerprint::Fingerprint;
-use crate::kubernetes::{CallError, call};
+use serving::kubernetes::{CallError, call};
 
 /// What an older claim was made for is over, well or badly: longer than any call takes, and clocks may differ.
 const LIFETIME: SignedDuration = SignedDuration::from_secs(60);

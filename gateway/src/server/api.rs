@@ -9,12 +9,12 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::post;
 use axum::{Router, middleware::from_fn_with_state};
+use serving::auth::{Authenticator, Denial, bearer_token};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::progress::Progress;
 use super::{edge, webhook};
-use crate::auth::{Authenticator, Denial};
 use crate::config::{Config, Cors};
 use crate::pipeline::{Pipeline, unavailable};
 use crate::problem::Problem;
@@ -94,7 +94,8 @@ async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
         if request.headers().get_all(header::AUTHORIZATION).iter().count() > 1 {
             return Err(Problem::malformed("there are several Authorization headers: send one"));
         }
-        let token = bearer_token(&request).ok_or_else(|| Problem::unauthenticated("a bearer token is required"))?;
+        let token =
+            bearer_token(request.headers()).ok_or_else(|| Problem::unauthenticated("a bearer token is required"))?;
         let checked = tokio::time::timeout(app.request_deadline, authenticator.check(token)).await;
         checked.map_err(|_| Problem::deadline_exceeded())?.map_err(denied)?;
         // Nothing further down needs it, and what is not there cannot be logged.
@@ -112,13 +113,6 @@ fn denied(denial: Denial) -> Problem {
         }
         Denial::Unavailable(error) => unavailable(&error),
     }
-}
-
-fn bearer_token(request: &Request) -> Option<&str> {
-    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 /// The settings were checked when they were read, so what cannot be parsed here is not there.

@@ -1,9 +1,9 @@
 //! Takes in a request's body: of the right type, of now, and no larger than may be.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, header};
-use futures::StreamExt as _;
+use axum::http::{HeaderMap, header};
 use jiff::Timestamp;
+use serving::body;
 use tokio::sync::SemaphorePermit;
 
 use super::api::App;
@@ -25,49 +25,32 @@ pub(super) struct Received<'a> {
 pub(super) async fn receive<'a>(
     app: &'a App,
     headers: &HeaderMap,
-    body: Body,
+    content: Body,
     max_bytes: usize,
 ) -> Result<Received<'a>, Problem> {
-    if headers.get(header::CONTENT_TYPE).is_some_and(|value| !is_json(value)) {
+    if headers.get(header::CONTENT_TYPE).is_some_and(|value| !body::is_json(value)) {
         return Err(Problem::unsupported_media_type());
     }
     let timestamp = headers.get(TIMESTAMP_HEADER);
     if let Some(value) = timestamp {
         freshness::check_header(value.as_bytes(), Timestamp::now()).map_err(Problem::stale)?;
     }
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced = body::announced(headers);
     if announced.is_some_and(|bytes| bytes > max_bytes) {
         return Err(too_large(max_bytes));
     }
     // All of it at once: bodies that wait for each other's room, each with a part of its own, would wait for ever.
     let mut room = app.room(&app.body_bytes, announced.unwrap_or(max_bytes)).await?;
-    let read = read(body, announced.unwrap_or_default(), max_bytes);
-    let bytes = tokio::time::timeout(app.body_deadline, read).await.map_err(|_| Problem::body_too_slow())??;
+    let read = body::read(content, announced.unwrap_or_default(), max_bytes);
+    let read = tokio::time::timeout(app.body_deadline, read).await.map_err(|_| Problem::body_too_slow())?;
+    let bytes = read.map_err(|broken| match broken {
+        body::Broken::TooLarge => too_large(max_bytes),
+        body::Broken::Off => Problem::malformed("the body broke off, or is not encoded as the headers say"),
+    })?;
     drop(room.split(room.num_permits().saturating_sub(bytes.capacity())));
     Ok(Received { bytes, is_dated: timestamp.is_some(), room })
 }
 
-async fn read(body: Body, announced: usize, max_bytes: usize) -> Result<Vec<u8>, Problem> {
-    let mut bytes = Vec::with_capacity(announced);
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| {
-            tracing::debug!(%error, "a body broke off");
-            Problem::malformed("the body broke off, or is not encoded as the headers say")
-        })?;
-        if bytes.len() + chunk.len() > max_bytes {
-            return Err(too_large(max_bytes));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
 fn too_large(max_bytes: usize) -> Problem {
     Problem::too_large(format!("the body is larger than {max_bytes} bytes"))
-}
-
-fn is_json(content_type: &HeaderValue) -> bool {
-    let essence = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("application/json")
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -76,7 +76,7 @@ pub(super) fn refusal(status: StatusCode) -> Vec<u8> {
 /// For the API: measured and logged.
 pub(super) async fn api(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let request = super::linger::linger(request);
+    let request = serving::linger(request);
     let id = Uuid::new_v4().to_string();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();

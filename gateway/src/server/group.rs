@@ -38,7 +38,7 @@ pub(super) async fn many(
     for (index, step) in known.into_iter().enumerate() {
         match step {
             Some(Step::Done(outcome)) => {
-                outcomes.push(Some(outcome));
+                outcomes.push(Some(*outcome));
                 continue;
             }
             // Last, so that those that fail slowly do not keep the others from their turn for ever.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
@@ -89,21 +89,6 @@ pub(super) fn metrics(metrics: Arc<Metrics>) -> Router {
         .with_state(metrics)
 }
 
-/// As OpenMetrics for whoever asks for it, as a Prometheus does; else in the format that everybody reads.
 async fn show(State(metrics): State<Arc<Metrics>>, headers: HeaderMap) -> Response {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let is_open = accepted.flat_map(|value| value.split(',')).any(is_open_metrics);
-    let vary = (header::VARY, "accept");
-    if is_open {
-        let content_type = (header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8");
-        return ([content_type, vary], metrics.encode()).into_response();
-    }
-    let content_type = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
-    ([content_type, vary], metrics.encode_plain()).into_response()
-}
-
-fn is_open_metrics(range: &str) -> bool {
-    let mut parts = range.split(';').map(str::trim);
-    let is_named = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/openmetrics-text"));
-    is_named && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    serving::metrics::answer(metrics.encode(), &headers)
 }

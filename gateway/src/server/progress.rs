@@ -47,7 +47,7 @@ impl Keys {
 #[derive(Clone)]
 pub(super) enum Step {
     /// It is settled, well or for good.
-    Done(Result<Told, Problem>),
+    Done(Box<Result<Told, Problem>>),
     /// It was tried, and may be again.
     Failed,
 }
@@ -56,7 +56,7 @@ impl Step {
     pub(super) fn of(outcome: &Result<Told, Problem>) -> Self {
         match outcome {
             Err(problem) if problem.is_retryable() => Self::Failed,
-            settled => Self::Done(settled.clone()),
+            settled => Self::Done(Box::new(settled.clone())),
         }
     }
 }

@@ -25,6 +25,9 @@ pub(super) struct Told {
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retryable: Option<bool>,
+    /// Why a signal is ignored that tells of a problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     /// As in [`Many`], for a delivery of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated_alerts: Option<u64>,
@@ -85,6 +88,7 @@ impl Told {
             metadata: None,
             error: None,
             retryable: None,
+            reason: None,
             truncated_alerts: None,
         }
     }
@@ -106,8 +110,11 @@ impl Told {
 
 impl From<Outcome> for Told {
     fn from(outcome: Outcome) -> Self {
-        let fingerprint = Some(outcome.fingerprint);
-        match outcome.recorded {
+        let (fingerprint, recorded) = match outcome {
+            Outcome::Recorded { fingerprint, recorded } => (Some(fingerprint), recorded),
+            Outcome::Ignored { reason } => return Self { reason: Some(reason), ..Self::ignored() },
+        };
+        match recorded {
             Recorded::Created { namespace, name, .. } => Self {
                 fingerprint,
                 remediation_request_name: Some(name),

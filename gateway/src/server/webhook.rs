@@ -67,6 +67,10 @@ pub(super) async fn kubernetes_event(
 async fn one(app: &App, deadline: Instant, signal: Signal, bytes: usize, left_out: u64) -> Result<Response, Problem> {
     let outcome = app.pipeline.take(signal, bytes, deadline, |outcome| outcome).await;
     let told = Told::from(outcome.ok_or_else(Problem::deadline_exceeded)??).beside(left_out);
-    let status = if told.duplicate { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+    let status = match told.status {
+        "ignored" => StatusCode::OK,
+        "duplicate" => StatusCode::ACCEPTED,
+        _ => StatusCode::CREATED,
+    };
     Ok((status, Json(told)).into_response())
 }

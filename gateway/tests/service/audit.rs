@@ -243,3 +243,23 @@ fn what_datastorage_could_not_store_is_refused_before_anything_is_made() {
         assert_eq!(world.requests().await.len(), 0);
     });
 }
+
+#[test]
+fn a_token_that_is_not_good_any_more_is_read_again() {
+    test(async |world| {
+        let sink = Sink::start().await;
+        sink.ask_for("first");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "first\n").unwrap();
+        let gateway = audited(&world, &sink, |audit| audit.token_file = Some(file.path().to_owned())).await;
+        let answer = gateway.prometheus(&about_deployment(&world.namespace, "web")).await.expect(201);
+        sink.wait_for(answer.text("remediationRequestName"), 2).await;
+        sink.ask_for("second");
+        let before = sink.attempts();
+        let answer = gateway.prometheus(&about_deployment(&world.namespace, "api")).await.expect(201);
+        wait_for("a try with the old token", async || (sink.attempts() > before).then_some(())).await;
+        std::fs::write(file.path(), "second\n").unwrap();
+        sink.wait_for(answer.text("remediationRequestName"), 2).await;
+        assert_eq!(gateway.metric("gateway_audit_events_dropped_total").await, 0.0);
+    });
+}

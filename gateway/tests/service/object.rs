@@ -204,3 +204,31 @@ fn whatever_a_signal_says_fits_the_object() {
         wait_for("both requests", async || (world.requests().await.len() == 2).then_some(())).await;
     });
 }
+
+#[test]
+fn namespaces_that_are_not_looked_after_are_ignored_with_the_reason() {
+    test(async |world| {
+        let taken_on = world.another_namespace("taken-on", &[("team", "shop")]).await;
+        let selector = json!({"matchExpressions": [{"key": "team", "operator": "In", "values": ["shop", "pay"]}]});
+        let gateway = world
+            .gateway_with(|config| {
+                config.kubernetes.namespace_selector = Some(serde_json::from_value(selector).unwrap());
+            })
+            .await;
+        let out = gateway.prometheus(&about_deployment(&world.namespace, "web")).await.expect(200);
+        assert_eq!((out.text("status"), &out.body["duplicate"]), ("ignored", &json!(false)));
+        assert!(out.text("reason").contains(&world.namespace), "{out:?}");
+        let nowhere = alert(&[("alertname", "NodeDown"), ("node", "node-1")]);
+        let out = gateway.prometheus(&webhook(&[nowhere])).await.expect(200);
+        assert!(out.text("reason").contains("no namespace"), "{out:?}");
+        gateway.prometheus(&about_deployment(&taken_on, "web")).await.expect(201);
+        gateway.prometheus(&about_deployment(&taken_on, "web")).await.expect(202);
+        let pair = |namespace: &str, name: &str| alert(&[("namespace", namespace), ("deployment", name)]);
+        let mixed = webhook(&[pair(&world.namespace, "web"), pair(&taken_on, "api")]);
+        let answer = gateway.prometheus(&mixed).await.expect(207);
+        let summary = &answer.body["summary"];
+        assert_eq!((&summary["ignored"], &summary["created"]), (&json!(1), &json!(1)), "{answer:?}");
+        assert_eq!(world.requests().await.len(), 0);
+        assert_eq!(gateway.metric("gateway_signals_rejected_total{reason=\"out_of_scope\"}").await, 3.0);
+    });
+}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ struct Kept {
     poison: Option<String>,
     /// Keeps a batch but answers as if it had not, so many times.
     forgetful: usize,
+    /// The token that senders must have, where they must have one.
+    token: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -46,6 +48,11 @@ impl Sink {
 
     pub(crate) fn fail_with(&self, status: Option<StatusCode>) {
         self.kept.lock().unwrap().failing = status;
+    }
+
+    /// From now on senders must have this token.
+    pub(crate) fn ask_for(&self, token: &str) {
+        self.kept.lock().unwrap().token = Some(token.to_owned());
     }
 
     pub(crate) fn refuse_signal(&self, name: &str) {
@@ -80,9 +87,18 @@ impl Sink {
     }
 }
 
-async fn take(State(sink): State<Sink>, Json(events): Json<Vec<Value>>) -> (StatusCode, Json<Value>) {
+async fn take(
+    State(sink): State<Sink>,
+    headers: HeaderMap,
+    Json(events): Json<Vec<Value>>,
+) -> (StatusCode, Json<Value>) {
     let mut kept = sink.kept.lock().unwrap();
     kept.attempts += 1;
+    if let Some(token) = &kept.token
+        && headers.get("authorization").is_none_or(|value| value != &format!("Bearer {token}"))
+    {
+        return (StatusCode::UNAUTHORIZED, Json(json!({})));
+    }
     if let Some(status) = kept.failing {
         return (status, Json(json!({})));
     }

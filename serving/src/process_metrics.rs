@@ -10,8 +10,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 /// The kernel shows times to programs in hundredths of a second, whatever its own clock is.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// Registers them as a collector.
 #[derive(Debug)]
-pub(crate) struct ProcessMetrics;
+pub struct ProcessMetrics;
 
 /// What /proc says of this process.
 struct Snapshot {

@@ -19,7 +19,7 @@ const LINGER: Duration = Duration::from_secs(2);
 struct Lingering(Option<Body>);
 
 /// Has the rest of the request's body read where nobody reads it to its end.
-pub(super) fn linger(request: Request) -> Request {
+pub fn linger(request: Request) -> Request {
     request.map(|body| Body::new(Lingering(Some(body))))
 }
 

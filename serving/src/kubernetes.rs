@@ -20,16 +20,16 @@ pub async fn connect() -> Result<Client> {
 
 /// A call that did not succeed.
 #[derive(Debug)]
-pub(crate) struct CallError {
+pub struct CallError {
     /// What was being done to which object.
-    pub(crate) doing: String,
+    pub doing: String,
     /// Why it failed.
-    pub(crate) cause: Cause,
+    pub cause: Cause,
 }
 
 /// Why a call failed.
 #[derive(Debug)]
-pub(crate) enum Cause {
+pub enum Cause {
     /// No answer within the call's deadline.
     Slow(Duration),
     /// Not begun, since the whole request's deadline had come.
@@ -39,12 +39,13 @@ pub(crate) enum Cause {
 }
 
 impl CallError {
-    pub(crate) fn too_late(doing: String) -> Self {
+    /// Of a call that was not begun.
+    pub fn too_late(doing: String) -> Self {
         Self { doing, cause: Cause::TooLate }
     }
 
     /// What the API server said, if it said anything.
-    pub(crate) fn status(&self) -> Option<&Status> {
+    pub fn status(&self) -> Option<&Status> {
         match &self.cause {
             Cause::Kube(error) => status_of(error),
             Cause::Slow(_) | Cause::TooLate => None,
@@ -52,7 +53,7 @@ impl CallError {
     }
 
     /// Whether the API server may have done what it was asked for: no answer came, or one of what stands before it.
-    pub(crate) fn is_unclear(&self) -> bool {
+    pub fn is_unclear(&self) -> bool {
         match &self.cause {
             Cause::TooLate => false,
             Cause::Slow(_) => true,
@@ -61,14 +62,14 @@ impl CallError {
     }
 
     /// Whether the request's deadline came before it was begun.
-    pub(crate) fn is_too_late(&self) -> bool {
+    pub fn is_too_late(&self) -> bool {
         matches!(self.cause, Cause::TooLate)
     }
 
     /// Whether the API server refuses the object itself, so that sending it again does not help: it is invalid, or an
-    /// admission policy or a webhook denies it. Not so where the gateway may not create any, or a quota is used up: that
+    /// admission policy or a webhook denies it. Not so where the service may not create any, or a quota is used up: that
     /// is for the cluster's operators to mend.
-    pub(crate) fn is_refusal(&self) -> bool {
+    pub fn is_refusal(&self) -> bool {
         self.status().is_some_and(|status| match status.code {
             400 | 413 | 422 => true,
             403 => {
@@ -81,7 +82,7 @@ impl CallError {
     }
 
     /// Whether discovery found no such group or kind, or may not be asked.
-    pub(crate) fn is_unknown_kind(&self) -> bool {
+    pub fn is_unknown_kind(&self) -> bool {
         match &self.cause {
             Cause::Kube(error) if matches!(**error, kube::Error::Discovery(_)) => true,
             _ => self.status().is_some_and(|status| matches!(status.code, 403 | 404)),
@@ -89,14 +90,14 @@ impl CallError {
     }
 
     /// Seconds after which the API server wants to be asked again.
-    pub(crate) fn retry_after_seconds(&self) -> u32 {
+    pub fn retry_after_seconds(&self) -> u32 {
         let asked =
             self.status().and_then(|status| status.details.as_ref()).map_or(0, |details| details.retry_after_seconds);
         asked.max(1)
     }
 
     /// A word for metrics.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match (&self.cause, self.status().map(|status| status.code)) {
             (Cause::Slow(_) | Cause::TooLate, _) => "timeout",
             (_, Some(400 | 413 | 422)) => "invalid",
@@ -130,7 +131,7 @@ impl std::fmt::Display for CallError {
 }
 
 /// What the API server said, if it said anything.
-pub(crate) fn status_of(error: &kube::Error) -> Option<&Status> {
+pub fn status_of(error: &kube::Error) -> Option<&Status> {
     match error {
         kube::Error::Api(status) => Some(status),
         _ => None,
@@ -138,7 +139,10 @@ pub(crate) fn status_of(error: &kube::Error) -> Option<&Status> {
 }
 
 /// Waits for `answer`, but no longer than `deadline`.
-pub(crate) async fn call<T>(
+///
+/// # Errors
+/// When none came in time, or another one than was wanted.
+pub async fn call<T>(
     deadline: Duration,
     doing: impl FnOnce() -> String,
     answer: impl Future<Output = kube::Result<T>>,

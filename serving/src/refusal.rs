@@ -6,23 +6,45 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
-use super::edge;
+/// The whole answer, as bytes, to what was no request: what the HTTP library makes of it is the status.
+pub type Refusal = fn(StatusCode) -> Vec<u8>;
 
-/// A connection whose bare refusals are replaced.
-pub(super) struct Refusing {
+/// All answers of a service itself have the request's id.
+const REQUEST_ID: &[u8] = b"x-request-id";
+/// How long a client may take none of its answer.
+const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A connection whose bare refusals are replaced, and whose client has to take its answers.
+pub(crate) struct Refusing {
     stream: TcpStream,
+    refusal: Refusal,
+    /// When what waits to be written is given up; none while nothing waits.
+    write_deadline: Option<Pin<Box<Sleep>>>,
     /// What stands in for a refusal, and how much of it is written.
     replacement: (Vec<u8>, usize),
 }
 
 impl Refusing {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, replacement: (Vec::new(), 0) }
+    pub(crate) fn new(stream: TcpStream, refusal: Refusal) -> Self {
+        Self { stream, refusal, write_deadline: None, replacement: (Vec::new(), 0) }
+    }
+
+    /// Ends a write that waits for too long: an answer holds memory until it is taken.
+    fn bounded<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write_deadline = None;
+            return written;
+        }
+        let sleep = self.write_deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_DEADLINE)));
+        ready!(sleep.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn write_replacement(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -39,15 +61,13 @@ impl Refusing {
     }
 }
 
-/// The status of a bare refusal. All answers of the gateway itself have a request's id.
+/// The status of a bare refusal.
 fn refused(bytes: &[u8]) -> Option<StatusCode> {
     let code = bytes.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
     if code[0] != b'4' {
         return None;
     }
-    let name = edge::REQUEST_ID;
-    let id = name.as_str().as_bytes();
-    let has_id = bytes.windows(id.len()).any(|part| part.eq_ignore_ascii_case(id));
+    let has_id = bytes.windows(REQUEST_ID.len()).any(|part| part.eq_ignore_ascii_case(REQUEST_ID));
     if has_id { None } else { StatusCode::from_bytes(code).ok() }
 }
 
@@ -62,10 +82,13 @@ impl AsyncWrite for Refusing {
         ready!(self.write_replacement(cx))?;
         match refused(buf) {
             Some(status) => {
-                self.replacement.0 = edge::refusal(status);
+                self.replacement.0 = (self.refusal)(status);
                 Poll::Ready(Ok(buf.len()))
             }
-            None => Pin::new(&mut self.stream).poll_write(cx, buf),
+            None => {
+                let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+                self.bounded(cx, written)
+            }
         }
     }
 
@@ -78,7 +101,8 @@ impl AsyncWrite for Refusing {
             Some(first) if refused(first).is_some() => self.poll_write(cx, first),
             _ => {
                 ready!(self.write_replacement(cx))?;
-                Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+                let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+                self.bounded(cx, written)
             }
         }
     }

@@ -1,8 +1,9 @@
 //! A listener: accepts connections, bounds what they hold, and closes without cutting a request off.
 //!
 //! A connection that has no request in progress is idle, also where half of a head has come in: whoever opens
-//! connections and says nothing neither keeps others out nor the gateway from ending.
+//! connections and says nothing neither keeps others out nor the service from ending.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,11 +16,12 @@ use hyper::server::conn::http1;
 use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::refusal::Refusing;
+pub use crate::refusal::Refusal;
+use crate::refusal::Refusing;
 
 /// For a request's head, and for the next request on a connection.
 const HEAD_DEADLINE: Duration = Duration::from_secs(60);
@@ -31,7 +33,7 @@ const BUFFER_BYTES: usize = 32 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener at work.
-pub(super) struct Listening {
+pub struct Listening {
     address: SocketAddr,
     stop: oneshot::Sender<Duration>,
     task: JoinHandle<()>,
@@ -39,22 +41,32 @@ pub(super) struct Listening {
 
 impl Listening {
     /// Binds `address`, which is what the setting `key` says. Of more than `max_connections` the one that was idle
-    /// longest is closed; while none is idle, no more are accepted.
-    pub(super) async fn start(key: &str, address: SocketAddr, max_connections: usize, router: Router) -> Result<Self> {
-        let listener = TcpListener::bind(address)
+    /// longest is closed; while none is idle, no more are accepted. What is no HTTP request is answered by `refusal`.
+    ///
+    /// # Errors
+    /// When the address is not to be had.
+    pub async fn start(
+        key: &str,
+        address: impl ToSocketAddrs + Display,
+        max_connections: usize,
+        router: Router,
+        refusal: Refusal,
+    ) -> Result<Self> {
+        let listener = TcpListener::bind(&address)
             .await
             .with_context(|| format!("listening on {address}: free it, or set {key} to another"))?;
         let address = listener.local_addr().with_context(|| format!("asking which port {address} became"))?;
         let (stop, stopped) = oneshot::channel();
-        Ok(Self { address, stop, task: tokio::spawn(serve(listener, router, max_connections, stopped)) })
+        Ok(Self { address, stop, task: tokio::spawn(serve(listener, router, max_connections, refusal, stopped)) })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    /// Where it really listens.
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Accepts no more, and waits for requests that have begun; those that last longer than `deadline` are cut off.
-    pub(super) async fn stop(self, deadline: Duration) {
+    pub async fn stop(self, deadline: Duration) {
         // Both fail only if the task is over already.
         let _ = self.stop.send(deadline);
         let _ = self.task.await;
@@ -105,6 +117,7 @@ async fn serve(
     listener: TcpListener,
     router: Router,
     max_connections: usize,
+    refusal: Refusal,
     mut stopped: oneshot::Receiver<Duration>,
 ) {
     let (closing, closed) = watch::channel(false);
@@ -118,10 +131,12 @@ async fn serve(
         tokio::select! {
             accepted = listener.accept(), if !is_full => match accepted {
                 Ok((stream, _)) => {
+                    // Answers are complete: nothing is gained by holding back their last bytes.
+                    let _ = stream.set_nodelay(true);
                     let connection = Connection::new();
                     known.retain(|other| Arc::strong_count(other) > 1);
                     known.push(Arc::clone(&connection));
-                    connections.spawn(converse(stream, router.clone(), connection, closed.clone()));
+                    connections.spawn(converse(Refusing::new(stream, refusal), router.clone(), connection, closed.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -134,7 +149,7 @@ async fn serve(
             () = tokio::time::sleep(ACCEPT_PAUSE), if is_full => {}
             deadline = &mut stopped => match deadline {
                 Ok(deadline) => break deadline,
-                // The gateway was dropped, not shut down: so are its connections.
+                // The service was dropped, not shut down: so are its connections.
                 Err(_) => return,
             },
         }
@@ -151,9 +166,7 @@ fn idle_longest(known: &[Arc<Connection>]) -> Option<&Arc<Connection>> {
     known.iter().filter(|one| Arc::strong_count(one) > 1 && one.is_idle()).min_by_key(|one| one.idle_since())
 }
 
-async fn converse(stream: TcpStream, router: Router, connection: Arc<Connection>, mut closed: watch::Receiver<bool>) {
-    // Answers are small and complete: nothing is gained by holding them back.
-    let _ = stream.set_nodelay(true);
+async fn converse(stream: Refusing, router: Router, connection: Arc<Connection>, mut closed: watch::Receiver<bool>) {
     let router = TowerToHyperService::new(router);
     let service = {
         let connection = Arc::clone(&connection);
@@ -171,7 +184,7 @@ async fn converse(stream: TcpStream, router: Router, connection: Arc<Connection>
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(Refusing::new(stream)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut conversation = pin!(conversation);
     let mut last_head = None;
     loop {

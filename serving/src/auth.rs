@@ -1,9 +1,10 @@
-//! Who may send signals: the API server says so, and is believed for a short while.
+//! Who may use a service: the API server says so, and is believed for a short while.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::http::{HeaderMap, header};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::PostParams;
@@ -22,13 +23,22 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(5);
 /// Tokens that the API server is asked about at once.
 const ASKED_AT_ONCE: usize = 32;
 
-/// What a sender must be allowed to `create`.
-const RESOURCE: (&str, &str) = ("services", "gateway-service");
+/// The Service that a client must be allowed to `create`: it lets nobody make one, for the API server does not know the
+/// name of an object that is yet to be created.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The Service's namespace.
+    pub namespace: String,
+    /// Its name.
+    pub service: &'static str,
+    /// Whom a token must be meant for; the API server itself where it is none.
+    pub audience: Option<String>,
+}
 
-/// Asks the API server whose token it is and whether they may send signals.
+/// Asks the API server whose token it is and whether they may use the service.
 pub struct Authenticator {
     client: Client,
-    namespace: String,
+    access: Access,
     call_deadline: Duration,
     ttl: Duration,
     remembered: Mutex<HashMap<TokenHash, Entry>>,
@@ -54,9 +64,9 @@ impl Remembered {
     }
 }
 
-/// Why a token's owner may not send.
+/// Why a token's owner is not let in.
 #[derive(Debug)]
-pub(crate) enum Denial {
+pub enum Denial {
     /// The API server does not know the token.
     Unauthenticated,
     /// It knows whose it is, and they may not.
@@ -66,19 +76,16 @@ pub(crate) enum Denial {
 }
 
 impl Authenticator {
-    /// `namespace` is the gateway's own; positive answers are believed for `ttl`.
-    pub fn new(client: Client, namespace: String, call_deadline: Duration, ttl: Duration) -> Self {
-        Self {
-            client,
-            namespace,
-            call_deadline,
-            ttl,
-            remembered: Mutex::default(),
-            asking: Semaphore::new(ASKED_AT_ONCE),
-        }
+    /// One call may take as long as `call_deadline`; positive answers are believed for `ttl`.
+    pub fn new(client: Client, access: Access, call_deadline: Duration, ttl: Duration) -> Self {
+        Self { client, access, call_deadline, ttl, remembered: Mutex::default(), asking: Semaphore::new(ASKED_AT_ONCE) }
     }
 
-    pub(crate) async fn check(&self, token: &str) -> Result<(), Denial> {
+    /// Checks a bearer token.
+    ///
+    /// # Errors
+    /// Why whoever sent it may not use the service.
+    pub async fn check(&self, token: &str) -> Result<(), Denial> {
         let hash: TokenHash = Sha256::digest(token).into();
         let entry = self.entry(hash);
         let mut remembered = entry.lock().await;
@@ -125,11 +132,12 @@ impl Authenticator {
 
     async fn ask(&self, token: &str) -> Result<(), Denial> {
         let user = self.whose(token).await?.ok_or(Denial::Unauthenticated)?;
-        if self.may_send(user).await? { Ok(()) } else { Err(Denial::Forbidden) }
+        if self.may_use(user).await? { Ok(()) } else { Err(Denial::Forbidden) }
     }
 
     async fn whose(&self, token: &str) -> Result<Option<UserInfo>, Denial> {
-        let spec = TokenReviewSpec { token: Some(token.to_owned()), ..TokenReviewSpec::default() };
+        let audiences = self.access.audience.clone().map(|audience| vec![audience]);
+        let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences };
         let review = TokenReview { spec, ..TokenReview::default() };
         let api: Api<TokenReview> = Api::all(self.client.clone());
         let answer = call(
@@ -143,13 +151,12 @@ impl Authenticator {
         Ok(status.user.filter(|_| status.authenticated == Some(true)))
     }
 
-    async fn may_send(&self, user: UserInfo) -> Result<bool, Denial> {
-        let (resource, name) = RESOURCE;
+    async fn may_use(&self, user: UserInfo) -> Result<bool, Denial> {
         let attributes = ResourceAttributes {
-            namespace: Some(self.namespace.clone()),
+            namespace: Some(self.access.namespace.clone()),
             verb: Some("create".to_owned()),
-            resource: Some(resource.to_owned()),
-            name: Some(name.to_owned()),
+            resource: Some("services".to_owned()),
+            name: Some(self.access.service.to_owned()),
             ..ResourceAttributes::default()
         };
         let spec = SubjectAccessReviewSpec {
@@ -164,11 +171,19 @@ impl Authenticator {
         let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
         let answer = call(
             self.call_deadline,
-            || "asking whether a token's owner may send signals (SubjectAccessReview)".to_owned(),
+            || "asking whether a token's owner may use the service (SubjectAccessReview)".to_owned(),
             api.create(&PostParams::default(), &review),
         )
         .await
         .map_err(Denial::Unavailable)?;
         Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
     }
+}
+
+/// The bearer token of a request's headers, where there is one.
+pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }

@@ -727,3 +727,191 @@ fn what_is_written_in_another_way_is_no_mistake() {
     }
     assert!(VARIATIONS.len() >= 12 && wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Mistakes in the manifests of this very workspace, as in [`MISTAKES`].
+const HERE: &[Planted] = &[
+    (
+        "manifests/suites/gateway.yaml",
+        "reference: localhost/kubernaut-gateway:",
+        "reference: localhost/gateway:",
+        "image-unknown manifests/gateway.yaml:",
+        "did you mean `localhost/gateway:e2e-test`?",
+    ),
+    (
+        "manifests/suites/gateway.yaml",
+        "preload: [postgres, redis]",
+        "preload: [postgres, rediss]",
+        "cluster manifests/suites/gateway.yaml:",
+        "did you mean `redis`?",
+    ),
+    (
+        "manifests/suites/gateway.yaml",
+        "files: [manifests/redis.yaml]",
+        "files: [manifests/redis.yml]",
+        "suite manifests/suites/gateway.yaml:",
+        "did you mean `manifests/redis.yaml`?",
+    ),
+    (
+        "manifests/suites/gateway.yaml",
+        "remediation.path\n",
+        "remediation.pth\n",
+        "policy config.app/gateway/policies/remediation_path.rego:",
+        "did you mean `path`?",
+    ),
+    (
+        "manifests/suites/gateway.yaml",
+        "routes: [/healthz, /readyz, /metrics,",
+        "routes: [/health, /readyz, /metrics,",
+        "route manifests/gateway.yaml:",
+        "did you mean `/health`?",
+    ),
+    (
+        "manifests/suites/gateway.yaml",
+        "node_port: 30090",
+        "node_port: 30091",
+        "port manifests/suites/gateway.yaml:",
+        "no Service has the NodePort 30091",
+    ),
+    (
+        "manifests/kind/gateway.yaml",
+        "containerPort: 30180",
+        "containerPort: 30181",
+        "port-unlisted manifests/kind/gateway.yaml:",
+        "no manifest has anything",
+    ),
+    (
+        "manifests/gateway.yaml",
+        "url: http://datastorage:8080",
+        "url: http://datastorge:8080",
+        "service manifests/gateway.yaml:",
+        "did you mean `datastorage`?",
+    ),
+    (
+        "manifests/gateway.yaml",
+        "url: http://datastorage:8080",
+        "url: http://datastorage:8081",
+        "service manifests/gateway.yaml:",
+        "write 8080",
+    ),
+    (
+        "manifests/gateway.yaml",
+        "targetPort: metrics",
+        "targetPort: metric",
+        "port manifests/gateway.yaml:",
+        "did you mean `metrics`?",
+    ),
+    (
+        "manifests/gateway.yaml",
+        "resources: [leases]",
+        "resources: [lease]",
+        "rights manifests/gateway.yaml:",
+        "did you mean `leases`?",
+    ),
+    (
+        "manifests/gateway.yaml",
+        "verbs: [get, list, create]",
+        "verbs: [get, create]",
+        "rights manifests/suites/gateway.yaml:",
+        "calls `list` on remediationrequests.kubernaut.ai",
+    ),
+    ("manifests/gateway.yaml", "memory: 256Mi", "memory: 16Mi", "limits manifests/gateway.yaml:", "32Mi is requested"),
+    (
+        "manifests/gateway.yaml",
+        "terminationGracePeriodSeconds",
+        "terminationGracePeriodSecond",
+        "schema manifests/gateway.yaml:",
+        "did you mean `terminationGracePeriodSeconds`?",
+    ),
+    (
+        "manifests/gateway.yaml",
+        "configMap:\n            name: gateway-config",
+        "configMap:\n            name: gateway-conf",
+        "not-made manifests/gateway.yaml:",
+        "did you mean `gateway-config`?",
+    ),
+    (
+        "manifests/datastorage.yaml",
+        "address: redis:6379",
+        "address: rediss:6379",
+        "service manifests/datastorage.yaml:",
+        "did you mean `redis`?",
+    ),
+    (
+        "manifests/datastorage.yaml",
+        "secretName: redis-auth",
+        "secretName: redis-aut",
+        "not-made manifests/datastorage.yaml:",
+        "did you mean `redis-auth`?",
+    ),
+    (
+        "manifests/datastorage.yaml",
+        "            - name: redis-auth\n",
+        "            - name: redis\n",
+        "volume manifests/datastorage.yaml:",
+        "there is no volume `redis`",
+    ),
+    (
+        "manifests/postgresql.yaml",
+        "volumeBindingMode",
+        "volumeBindingMod",
+        "schema manifests/postgresql.yaml:",
+        "did you mean `volumeBindingMode`?",
+    ),
+    (
+        "manifests/redis.yaml",
+        "readOnlyRootFilesystem: true",
+        "readOnlyRootFilesystem: false",
+        "security manifests/redis.yaml:",
+        "may write to its root file system",
+    ),
+];
+
+#[test]
+fn each_mistake_in_this_workspace_is_found() {
+    let here = camino::Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let project = Project::bare(&[]);
+    // All but what is edited is the workspace's own.
+    for entry in here.read_dir_utf8().unwrap().flatten() {
+        if !matches!(entry.file_name(), "manifests" | "target" | ".git") {
+            std::os::unix::fs::symlink(entry.path(), project.root.join(entry.file_name())).unwrap();
+        }
+    }
+    copy(here, "manifests", &project);
+    let found = || -> Vec<String> {
+        match xtask::suite::Suite::load(&project.root, "gateway") {
+            Ok(suite) => xtask::check::findings(&project.root, &suite)
+                .unwrap()
+                .iter()
+                // Builds do not follow the links out of the copy.
+                .filter(|finding| finding.problem.file.starts_with("manifests") || finding.class.id == "policy")
+                .filter(|finding| finding.class.id != "image-path")
+                .map(|finding| format!("{} {}", finding.class.id, finding.problem))
+                .collect(),
+            Err(problems) => problems.0.iter().map(|problem| format!("suite {problem}")).collect(),
+        }
+    };
+    assert_eq!(found(), [""; 0]);
+    let mut missed = Vec::new();
+    for (file, from, to, place, message) in HERE {
+        let text = std::fs::read_to_string(here.join(file)).unwrap();
+        let changed = text.replacen(from, to, 1);
+        assert!(changed != text, "{file}: {from}");
+        project.write(file, &changed);
+        let found = found();
+        project.write(file, &text);
+        if !found.iter().any(|one| one.starts_with(place) && one.contains(message)) {
+            missed.push(format!("{to:?}: expected {place} {message}\n{found:#?}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+fn copy(from: &camino::Utf8Path, path: &str, to: &Project) {
+    for entry in from.join(path).read_dir_utf8().unwrap().flatten() {
+        let path = format!("{path}/{}", entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(from, &path, to),
+            false => to.write(&path, &std::fs::read_to_string(entry.path()).unwrap()),
+        }
+    }
+}

@@ -33,8 +33,14 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
             },
         };
         if let Some(of) = of {
-            let mut walk =
-                Walk { object, source: subject.source(object), is_older, above: Vec::new(), found: Vec::new() };
+            let mut walk = Walk {
+                object,
+                source: subject.source(object),
+                is_older,
+                is_part: subject.elsewhere.is_some(),
+                above: Vec::new(),
+                found: Vec::new(),
+            };
             walk.value(&object.value, of, &mut Vec::new());
             problems.append(&mut walk.found);
         } else if has_group(object.api_group()) && !is_older && subject.elsewhere.is_none() {
@@ -68,6 +74,8 @@ struct Walk<'a> {
     source: &'a Source,
     /// Whether fields may be missing from what is carried along.
     is_older: bool,
+    /// Whether the object may be a part of one: a patch.
+    is_part: bool,
     /// The fields of the objects that the walk is in: where they are, and their names.
     above: Vec<(String, Vec<String>)>,
     found: Vec<Problem>,
@@ -111,7 +119,7 @@ impl Walk<'_> {
     }
 
     fn object(&mut self, value: &Value, fields: &[Field<'_>], is_open: bool, path: &mut Vec<Segment>) {
-        for field in fields.iter().filter(|field| field.is_required) {
+        for field in fields.iter().filter(|field| field.is_required && !self.is_part) {
             if value.get(field.name).is_none_or(Value::is_null) {
                 let message = format!("{} lacks the field `{}`", self.place(path), field.name);
                 let at = self.whole(path);

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use camino::Utf8Path;
 
 use crate::support::{Stage, interrupt};
+use testbed::fakes::Play;
 
 const SUITE: &str = "\
 name: shop
@@ -118,4 +119,46 @@ fn wait_for(log: &Utf8Path, text: &str) -> Result<()> {
         std::thread::sleep(Duration::from_millis(20));
     }
     bail!("{text:?} is not said within a minute: {}", std::fs::read_to_string(log).unwrap_or_default())
+}
+
+#[test]
+fn a_scan_renders_with_the_tools_that_are_there_and_traces_back_to_the_files() -> Result<()> {
+    let stage = Stage::bare()?;
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\nspec:\n  replicas: 1\n  selector: {matchLabels: {app: shop}}\n";
+    let template = "  template: {metadata: {labels: {app: shop}}, spec: {containers: [{name: shop, image: shop}]}}\n";
+    stage.write("base/kustomization.yaml", "resources: [shop.yaml]\n")?;
+    stage.write("base/shop.yaml", &format!("# The shop.\n{deployment}{template}"))?;
+    stage.write("prod/kustomization.yaml", "resources: [../base]\npatches: [{path: patch.yaml}]\n")?;
+    stage.write(
+        "prod/patch.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\nspec: {replicas: many}\n",
+    )?;
+    stage.write("chart/Chart.yaml", "apiVersion: v2\nname: chart\nversion: 1.0.0\n")?;
+    stage.write("chart/templates/a.yaml", "apiVersion: v1\nkind: {{ .Values.kind }}\n")?;
+    stage.fake.remove("kubectl")?;
+    let told = stage.xtask(&["check", "--scan"])?;
+    assert!(!told.text.contains("note:"), "{}", told.text);
+    told.must(
+        0,
+        &["prod: kustomization, not rendered: neither kustomize", "chart: chart, not rendered: helm is not installed"],
+    );
+    stage.fake.add("kustomize")?;
+    stage.fake.add("helm")?;
+    let rendered = format!("{}{template}", deployment.replace("replicas: 1", "replicas: many"));
+    stage.fake.on("kustomize", "build */prod", Play::says(rendered))?;
+    let service = "---\n# Source: chart/templates/a.yaml\napiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {prots: []}\n";
+    stage.fake.on("helm", "template release */chart", Play::says(service))?;
+    stage.xtask(&["check", "--scan"])?.must(
+        2,
+        &[
+            "prod: kustomization, rendered: 1 object",
+            "chart: chart, rendered: 1 object",
+            "error[schema]: base/shop.yaml:6:13: `spec.replicas`",
+            ", as prod is rendered",
+            "error[schema]: chart/templates/a.yaml",
+        ],
+    );
+    stage.fake.on("kustomize", "build */prod", Play::fails(1, "Error: no matches for Id x"))?;
+    stage.xtask(&["check", "--scan"])?.must(2, &["prod: kustomization, not rendered: kustomize: no matches for Id x"]);
+    Ok(())
 }

@@ -335,6 +335,7 @@ fn manifests_of(tree: &Tree, manifests: Vec<Manifest>, builds: &[Chosen], scanne
     let (mut kustomizations, problems) = kustomizations(tree);
     scanned.findings.extend(problems.into_iter().map(|problem| Finding { class: rules::MANIFEST, problem }));
     let of_kustomize: BTreeSet<Utf8PathBuf> = kustomizations.iter().flat_map(|one| one.brings.clone()).collect();
+    let patches: BTreeSet<Utf8PathBuf> = kustomizations.iter().flat_map(|one| one.changes.clone()).collect();
     let with_kustomization: BTreeSet<Utf8PathBuf> = kustomizations.iter().map(|one| one.folder.clone()).collect();
     // Where each object stands, whatever brings it.
     let mut raw: BTreeMap<(String, String), Vec<Object>> = BTreeMap::new();
@@ -360,6 +361,9 @@ fn manifests_of(tree: &Tree, manifests: Vec<Manifest>, builds: &[Chosen], scanne
         }
         scanned.findings.extend(manifest.problem.map(|problem| Finding { class: rules::MANIFEST, problem }));
         if manifest.objects.is_empty() {
+            continue;
+        }
+        if patches.contains(&file) {
             continue;
         }
         if !of_kustomize.contains(&file) && file.parent().is_some_and(|folder| with_kustomization.contains(folder)) {

@@ -34,6 +34,8 @@ pub(super) struct Kustomization {
     pub(super) is_component: bool,
     /// Files and folders of the project that it brings, relative to the project.
     pub(super) brings: BTreeSet<Utf8PathBuf>,
+    /// Files that say what it changes.
+    pub(super) changes: BTreeSet<Utf8PathBuf>,
     /// Why it cannot be rendered from files of this machine alone.
     pub(super) not_rendered: Option<String>,
 }
@@ -48,6 +50,7 @@ impl Kustomization {
             file: file.to_owned(),
             is_component: false,
             brings: BTreeSet::new(),
+            changes: BTreeSet::new(),
             not_rendered: None,
         };
         let value: Value = match source.parse() {
@@ -78,7 +81,11 @@ impl Kustomization {
             }
             if tree.root.join(&inside).exists() {
                 let is_brought = matches!(place.first(), Some(Segment::Key(key)) if BRINGING.contains(&key.as_str()));
-                self.brings.extend(is_brought.then_some(inside));
+                if is_brought {
+                    self.brings.insert(inside)
+                } else {
+                    self.changes.insert(inside)
+                };
             } else {
                 missing.push((inside, path.to_owned(), place));
             }

@@ -14,7 +14,7 @@ use crate::harness::spec::specs;
 specs!("concurrency":
     s31_a_burst_of_fifty_problems_creates_fifty_requests,
     s32_twenty_problems_at_once_create_twenty_requests,
-    s49_three_hundred_groups_at_once_are_three_hundred_requests,
+    #alone(Gateway) s49_three_hundred_groups_at_once_are_three_hundred_requests,
     #alone(Gateway; DataStorage) s33_twenty_identical_signals_at_once_create_one_request_also_with_two_replicas,
 );
 

@@ -383,3 +383,49 @@ spec: {template: {metadata: {labels: {a: b, c: d}}, spec: {containers: [{name: c
         .replace("{name: c, image", "{name: c, envFrom: [{configMapRef: {name: m}}], image");
     assert_eq!(needs(&project(&[("c", &controller), ("m", map)]), "apply:m"), ["api"]);
 }
+
+#[test]
+fn a_webhook_has_its_service_and_guards_nothing_of_its_own_group() {
+    let text = "\
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: w}
+webhooks:
+- name: w.x.example
+  clientConfig: {service: {name: hook, namespace: default}}
+  rules: [{apiGroups: [''], operations: [CREATE], resources: [secrets]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: hook}
+spec: {selector: {a: b}, ports: [{port: 443}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: p}
+spec: {template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: 'r.example/shop:1'}]}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: m}
+";
+    for (from, to, expected) in [
+        ("", "", &[][..]),
+        ("{name: hook, namespace", "{name: hok, namespace", &["m.yaml:6:34: no manifest makes the Service `hok`"]),
+        ("namespace: default}}", "namespace: other}}", &["m.yaml:6: no manifest makes the Service `hook` in `other`"]),
+        (
+            "[{port: 443}]",
+            "[{port: 8443}]",
+            &["m.yaml:6: Service default/hook has no port 443, which is asked (it has 8443)"],
+        ),
+        (
+            "[secrets]",
+            "[configmaps]",
+            &["m.yaml:20:7: ConfigMap default/m is guarded by ValidatingWebhookConfiguration w"],
+        ),
+        ("[secrets]}]", "[configmaps]}]\n  failurePolicy: Ignore", &[]),
+    ] {
+        let project = project(&[("m", &text.replacen(from, to, 1))]);
+        assert_found(to, &project.findings_where(|id| id == "webhook"), expected);
+    }
+}

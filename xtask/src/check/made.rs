@@ -19,6 +19,8 @@ struct Ref<'v> {
     name: &'v str,
     /// The key of it that is read.
     key: Option<&'v str>,
+    /// Whether it is a part of another one: that the object is missing is told there.
+    is_item: bool,
     way: Vec<Segment>,
 }
 
@@ -121,9 +123,15 @@ fn refs_in<'v>(value: &'v Value, way: &mut Vec<Segment>, found: &mut Vec<Ref<'v>
         let named = if name.is_empty() { Some(below) } else { below.get(name) };
         let optional = below.get("optional").and_then(Value::as_bool) == Some(true);
         if let (false, false, Some(text)) = (kind.is_empty(), optional, named.and_then(Value::as_str)) {
+            // A volume names the keys that become files.
+            for (at, item) in list(below, &["items"]).iter().enumerate() {
+                let way = [way.as_slice(), &crate::at!["items", at, "key"]].concat();
+                let key = item.get("key").and_then(Value::as_str);
+                found.push(Ref { kind, name: text, key, is_item: true, way });
+            }
             let mut way = way.clone();
             way.extend((!name.is_empty()).then(|| Segment::from(name)));
-            found.push(Ref { kind, name: text, key: below.get("key").and_then(Value::as_str), way });
+            found.push(Ref { is_item: false, kind, name: text, key: below.get("key").and_then(Value::as_str), way });
         }
         refs_in(below, way, found);
         way.pop();
@@ -201,6 +209,9 @@ fn missing(subject: &Subject<'_>, made: &MadeLater<'_>, object: &Object, one: &R
     }
     if let Some(found) = subject.find(one.kind, namespace, one.name) {
         return key(subject, made, object, one, found);
+    }
+    if one.is_item {
+        return None;
     }
     let is_given = matches!(
         (one.kind, one.name),

@@ -191,6 +191,17 @@ fn what_nothing_makes_is_missing() {
             "key: tokn",
             &["m.yaml:33: needs the key `tokn` of Secret n/token, which has none (did you mean `token`?)"],
         ),
+        (
+            "secret: {name: token}",
+            "secret: {name: token, items: [{key: tokn, path: t}]}",
+            &["m.yaml:28: needs the key `tokn` of Secret n/token, which has none (did you mean `token`?)"],
+        ),
+        ("secret: {name: token}", "secret: {name: token, items: [{key: token, path: t}]}", &[]),
+        (
+            "secret: {name: token}",
+            "secret: {name: tokens, items: [{key: x, path: t}]}",
+            &["m.yaml:28: needs the Secret"],
+        ),
         ("stringData: {token: x}", "data: {}", &[]),
         (
             "kind: Secret\nmetadata: {name: token, namespace: n",

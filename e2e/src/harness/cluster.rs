@@ -50,6 +50,8 @@ const TOKEN_SECONDS: i64 = 2 * 60 * 60;
 const SCALE_DEADLINE: Duration = Duration::from_secs(90);
 /// For a service to answer whose pods are ready.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
+/// How long one try of that may take: a connection that got lost on its way must not take all of the time.
+const ANSWER_TRY: Duration = Duration::from_secs(4);
 /// While the node's routes still lead to a pod that is gone, some connections reach the other one. That many in a row
 /// say that it is over.
 const ANSWERS_IN_A_ROW: usize = 8;
@@ -190,6 +192,7 @@ impl Cluster {
                 let response = self
                     .http
                     .get(&url)
+                    .timeout(ANSWER_TRY)
                     .bearer_auth(&self.audit_token)
                     .send()
                     .await

@@ -51,7 +51,7 @@ const SCALE_DEADLINE: Duration = Duration::from_secs(90);
 /// For a service to answer whose pods are ready.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 /// How long one try of that may take: a connection that got lost on its way must not take all of the time.
-const ANSWER_TRY: Duration = Duration::from_secs(4);
+const ANSWER_TRY: Duration = Duration::from_secs(8);
 /// While the node's routes still lead to a pod that is gone, some connections reach the other one. That many in a row
 /// say that it is over.
 const ANSWERS_IN_A_ROW: usize = 8;

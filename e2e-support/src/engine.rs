@@ -603,27 +603,29 @@ impl Engine {
         Job::new(self.cmd(&sh).arg("rmi").args(images)).deadline(deadline).output().map(drop)
     }
 
-    /// The names of all images that carry each of these labels, `key=value` or `key`.
+    /// The names of all images that carry this label, `key=value` or `key`.
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub fn named_images(&self, labels: &[&str]) -> Result<Vec<String>> {
+    pub fn named_images(&self, label: &str) -> Result<Vec<String>> {
         let sh = Shell::new()?;
-        let filters = labels.iter().map(|label| format!("--filter=label={label}"));
-        let list = self.cmd(&sh).arg("images").args(filters).args(["--format", "{{.Repository}}:{{.Tag}}"]);
+        let list = self
+            .cmd(&sh)
+            .args(["images", &format!("--filter=label={label}")])
+            .args(["--format", "{{.Repository}}:{{.Tag}}"]);
         let list = Job::new(list).deadline(Duration::from_secs(60)).read()?;
         Ok(list.lines().filter(|name| !name.contains("<none>")).map(str::to_owned).collect())
     }
 
-    /// Removes the images that carry each of these labels and have no name any more, with the layers below them that
-    /// nothing else uses: what builds leave whose result was built anew.
+    /// Removes the images that carry this label and have no name any more, with the layers below them that nothing else
+    /// uses: what builds leave whose result was built anew. (One label: of several, podman 4.3 takes images with any.)
     ///
     /// # Errors
     /// When the engine does not answer, or does not remove them.
-    pub fn remove_superseded(&self, labels: &[&str], deadline: Duration) -> Result<()> {
+    pub fn remove_superseded(&self, label: &str, deadline: Duration) -> Result<()> {
         let sh = Shell::new()?;
-        let filters = labels.iter().map(|label| format!("--filter=label={label}"));
-        Job::new(self.cmd(&sh).args(["image", "prune", "--force"]).args(filters)).deadline(deadline).run()
+        let prune = self.cmd(&sh).args(["image", "prune", "--force", &format!("--filter=label={label}")]);
+        Job::new(prune).deadline(deadline).run()
     }
 
     /// The images that have no name, the layers of earlier builds among them, as the engine describes each.

@@ -109,7 +109,7 @@ pub fn drive_with(
     // The deletions run beside the writing of reports.
     let timeline = std::thread::scope(|scope| {
         // Only space is lost where this fails.
-        scope.spawn(|| leftovers::remove_superseded(&site.engine, site.instance.checkout(), site.instance.suite()));
+        scope.spawn(|| leftovers::remove_superseded(&site.engine, &site.instance.runs()));
         let deleting = (left == Left::Nothing).then(|| {
             scope.spawn(|| {
                 let log = folder.path().join("delete.log");

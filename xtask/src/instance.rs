@@ -66,6 +66,11 @@ impl Instance {
         &self.checkout
     }
 
+    /// The folder of its runs.
+    pub fn runs(&self) -> Utf8PathBuf {
+        self.runs.suite(&self.suite)
+    }
+
     /// kind's name of the cluster.
     pub fn cluster(&self) -> &str {
         &self.cluster
@@ -96,7 +101,7 @@ impl Instance {
         [
             (SUITE_LABEL.to_owned(), self.suite.clone()),
             (CHECKOUT_LABEL.to_owned(), self.checkout.to_string()),
-            (RUNS_LABEL.to_owned(), self.runs.suite(&self.suite).into_string()),
+            (RUNS_LABEL.to_owned(), self.runs().into_string()),
         ]
     }
 

@@ -91,13 +91,13 @@ pub fn find(engine: &Engine) -> Result<Vec<Leftover>> {
     Ok(all.into_iter().map(Leftover::of).collect())
 }
 
-/// Removes images that a suite of the checkout in `root` has built and that have no name any more. The caller holds the
-/// lock of that suite.
+/// Removes images that the instance whose runs are in `runs` has built and that have no name any more. The caller holds
+/// its lock.
 ///
 /// # Errors
 /// When the engine does not answer, or does not remove them.
-pub fn remove_superseded(engine: &Engine, root: &Utf8Path, suite: &str) -> Result<()> {
-    engine.remove_superseded(&[&format!("{CHECKOUT_LABEL}={root}"), &format!("{SUITE_LABEL}={suite}")], IMAGES)
+pub fn remove_superseded(engine: &Engine, runs: &Utf8Path) -> Result<()> {
+    engine.remove_superseded(&format!("{RUNS_LABEL}={runs}"), IMAGES)
 }
 
 /// Removes all images that any suite has built, but for those of an instance that is in use: it may have built one just
@@ -108,7 +108,7 @@ pub fn remove_superseded(engine: &Engine, root: &Utf8Path, suite: &str) -> Resul
 pub fn remove_all_images(engine: &Engine) -> Result<Vec<String>> {
     let mut instances: BTreeMap<Utf8PathBuf, Result<Option<SuiteLock>>> = BTreeMap::new();
     let (mut own, mut shared, mut stay) = (Vec::new(), Vec::new(), Vec::new());
-    for image in engine.named_images(&[SUITE_LABEL])? {
+    for image in engine.named_images(SUITE_LABEL)? {
         let labels = engine.image_labels(&image)?;
         let text = |key: &str| labels.iter().find(|(name, _)| name == key).map_or("", |(_, text)| text.as_str());
         let runs = Utf8Path::new(text(RUNS_LABEL));
@@ -124,15 +124,15 @@ pub fn remove_all_images(engine: &Engine) -> Result<Vec<String>> {
     if stay.is_empty() {
         own.append(&mut shared);
         engine.remove_images(&own, IMAGES)?;
-        engine.remove_superseded(&[SUITE_LABEL], IMAGES)?;
+        engine.remove_superseded(SUITE_LABEL, IMAGES)?;
     } else {
         engine.remove_images(&own, IMAGES)?;
         for (runs, _) in instances.iter().filter(|(_, lock)| lock.is_ok()) {
-            engine.remove_superseded(&[&format!("{RUNS_LABEL}={runs}")], IMAGES)?;
+            remove_superseded(engine, runs)?;
         }
         stay.extend(shared.iter().map(|image| format!("the image {image} stays: a suite that is in use may need it")));
     }
-    let left = engine.named_images(&[SUITE_LABEL])?.into_iter().filter(|image| own.contains(image));
+    let left = engine.named_images(SUITE_LABEL)?.into_iter().filter(|image| own.contains(image));
     stay.extend(left.map(|image| format!("the image {image} stays: a container uses it")));
     Ok(stay)
 }

@@ -252,7 +252,7 @@ impl Recipe<'_> {
 /// One that a container still uses stays.
 fn remove_others(engine: &Engine, instance: &Instance, reference: &str, cache: &Utf8Path) -> Result<()> {
     let filter = format!("{SUITE_LABEL}={}", instance.suite());
-    let all = engine.named_images(&[&filter])?;
+    let all = engine.named_images(&filter)?;
     for other in superseded(&all, instance, reference) {
         // Another checkout may be about to name it.
         let making = lock(&lock_path(cache, &other), Duration::ZERO, &Cancel::new());

@@ -74,8 +74,8 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         })?;
         removed.things += things;
     }
-    for name in Runs::of(&root).suites() {
-        clean_suite(&engines, &root, &name, &mut removed)?;
+    for name in Runs::of(&paths.root).suites() {
+        clean_suite(&engines, &paths.root, &name, &mut removed)?;
     }
     for (piece, bytes) in make::remove_unfinished(&paths.cache)? {
         println!("removed what an unfinished set-up left of {piece}");
@@ -93,7 +93,7 @@ fn list(engines: &[Engine], found: &[Vec<Leftover>]) -> Result<()> {
             let of = if checkout.as_str().is_empty() { Utf8Path::new("an unknown checkout") } else { checkout };
             println!("{}: container {} ({}), suite {suite} of {of}", engine.flavor(), container.name, container.state);
         }
-        for image in engine.named_images(&[instance::SUITE_LABEL])? {
+        for image in engine.named_images(instance::SUITE_LABEL)? {
             println!("{}: image {image}", engine.flavor());
         }
     }
@@ -127,7 +127,7 @@ fn clean_suite(engines: &[Engine], root: &Utf8Path, name: &str, removed: &mut Re
     let runs = Runs::of(root);
     let Ok(_lock) = runs.lock(name, "cargo xtask gc") else { return Ok(()) };
     for engine in engines {
-        removed.bytes += leftovers::freed(engine, || leftovers::remove_superseded(engine, root, name))?;
+        removed.bytes += leftovers::freed(engine, || leftovers::remove_superseded(engine, &runs.suite(name)))?;
     }
     let keep = Suite::load(root, name).map(|suite| suite.keep).unwrap_or_default();
     let old = runs.retain(name, keep)?;

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Trial: runs are interrupted with SIGINT or killed with SIGKILL at random moments; nothing stays, and the next is green
 # After each: what is left of it (processes, containers, volumes, networks, temporary files), whether it ended within
-# 10 s, and whether the next run is green. The moments are fractions of the time that a whole run takes. What others make
-# in the engine meanwhile counts as left: leave it alone.
+# 10 s, and whether the next run is green: its set-up and the first specs. The moments are fractions of the time that a
+# whole run takes. What others make in the engine meanwhile counts as left: leave it alone.
 #   scripts/interrupted.sh [CASE…]     INT-20 is SIGINT after 20 % of that time; all where none is named
+#   WHOLE=1   the next run has all specs
 set -euo pipefail
 . "$(dirname "$0")/trial.sh"
 suite=gateway
@@ -20,7 +21,7 @@ cases() {
   for percent in 3 11 19 29 37 47 59 71 83 97; do printf 'INT-%s\t%s\n' "$percent" $(( 55 + percent )); done
   for percent in 7 23 43 61 89; do printf 'KILL-%s\t%s\n' "$percent" $(( 60 + percent )); done
   # Without a green run one comes first, which tells how long it takes.
-  if [ -n "$(whole)" ]; then printf -- '-\t5\n'; else printf -- '-\t90\n'; fi
+  if [ -n "$(whole)" ]; then printf -- '-\t5\n'; else printf -- '-\t110\n'; fi
 }
 begin "$@"
 [ ${#todo[@]} -gt 0 ] || finish
@@ -44,7 +45,9 @@ things() { # containers, volumes, networks, temporary files
   "$engine" network ls --format 'network {{.Name}}'
   find "$TMPDIR" /var/tmp /dev/shm -mindepth 1 -maxdepth 1 -printf 'file %p\n' 2>/dev/null
 }
-green() { "$xtask" e2e "$suite" --yes >"$work/last.log" 2>&1; }
+green() { "$xtask" e2e "$suite" --yes "$@" >"$work/last.log" 2>&1; }
+first=(--filter ::s0)
+[ -z "${WHOLE:-}" ] || first=()
 "$xtask" down "$suite" >/dev/null
 if [ -z "$(whole)" ]; then
   green || { echo "the suite is not green by itself: see $work/last.log"; exit 1; }
@@ -68,7 +71,7 @@ for name in "${todo[@]}"; do
   things | sort >"$work/after"
   comm -13 "$work/before" "$work/after" >"$work/left.$name"
   processes=$(left_processes "$name" | paste -sd,) things=$(wc -l <"$work/left.$name") next=green
-  green || next="RED, see $work/last.log"
+  green "${first[@]}" || next="RED, see $work/last.log"
   verdict=failed
   if [ "$processes$things$next" = 0green ] && awk "BEGIN { exit !($took <= 10) }"; then verdict=passed; fi
   record "$name" "$verdict" "after $after s: exit $code, gone after $took s, left ${processes:-no processes} and $things things, next run $next"

@@ -2,35 +2,30 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::HeaderMap;
 use axum::routing::get;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use serving::ProcessMetrics;
+use serving::metrics::Requests;
 
 use crate::postgres::{Failure, Postgres};
 use crate::queue::{self, Queue};
-
-/// Upper bounds in seconds: from one insertion up to the deadline of a query.
-const DURATION_BUCKETS: [f64; 11] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-
-type Durations = Family<RequestLabels, Histogram, fn() -> Histogram>;
 
 /// What is counted.
 pub(crate) struct Metrics {
     events: Family<AnswerLabels, Counter>,
     failures: Family<KindLabels, Counter>,
-    durations: Durations,
+    /// Requests to the API.
+    pub(crate) requests: Requests,
     /// Events of the queue that were written.
     pub(crate) worked_off: Counter,
 }
@@ -50,13 +45,6 @@ struct KindLabels {
     kind: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    endpoint: String,
-    method: &'static str,
-    status: u16,
-}
-
 impl Default for Metrics {
     fn default() -> Metrics {
         let events = Family::<AnswerLabels, Counter>::default();
@@ -68,12 +56,7 @@ impl Default for Metrics {
         for kind in ["event", "refused", "outage", "busy"] {
             drop(failures.get_or_create(&KindLabels { kind }));
         }
-        Metrics {
-            events,
-            failures,
-            durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
-            worked_off: Counter::default(),
-        }
+        Metrics { events, failures, requests: Requests::default(), worked_off: Counter::default() }
     }
 }
 
@@ -92,17 +75,6 @@ impl Metrics {
             Failure::Busy(_) => "busy",
         };
         self.failures.get_or_create(&KindLabels { kind }).inc();
-    }
-
-    /// A request was answered. `endpoint` is a route, never a path that a client made up.
-    pub(crate) fn observe(&self, endpoint: &str, method: &Method, status: StatusCode, duration: Duration) {
-        let method = match method.as_str() {
-            "GET" => "GET",
-            "POST" => "POST",
-            _ => "other",
-        };
-        let labels = RequestLabels { endpoint: endpoint.to_owned(), method, status: status.as_u16() };
-        self.durations.get_or_create(&labels).observe(duration.as_secs_f64());
     }
 }
 
@@ -123,11 +95,7 @@ pub(crate) fn router(metrics: &Metrics, postgres: Arc<Postgres>, queue: Arc<Queu
         "Events of the queue that were written to PostgreSQL",
         metrics.worked_off.clone(),
     );
-    registry.register(
-        "datastorage_http_request_duration_seconds",
-        "Time from a request's head to its answer",
-        metrics.durations.clone(),
-    );
+    metrics.requests.register(&mut registry, "datastorage");
     registry.register_collector(Box::new(Servers { postgres, queue }));
     registry.register_collector(Box::new(ProcessMetrics));
     Router::new().route("/metrics", get(show)).with_state(Arc::new(registry))

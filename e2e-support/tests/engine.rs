@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use camino::Utf8Path;
+use e2e_support::Cancel;
 use e2e_support::engine::{Build, Engine, Flavor};
 use e2e_support::kind::{CLUSTER_LABEL, Create, Kind};
-use e2e_support::{Cancel, Job};
 use testbed::fakes::{Fake, Play};
-use xshell::Shell;
 
 /// A folder of fake programs.
 fn fake() -> Result<(tempfile::TempDir, Fake)> {
@@ -142,28 +141,53 @@ fn kind_gets_an_image_a_configuration_and_a_kubeconfig_of_ours() -> Result<()> {
 #[test]
 fn podman_builds_an_image_and_tells_of_it() -> Result<()> {
     let engine = Engine::find(Some(Flavor::Podman), &[], &Cancel::new())?;
-    let dir = tempfile::tempdir()?;
-    let context = Utf8Path::from_path(dir.path()).context("a folder in UTF-8")?;
-    std::fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY file /file\n")?;
-    std::fs::write(context.join("file"), "content\n")?;
     let reference = format!("localhost/e2e-support-test:{}", std::process::id());
     assert_eq!(engine.image_id(&reference)?, None);
-    let build = Build {
-        dockerfile: "Dockerfile".into(),
-        context: ".".into(),
-        reference: reference.clone(),
-        labels: vec![("e2e-support".into(), "test".into())],
-        ..Build::default()
-    };
-    engine.build(context, &build, &context.join("log"), &Cancel::new())?;
+    build(&engine, &reference, "content", &[("e2e-support", "test")])?;
     let labels = engine.image_labels(&reference)?;
     let id = engine.image_id(&reference)?;
-    let sh = Shell::new()?;
-    Job::new(engine.cmd(&sh).args(["rmi", &reference])).run()?;
+    engine.remove_images(&[reference], Duration::from_secs(60))?;
     assert!(id.is_some_and(|id| id.starts_with("sha256:")));
     assert!(labels.contains(&("e2e-support".into(), "test".into())), "{labels:?}");
     assert_eq!(engine.container("e2e-support-no-such-container")?, None);
     assert_eq!(engine.containers("e2e-support-no-such-label", None)?, []);
     engine.remove_containers(&["e2e-support-no-such-container"], None)?;
     Ok(())
+}
+
+/// Two that share a label and differ in another each supersede an image of their own: one of them tidies up.
+#[test]
+fn podman_removes_the_superseded_images_of_one_label_and_leaves_those_of_another() -> Result<()> {
+    let engine = Engine::find(Some(Flavor::Podman), &[], &Cancel::new())?;
+    let (mine, theirs) = (format!("mine-{}", std::process::id()), format!("theirs-{}", std::process::id()));
+    let reference = |owner: &str| format!("localhost/e2e-support-superseded:{owner}");
+    let mut superseded = Vec::new();
+    for owner in [&mine, &theirs] {
+        let labels = [("e2e-support", "shared"), ("e2e-support-owner", owner)];
+        build(&engine, &reference(owner), &format!("{owner}, the first"), &labels)?;
+        superseded.push(engine.image_id(&reference(owner))?.context("the first image")?);
+        build(&engine, &reference(owner), &format!("{owner}, the second"), &labels)?;
+    }
+    engine.remove_superseded(&format!("e2e-support-owner={mine}"), Duration::from_secs(60))?;
+    let there = |id: &String| engine.image(id).map(|image| image.is_some());
+    let left = [there(&superseded[0])?, there(&superseded[1])?];
+    engine.remove_images(&[reference(&mine), reference(&theirs), superseded[1].clone()], Duration::from_secs(60))?;
+    assert_eq!(left, [false, true], "the superseded images of {mine} and of {theirs} that are left");
+    Ok(())
+}
+
+/// An image of one file, with these labels.
+fn build(engine: &Engine, reference: &str, content: &str, labels: &[(&str, &str)]) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let context = Utf8Path::from_path(dir.path()).context("a folder in UTF-8")?;
+    std::fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY file /file\n")?;
+    std::fs::write(context.join("file"), content)?;
+    let build = Build {
+        dockerfile: "Dockerfile".into(),
+        context: ".".into(),
+        reference: reference.to_owned(),
+        labels: labels.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        ..Build::default()
+    };
+    engine.build(context, &build, &context.join("log"), &Cancel::new())
 }

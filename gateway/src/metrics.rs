@@ -1,22 +1,15 @@
 //! What `/metrics` shows.
 
-use std::time::Duration;
-
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use serving::ProcessMetrics;
+use serving::metrics::Requests;
 
 use crate::build_info;
-
-/// Upper bounds in seconds: from one call to the API server up to the deadline of a request.
-const DURATION_BUCKETS: [f64; 12] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
-
-type DurationFamily = Family<RequestLabels, Histogram, fn() -> Histogram>;
 
 /// All metrics of one gateway.
 pub struct Metrics {
@@ -26,7 +19,8 @@ pub struct Metrics {
     created: Family<CreatedLabels, Counter>,
     creation_errors: Family<ErrorLabels, Counter>,
     rejected: Family<ReasonLabels, Counter>,
-    durations: DurationFamily,
+    /// Requests to the API.
+    pub requests: Requests,
     /// Alerts that senders left out of their deliveries.
     pub alerts_truncated: Counter,
     /// Audit events that were given up.
@@ -68,13 +62,6 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    endpoint: String,
-    method: &'static str,
-    status: u16,
-}
-
 impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
@@ -84,7 +71,7 @@ impl Default for Metrics {
             created: Family::default(),
             creation_errors: Family::default(),
             rejected: Family::default(),
-            durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
+            requests: Requests::default(),
             alerts_truncated: Counter::default(),
             audit_dropped: Counter::default(),
             audit_buffered: Gauge::default(),
@@ -112,11 +99,7 @@ impl Metrics {
             self.creation_errors.clone(),
         );
         registry.register("gateway_signals_rejected", "Signals that were not taken, by reason", self.rejected.clone());
-        registry.register(
-            "gateway_http_request_duration_seconds",
-            "Time from a request's head to its answer",
-            self.durations.clone(),
-        );
+        self.requests.register(registry, "gateway");
         registry.register(
             "gateway_alerts_truncated",
             "Alerts that an Alertmanager left out of its deliveries",
@@ -161,12 +144,6 @@ impl Metrics {
         self.rejected.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    /// A request was answered. `endpoint` is a route, never a path that a client made up.
-    pub fn observe_request(&self, endpoint: &str, method: &'static str, status: u16, duration: Duration) {
-        let labels = RequestLabels { endpoint: endpoint.to_owned(), method, status };
-        self.durations.get_or_create(&labels).observe(duration.as_secs_f64());
-    }
-
     /// All of them as OpenMetrics text.
     pub fn encode(&self) -> String {
         serving::metrics::encode(&self.registry)
@@ -175,13 +152,17 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use axum::http::{Method, StatusCode};
+
     use super::*;
 
     #[test]
     fn the_older_format_has_whole_names_and_types_that_it_knows() {
         let metrics = Metrics::default();
         metrics.count_received("prometheus-alert", "critical");
-        metrics.observe_request("/x", "POST", 201, Duration::from_millis(7));
+        metrics.requests.observe("/x", &Method::POST, StatusCode::CREATED, Duration::from_millis(7));
         let text = serving::metrics::plain(&metrics.encode());
         for line in [
             "# HELP gateway_signals_received_total Valid signals that tell of a problem.",
@@ -212,7 +193,8 @@ mod tests {
         metrics.count_created("prometheus-alert");
         metrics.count_creation_error("timeout");
         metrics.count_rejected("malformed");
-        metrics.observe_request("/api/v1/signals/prometheus", "POST", 201, Duration::from_millis(7));
+        let endpoint = "/api/v1/signals/prometheus";
+        metrics.requests.observe(endpoint, &Method::POST, StatusCode::CREATED, Duration::from_millis(7));
         let text = metrics.encode();
         for line in [
             "gateway_signals_received_total{source_type=\"prometheus-alert\",severity=\"critical\"} 1",

@@ -42,9 +42,8 @@ pub(super) async fn frame(State(metrics): State<Arc<Metrics>>, request: Request,
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
-        // A label takes memory for good: a path that a client made up must not become one.
         let endpoint = endpoint.as_ref().map_or("unmatched", MatchedPath::as_str);
-        metrics.observe(endpoint, &method, response.status(), begun.elapsed());
+        metrics.requests.observe(endpoint, &method, response.status(), begun.elapsed());
         let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(%method, path, status = response.status().as_u16(), duration_ms, "answered");
         response

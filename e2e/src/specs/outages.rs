@@ -113,7 +113,7 @@ async fn s52_what_is_queued_outlives_restarts_of_redis_and_datastorage(cx: Conte
     let (datastorage, surroundings) = (cx.datastorage(), cx.surroundings());
     surroundings.take_away(Part::PostgreSql).await?;
     let mut sent = Vec::new();
-    for restarted in [None, Some(Part::Redis), Some(Part::DataStorage), Some(Part::Redis)] {
+    for restarted in [None, Some(Part::Redis), Some(Part::DataStorage)] {
         if let Some(part) = restarted {
             surroundings.restart(part).await?;
         }
@@ -133,8 +133,7 @@ async fn s52_what_is_queued_outlives_restarts_of_redis_and_datastorage(cx: Conte
 async fn s53_audit_outlives_the_absence_of_both_stores(cx: Context) -> Result<()> {
     let namespace = cx.namespace().await?;
     let (datastorage, surroundings) = (cx.datastorage(), cx.surroundings());
-    surroundings.take_away(Part::PostgreSql).await?;
-    surroundings.take_away(Part::Redis).await?;
+    tokio::try_join!(surroundings.take_away(Part::PostgreSql), surroundings.take_away(Part::Redis))?;
     // Nobody is sent to an instance that cannot take anything: it is asked by itself.
     let instances = surroundings.datastorages().await?;
     let instance = instances.first().context("no instance of datastorage runs")?;
@@ -144,8 +143,7 @@ async fn s53_audit_outlives_the_absence_of_both_stores(cx: Context) -> Result<()
     ensure!(answer.header("retry-after").is_some(), "expected a Retry-After: {answer}");
     let created = cx.gateway().alert(Alert::about_pod(&namespace, "checkout-1")).await?;
     let created = created.expect_created("a valid alert while PostgreSQL and Redis are away")?;
-    surroundings.bring_back(Part::Redis).await?;
-    surroundings.bring_back(Part::PostgreSql).await?;
+    tokio::try_join!(surroundings.bring_back(Part::Redis), surroundings.bring_back(Part::PostgreSql))?;
     let events = datastorage.await_correlated(&created.name, 2).await?;
     let expected = ["gateway.crd.created", "gateway.signal.received"];
     ensure!(types(&events) == expected, "expected the audit events {expected:?}, found {:?}", types(&events));

@@ -56,6 +56,14 @@ impl DataStorage {
         self.post(EVENTS, event).await
     }
 
+    /// Sends one event and takes the first answer, also one that says to try again.
+    ///
+    /// # Errors
+    /// Where no answer comes.
+    pub(crate) async fn write_once(&self, event: &Value) -> Result<Answer> {
+        self.post_once(EVENTS, event).await
+    }
+
     /// Sends `body` as a batch.
     ///
     /// # Errors

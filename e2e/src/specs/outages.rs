@@ -138,7 +138,7 @@ async fn s53_audit_outlives_the_absence_of_both_stores(cx: Context) -> Result<()
     let instances = surroundings.datastorages().await?;
     let instance = instances.first().context("no instance of datastorage runs")?;
     let refused = audit_event(&cx.unique_name());
-    let answer = cx.datastorage_at(instance.url()).write(&refused).await?;
+    let answer = cx.datastorage_at(instance.url()).write_once(&refused).await?;
     answer.expect_problem(503, "an event while PostgreSQL and Redis are away")?;
     ensure!(answer.header("retry-after").is_some(), "expected a Retry-After: {answer}");
     let created = cx.gateway().alert(Alert::about_pod(&namespace, "checkout-1")).await?;

@@ -16,6 +16,8 @@ use crate::setup::survey::Wanted;
 
 /// How long all tests may take, compiling included.
 const DEADLINE: Duration = Duration::from_secs(3600);
+/// Most of the tests' time they wait for servers: so many at once for each core.
+const THREADS_PER_CORE: usize = 2;
 /// Debian's places for what it does not put on PATH.
 const POSTGRESQL: &str = "/usr/lib/postgresql";
 
@@ -56,7 +58,11 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         if args.args.iter().any(|arg| arg == "-p" || arg.starts_with("--package")) { &[] } else { &["--workspace"] };
     let words = &args.args;
     let tests = cmd!(sh, "{cargo} test --locked --no-fail-fast {all...} {words...}").envs(paths.of_cargo());
-    let tests = without_proxy(tests, |name| std::env::var(name).ok()).envs(servers(&workshop)?);
+    let mut tests = without_proxy(tests, |name| std::env::var(name).ok()).envs(servers(&workshop)?);
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        tests = tests.env("RUST_TEST_THREADS", (cores * THREADS_PER_CORE).to_string());
+    }
     Job::new(tests).deadline(DEADLINE).cancel(cancel).inherit_output().run().context("running the tests")
 }
 

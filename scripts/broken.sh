@@ -8,7 +8,7 @@ set -euo pipefail
 # A full disk is made by mounting a small one.
 cases() {
   printf '%s\t%s\n' - 60 rust-error 20 wrong-copy 8 no-api 8 wrong-policy 8 wrong-reference 8 image-never-loaded 8 \
-    no-secret 8 wrong-password 95 spec-fails 60 spec-hangs 180 node-killed 60 port-taken 60
+    no-secret 8 wrong-password 95 spec-fails 60 spec-hangs 180 node-killed 60 port-taken 60 port-wanted 60
   [ "$(id -u)" -ne 0 ] || printf '%s\t%s\n' disk-full 30
 }
 begin "$@"
@@ -90,6 +90,11 @@ port-taken() {
   taken=$!
   expect 0 'port 8080 is taken'
 }
+port-wanted() { # by another container, which is refused: its end takes a rule of ours with it
+  later='until grep -q "cluster: done" "$out.err" || ! kill -0 "$pid"; do sleep 0.2; done
+    ! "$engine" run --rm --network kind --publish 127.0.0.1:28080:80 "$("$engine" inspect --format "{{.ImageName}}" "$(node)")"'
+  expect 0 'restored what .* took from ports: 28080'
+}
 
 for name in "${todo[@]}"; do
   out=$work/broken/$name
@@ -107,7 +112,7 @@ for name in "${todo[@]}"; do
   untake
   unmount
   # The summary's first line; an error before the run has begun; a notice of a run that was green all the same.
-  first=$(grep -m1 -E '^(step|spec) .* failed: ' "$out" || grep -m1 -E '^error(\[[a-z-]+\])?: ' "$out.err" || grep -m1 'is taken' "$out.err" || tail -n1 "$out.err")
+  first=$(grep -m1 -E '^(step|spec) .* failed: ' "$out" || grep -m1 -E '^error(\[[a-z-]+\])?: ' "$out.err" || grep -m1 -E 'is taken|restored what' "$out.err" || tail -n1 "$out.err")
   verdict=failed
   if [[ "|$codes|" == *"|$code|"* ]] && grep -qE -- "$line" <<<"$first"; then verdict=passed; fi
   record "$name" "$verdict" "exit $code, $took s: $first"

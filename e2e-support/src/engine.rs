@@ -14,6 +14,7 @@ use xshell::{Cmd, Shell, cmd};
 use crate::builds;
 use crate::cancel::Cancel;
 use crate::meter::Meter;
+use crate::network;
 use crate::process::{Ended, Job, ProcessError};
 
 /// An engine that does not answer a small question within this time is down.
@@ -507,7 +508,8 @@ impl Engine {
                 None => remove.run(),
             }
         };
-        remove().or_else(|_| remove())
+        remove().or_else(|_| remove())?;
+        network::restore_answers(self).map(drop)
     }
 
     /// Removes the volumes that carry the label `key`: with podman, kind makes a named volume for each node

@@ -1,4 +1,4 @@
-//! What podman leaves behind of the network of kind's nodes.
+//! What podman leaves behind of the network of kind's nodes, and what it takes from it.
 //!
 //! Where podman, run by root, or its netavark is killed while it starts a container, nobody knows any more of what was
 //! there for it, and `podman rm` removes none of it:
@@ -8,6 +8,10 @@
 //! * The bridge of a network that was removed since. It holds a subnet, and kind tries five.
 //! * The file with the names and addresses of the network. A network made anew under the same name gets it, and then
 //!   nobody answers for names where its containers ask.
+//!
+//! netavark keeps one rule for a port of this machine's loopback address (the one that lets answers find back) for all
+//! containers that have had the port. The end of one takes it from the others: also of one that never ran because the port
+//! was taken, and of one that died long ago. From then on connections to the port hang.
 //!
 //! (Docker's daemon does all of this itself and lives on; podman without root does it in a namespace of its own.)
 
@@ -25,6 +29,8 @@ use crate::process::Job;
 
 /// The chain that all forwarded ports go through.
 const PORTS: &str = "NETAVARK-HOSTPORT-DNAT";
+/// Where answers to connections from this machine itself are made to find back.
+const MARK: &str = "NETAVARK-HOSTPORT-SETMARK";
 /// The start of the IPv6 subnets that kind tries for its network, one after the other: made from a hash of its name.
 /// <https://github.com/kubernetes-sigs/kind/blob/v0.31.0/pkg/cluster/internal/providers/podman/network.go>
 const SUBNETS: [&str; 5] = [
@@ -44,8 +50,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// # Errors
 /// When the engine does not answer, or something cannot be removed.
 pub fn clean(engine: &Engine) -> Result<Vec<String>> {
-    let root = rustix::process::geteuid().is_root();
-    if engine.flavor() != Flavor::Podman || engine.is_remote() || !root {
+    if !has_rules(engine) {
         return Ok(Vec::new());
     }
     let mut said = Vec::new();
@@ -58,14 +63,42 @@ pub fn clean(engine: &Engine) -> Result<Vec<String>> {
         said.push(format!("removed bridges of networks that are no more: {}", bridges.join(", ")));
     }
     remove_names(engine)?;
+    said.extend(restore_answers(engine)?);
     Ok(said)
+}
+
+/// Restores the rules that let answers of the nodes' ports find back to this machine where the end of another container
+/// has taken them away, and returns a sentence on it where there were any.
+///
+/// # Errors
+/// When a rule cannot be restored.
+pub fn restore_answers(engine: &Engine) -> Result<Option<String>> {
+    if !has_rules(engine) {
+        return Ok(None);
+    }
+    let sh = Shell::new()?;
+    let Ok(rules) = list_rules(&sh) else { return Ok(None) };
+    let mut ports = BTreeSet::new();
+    for rule in without_answers(&rules) {
+        let insert = iptables(&sh).arg("--insert").args(&words(&rule)[1..]);
+        Job::new(insert).deadline(ANSWER).run().context("restoring a rule of a node's port")?;
+        ports.extend(port(&rule));
+    }
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    let sentence = || format!("restored what the end of another container took from ports: {}", ports.join(", "));
+    Ok((!ports.is_empty()).then(sentence))
+}
+
+/// Whether the engine's forwards are rules of this machine's iptables.
+fn has_rules(engine: &Engine) -> bool {
+    engine.flavor() == Flavor::Podman && !engine.is_remote() && rustix::process::geteuid().is_root()
 }
 
 /// Removes the forwards into the network of containers that the engine does not know, and returns their ports.
 fn remove_forwards(engine: &Engine) -> Result<Vec<String>> {
     let sh = Shell::new()?;
     // Without the program, or a table of that kind in the kernel, there are no rules.
-    let Ok(rules) = Job::new(iptables(&sh).arg("--list-rules")).deadline(ANSWER).read() else { return Ok(Vec::new()) };
+    let Ok(rules) = list_rules(&sh) else { return Ok(Vec::new()) };
     if !rules.lines().any(|rule| container(rule).is_some()) {
         return Ok(Vec::new());
     }
@@ -148,6 +181,10 @@ fn iptables(sh: &Shell) -> Cmd<'_> {
     cmd!(sh, "iptables --wait 10 --table nat")
 }
 
+fn list_rules(sh: &Shell) -> Result<String> {
+    Job::new(iptables(sh).arg("--list-rules")).deadline(ANSWER).read()
+}
+
 fn known(engine: &Engine) -> Result<Known> {
     let Some(containers) = engine.inspect_all(&[])? else {
         return Ok(Known { unsettled: true, ..Known::default() });
@@ -183,6 +220,21 @@ fn stale<'a>(rules: &'a str, known: &Known) -> Vec<&'a str> {
     let inner: Vec<&str> = rules.lines().filter(|rule| to_nobody(rule)).collect();
     stale.extend(inner);
     stale
+}
+
+/// The rules that are missing for ports of this machine's loopback address that lead into kind's network: connections
+/// from the machine itself get no answer without.
+fn without_answers(rules: &str) -> Vec<String> {
+    let of_kind = rules.lines().filter(|rule| container(rule).is_some());
+    let chains: BTreeSet<&str> = of_kind.filter_map(|rule| rule.split_whitespace().last()).collect();
+    let missing = rules.lines().filter_map(|rule| {
+        let (chain, rest) = rule.strip_prefix("-A ")?.split_once(' ')?;
+        let (matches, _) = rest.split_once(" -j DNAT ")?;
+        let is_local = matches.starts_with("-d 127.") || !matches.contains("-d ");
+        let marking = format!("-A {chain} -s 127.0.0.1/32 {matches} -j {MARK}");
+        (chains.contains(chain) && is_local && !rules.lines().any(|rule| rule == marking)).then_some(marking)
+    });
+    missing.collect::<BTreeSet<String>>().into_iter().collect()
 }
 
 /// The container that a rule of the ports' chain names, where it is one of kind's network.
@@ -239,6 +291,18 @@ mod tests {
         assert!(stale(RULES, &known(&["live", "dead"], &["10.89.1.6"])).is_empty(), "a stopped one keeps its own");
         let unsettled = Known { unsettled: true, ..known(&["live"], &[]) };
         assert!(stale(RULES, &unsettled).is_empty(), "an address that is not known yet may be a live one's");
+    }
+
+    #[test]
+    fn a_port_whose_answers_do_not_find_back_lacks_a_rule() {
+        let marking =
+            "-A NETAVARK-DN-1 -s 127.0.0.1/32 -d 127.0.0.1/32 -p tcp -m tcp --dport 8080 -j NETAVARK-HOSTPORT-SETMARK";
+        assert_eq!(without_answers(RULES), [marking], "kind's alone, and once for both that have had the port");
+        assert!(without_answers(&format!("{RULES}\n{marking}")).is_empty());
+        let everywhere = RULES.replace("-d 127.0.0.1/32 ", "");
+        assert_eq!(without_answers(&everywhere), [marking.replace("-d 127.0.0.1/32 ", "")]);
+        let elsewhere = RULES.replace("-d 127.0.0.1/32 ", "-d 192.0.2.7/32 ");
+        assert!(without_answers(&elsewhere).is_empty(), "an address that others ask for answers by itself");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow};
 use camino::Utf8Path;
+use e2e_support::network;
 
 use self::judge::{End, Red, Said};
 pub(super) use self::program::Program;
@@ -27,6 +28,10 @@ impl Running<'_> {
         };
         if options.filter.is_some() {
             self.context.unusual("only some of the specs");
+        }
+        // The specs come through the node's ports. Where they cannot be looked after, the specs tell what is wrong.
+        if let Ok(Some(restored)) = network::restore_answers(&self.site.engine) {
+            self.progress(restored);
         }
         let events = self.site.run_dir.join("specs.jsonl");
         let result = run(&self.specs_program(&options)?, &events, &options, &tell);

@@ -112,7 +112,7 @@ for name in "${todo[@]}"; do
   untake
   unmount
   # The summary's first line; an error before the run has begun; a notice of a run that was green all the same.
-  first=$(grep -m1 -E '^(step|spec) .* failed: ' "$out" || grep -m1 -E '^error(\[[a-z-]+\])?: ' "$out.err" || grep -m1 -E 'is taken|restored what' "$out.err" || tail -n1 "$out.err")
+  first=$(grep -m1 -E '^(step|spec) .* failed: ' "$out" || grep -m1 -E '^error(\[[a-z-]+\])?: ' "$out.err" || grep -m1 'is taken' "$out.err" || grep -m1 -oh 'restored what[^"]*' target/e2e/gateway/latest/events.jsonl || tail -n1 "$out.err")
   verdict=failed
   if [[ "|$codes|" == *"|$code|"* ]] && grep -qE -- "$line" <<<"$first"; then verdict=passed; fi
   record "$name" "$verdict" "exit $code, $took s: $first"

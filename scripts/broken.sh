@@ -91,9 +91,8 @@ port-taken() {
   expect 0 'port 8080 is taken'
 }
 port-wanted() { # by another container, which is refused: its end takes a rule of ours with it
-  later='until grep -q "cluster: done" "$out.err" || ! kill -0 "$pid"; do sleep 0.2; done
-    node=$(node) image=$("$engine" inspect --format "{{.ImageName}}" "$node") port=$("$engine" port "$node" 30180)
-    ! "$engine" run --rm --network kind --publish "$port:80" "$image"'
+  later='until port=$("$engine" port "$(node)" 30180) || ! kill -0 "$pid"; do sleep 0.2; done
+    ! "$engine" run --rm --network kind --publish "$port:80" "$("$engine" inspect --format "{{.ImageName}}" "$(node)")"'
   expect 0 'restored what .* took from ports: [0-9]+$'
 }
 

@@ -1,5 +1,7 @@
 //! `gc`: leftovers of runs that died.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use camino::Utf8Path;
 use e2e_support::engine::{Engine, Flavor};
@@ -74,7 +76,9 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         })?;
         removed.things += things;
     }
-    for name in Runs::of(&paths.root).suites() {
+    // Also those whose runs were removed with the rest of target/: their images are still there.
+    let suites = Runs::of(&paths.root).suites().into_iter().chain(Suite::names(&paths.root));
+    for name in suites.collect::<BTreeSet<String>>() {
         clean_suite(&engines, &paths.root, &name, &mut removed)?;
     }
     for (piece, bytes) in make::remove_unfinished(&paths.cache)? {

@@ -75,6 +75,18 @@ fn images_of_a_checkout_that_builds_them_stay() -> Result<()> {
 }
 
 #[test]
+fn superseded_images_go_also_where_the_runs_are_gone() -> Result<()> {
+    let stage = Stage::new()?;
+    let runs = stage.paths.root.canonicalize_utf8()?.join("target/e2e/shop");
+    assert!(!runs.exists());
+    stage.xtask(&["gc"])?.must(0, &[]);
+    let prune = format!("image prune --force --filter=label={RUNS_LABEL}={runs}");
+    let calls = stage.fake.calls_of("podman")?;
+    assert!(calls.contains(&prune), "no `{prune}` in {calls:#?}");
+    Ok(())
+}
+
+#[test]
 fn an_engine_that_does_not_remove_is_an_error() -> Result<()> {
     let stage = Stage::new()?;
     stage.container("shop-node-image", "exited", &[])?;

@@ -26,6 +26,8 @@ pub(crate) struct Process {
     daemon: Option<Daemon>,
     dir: TempDir,
     starts: usize,
+    /// See [`Process::peak_mib`]; of those that are gone.
+    past_peak_mib: usize,
 }
 
 impl Process {
@@ -37,8 +39,15 @@ impl Process {
     /// With authentication by the Kubernetes API that this file leads to.
     fn start_with(servers: &Servers, kubeconfig: Option<String>) -> Process {
         let dir = tempfile::tempdir().unwrap();
-        let mut process =
-            Process { client: Client::new("", ""), api: String::new(), kubeconfig, daemon: None, dir, starts: 0 };
+        let mut process = Process {
+            client: Client::new("", ""),
+            api: String::new(),
+            kubeconfig,
+            daemon: None,
+            dir,
+            starts: 0,
+            past_peak_mib: 0,
+        };
         let (api, health) = process.run(servers, "127.0.0.1:0", "127.0.0.1:0");
         process.client = Client::new(&api, &health);
         process.write_config(servers, &api, &health);
@@ -47,7 +56,17 @@ impl Process {
     }
 
     pub(crate) fn kill9(&mut self) {
+        self.past_peak_mib = self.peak_mib();
         self.daemon.take().unwrap().kill();
+    }
+
+    /// The most that any of its processes has held so far, in MiB; 0 on a system that does not tell.
+    pub(crate) fn peak_mib(&self) -> usize {
+        let status = self.daemon.as_ref().map(|daemon| format!("/proc/{}/status", daemon.pid()));
+        let status = status.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        let peak_kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        let peak_kib: usize = peak_kib.map_or(0, |kib| kib.parse().unwrap());
+        self.past_peak_mib.max(peak_kib.div_ceil(1024))
     }
 
     /// Starts it again, on the same ports.
@@ -55,7 +74,7 @@ impl Process {
         self.launch();
     }
 
-    fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.dir.path().join(format!("log-{}", self.starts))
     }
 

@@ -3,50 +3,14 @@
 # Not sampled: it compiles Alertmanager, which takes minutes
 # Each case has a namespace of its own, and is over when each firing alert has its RemediationRequest, and no problem two.
 #   scripts/alertmanager.sh [CASE…]     all where none is named
-#   ALERTMANAGER   the program; without it this version is compiled from its Go module, with an empty web page
+#   ALERTMANAGER   the program; without it it is compiled from its Go module, with an empty web page
 set -euo pipefail
-version=v0.35.0
 . "$(dirname "$0")/trial.sh"
 cases() { printf '%s\t%s\n' - 400 groups-at-once 30 large-group 60 one-ahead 200 resolved 60 gateway-restarted 60; }
 begin "$@"
 [ ${#todo[@]} -gt 0 ] || finish
-. scripts/tree.sh
-space=kubernaut-system
-engine=${E2E_ENGINE:-podman}
-# The most that the gateway's process may have held, in MiB, of the 256 that its pod may.
-memory_mib=200
-pid=''
-tidy() { cargo --quiet xtask down gateway >/dev/null 2>&1 || true; }
-# Alertmanager does not end by itself.
-trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null; wait; tidy' EXIT
-on_node() { "$engine" exec "$("$engine" ps --quiet --filter "label=gateway-e2e.checkout=$(pwd -P)")" "$@"; }
-kubectl() { on_node kubectl --kubeconfig /etc/kubernetes/admin.conf "$@"; }
-http() { curl --silent --show-error --fail --max-time 30 "$@"; }
-
-compile() { # OUT: as its release is made, but for the web page, which is built by other tools
-  local out=$1 source
-  command -v go >/dev/null || { echo 'there is no Go to compile Alertmanager with: name one in ALERTMANAGER' >&2; exit 1; }
-  source=$(go mod download -json "github.com/prometheus/alertmanager@$version" | sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p')
-  [ -d "$source" ] || { echo "Go does not have Alertmanager $version" >&2; exit 1; }
-  rm -rf "$out.source"
-  cp -r "$source" "$out.source"
-  chmod -R u+w "$out.source"
-  mkdir -p "$out.source"/ui/app/dist/{elm,mantine}
-  touch "$out.source"/ui/app/dist/{elm,mantine}/index.html
-  (cd "$out.source" && CGO_ENABLED=0 GOWORK=off go build -buildvcs=false -o "$out" ./cmd/alertmanager)
-  rm -rf "$out.source"
-}
-if [ -z "${ALERTMANAGER:-}" ]; then
-  ALERTMANAGER=$work/alertmanager-$version
-  [ -x "$ALERTMANAGER" ] || compile "$ALERTMANAGER"
-fi
-
-cargo --quiet xtask up gateway --yes >"$work/up.log" 2>&1 || { echo "the cluster does not come up: see $work/up.log" >&2; exit 1; }
-port=$(sed -n 's/.*"30080": \([0-9]*\).*/\1/p' target/e2e/gateway/cluster/run.json)
-folder=$work/alertmanager
-mkdir -p "$folder"
-rm -rf "$folder/data"
-(umask 077 && kubectl --namespace $space create token signal-sender --duration=2h >"$folder/token")
+. scripts/senders.sh
+start_cluster
 cat >"$folder/alertmanager.yml" <<END
 route:
   receiver: gateway
@@ -60,22 +24,8 @@ route:
     - matchers: [alertname="Again"]
       group_interval: 10s
       repeat_interval: 20s
-receivers:
-  - name: gateway
-    webhook_configs:
-      - url: http://127.0.0.1:$port/api/v1/signals/prometheus
-        http_config: {authorization: {credentials_file: $folder/token}}
 END
-"$ALERTMANAGER" --config.file="$folder/alertmanager.yml" --storage.path="$folder/data" \
-  --web.listen-address=127.0.0.1:0 --cluster.listen-address= >"$folder/log" 2>&1 &
-pid=$!
-url=''
-for _ in $(seq 100); do
-  url=$(sed -n 's/.*Listening on.* address=\(127\.0\.0\.1:[0-9]*\).*/\1/p' "$folder/log" | head -n1)
-  [ -z "$url" ] || break
-  sleep 0.2
-done
-[ -n "$url" ] || { echo "Alertmanager does not start: see $folder/log" >&2; exit 1; }
+start_alertmanager
 
 at() { date --utc --date "$1" +%FT%TZ; }
 alerts() { # NAME FIRST LAST STARTS [ENDS]: JSON of alerts about pods of these numbers
@@ -84,9 +34,6 @@ alerts() { # NAME FIRST LAST STARTS [ENDS]: JSON of alerts about pods of these n
 }
 send() { http --output /dev/null --header 'Content-Type: application/json' --data-binary @- "http://$url/api/v2/alerts"; }
 send_alerts() { { echo '['; alerts "$@"; echo ']'; } | send; }
-requests() { # FIELD: of each RemediationRequest of the namespace, one a line
-  kubectl --namespace "$namespace" get remediationrequests --output "jsonpath={range .items[*]}{$1}{\"\n\"}{end}"
-}
 count() { requests .spec.targetResource.name | grep -c . || true; }
 await() { # SECONDS NUMBER: until there are that many requests
   local end=$((SECONDS + $1))
@@ -94,9 +41,6 @@ await() { # SECONDS NUMBER: until there are that many requests
     [ $SECONDS -lt $end ] || { wrong="$wrong; $(count) of $2 requests after $1 s"; return 0; }
     sleep 1
   done
-}
-counter() { # NAME: of all its series for webhooks
-  http "http://$url/metrics" | awk -v name="$1{" 'index($0, name) == 1 && /webhook/ { sum += $NF } END { print sum + 0 }'
 }
 
 groups-at-once() {
@@ -149,12 +93,11 @@ for name in "${todo[@]}"; do
   twice=$(requests .spec.targetResource.name | sort | uniq -d | wc -l)
   [ "$twice" -eq 0 ] || wrong="$wrong; $twice problems have two requests"
   failed=$(( $(counter alertmanager_notifications_failed_total) - failed ))
-  [ "$failed" -eq 0 ] || wrong="$wrong; Alertmanager has given up $failed notifications: see $folder/log"
+  [ "$failed" -eq 0 ] || wrong="$wrong; Alertmanager has given up $failed notifications: see $folder/alertmanager.log"
   tries=$(( $(counter alertmanager_notification_requests_total) - tries ))
-  peak=$(on_node sh -c 'cat /proc/[0-9]*/status' | awk '/^Name:/ { own = $2 == "gateway" } own && /^VmHWM:/ { print int($2 / 1024) }' | sort -n | tail -n1)
-  [ "$peak" -le $memory_mib ] || wrong="$wrong; the gateway has held $peak MiB"
+  look_at_memory
   verdict=passed
   [ -z "$wrong" ] || verdict=failed
-  record "$name" $verdict "$(count) requests after $took s, $tries deliveries, the gateway held $peak MiB at most$wrong"
+  record "$name" $verdict "$(count) requests after $took s, $tries deliveries; held at most: $held$wrong"
 done
 finish

@@ -21,11 +21,14 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     problems
 }
 
-fn configuration(subject: &Subject<'_>) -> Option<Problem> {
+fn configuration(subject: &Subject<'_>) -> Vec<Problem> {
     let config = &subject.suite.cluster.config;
     let at = crate::at!["cluster", "config"];
     match Source::read(subject.root, config) {
-        Ok(source) => source.parse::<serde_yaml::Value>().err(),
+        Ok(source) => match source.parse::<serde_yaml::Value>() {
+            Ok(value) => super::kind_config::check(&source, &subject.suite.cluster.name, value),
+            Err(problem) => vec![problem],
+        },
         Err(problem) => {
             let folder = config.parent().unwrap_or(Utf8Path::new(""));
             let near = crate::plan::neighbours(subject.root, config);
@@ -33,7 +36,7 @@ fn configuration(subject: &Subject<'_>) -> Option<Problem> {
                 near.iter().filter_map(|path| Utf8Path::new(path).file_name().map(str::to_owned)).collect();
             let hint = did_you_mean(config.as_str(), near.iter().map(String::as_str))
                 .or_else(|| listed(folder, &names).filter(|_| folder != ""));
-            Some(subject.suite.source.problem(&at, format!("`{config}`: {}", problem.message)).hint(hint))
+            vec![subject.suite.source.problem(&at, format!("`{config}`: {}", problem.message)).hint(hint)]
         }
     }
 }

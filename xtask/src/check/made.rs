@@ -1,5 +1,5 @@
 //! What an object needs on a cluster that has nothing but what the suite brings: its namespace, its kind, the
-//! ServiceAccount, ConfigMaps, Secrets and claims of its pods.
+//! ServiceAccount, ConfigMaps, Secrets and claims of its pods, the StorageClass of a claim.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,12 @@ use crate::plan::object::{get, list, pod_spec_at};
 use crate::suite::yaml::{Problem, Segment, did_you_mean};
 
 /// Namespaces that a kind cluster has from the start.
-const NAMESPACES: [&str; 5] = ["default", "kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
-/// Something that a pod names.
+pub(super) const NAMESPACES: [&str; 5] =
+    ["default", "kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
+/// The StorageClass that kind brings, which is the default one.
+const STORAGE_CLASS: &str = "standard";
+
+/// Something that a pod or a claim names.
 struct Ref<'v> {
     kind: &'static str,
     name: &'v str,
@@ -36,9 +40,18 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
         problems.extend(kinds(subject, &made));
     }
     for &object in subject.objects {
-        let Some((path, spec)) = pod_spec_at(object) else { continue };
         let mut refs = Vec::new();
-        refs_in(spec, &mut object.place(path), &mut refs);
+        if let Some((path, spec)) = pod_spec_at(object) {
+            refs_in(spec, &mut object.place(path), &mut refs);
+        }
+        let claims_at = match object.reference.kind.as_str() {
+            "PersistentVolumeClaim" => &["spec"][..],
+            "StatefulSet" => &["spec", "volumeClaimTemplates"],
+            _ => &[],
+        };
+        if let (false, Some(claims)) = (claims_at.is_empty(), get(&object.value, claims_at)) {
+            refs_in(claims, &mut object.place(claims_at), &mut refs);
+        }
         for one in refs {
             problems.extend(missing(subject, &made, object, &one));
         }
@@ -98,7 +111,7 @@ fn kinds(subject: &Subject<'_>, made: &MadeLater<'_>) -> Vec<Problem> {
     problems
 }
 
-/// Everything that a pod's specification names and cannot do without.
+/// Everything that the specification of a pod or of a claim names and cannot do without.
 fn refs_in<'v>(value: &'v Value, way: &mut Vec<Segment>, found: &mut Vec<Ref<'v>>) {
     if let Value::Sequence(items) = value {
         for (at, item) in items.iter().enumerate() {
@@ -117,6 +130,7 @@ fn refs_in<'v>(value: &'v Value, way: &mut Vec<Segment>, found: &mut Vec<Ref<'v>
             "persistentVolumeClaim" => ("PersistentVolumeClaim", "claimName"),
             "serviceAccountName" => ("ServiceAccount", ""),
             "priorityClassName" => ("PriorityClass", ""),
+            "storageClassName" => ("StorageClass", ""),
             _ => ("", ""),
         };
         way.push(Segment::from(key));
@@ -201,7 +215,7 @@ fn kinds_in<'v>(value: Option<&'v Value>, found: &mut BTreeSet<&'v str>) {
 
 fn missing(subject: &Subject<'_>, made: &MadeLater<'_>, object: &Object, one: &Ref<'_>) -> Option<Problem> {
     let me = &object.reference;
-    let is_cluster_wide = one.kind == "PriorityClass";
+    let is_cluster_wide = matches!(one.kind, "PriorityClass" | "StorageClass");
     let namespace = if is_cluster_wide { "" } else { me.namespace.as_str() };
     // What the system's own namespaces hold is not known.
     if one.name.is_empty() || (namespace != "default" && NAMESPACES.contains(&namespace)) {
@@ -218,7 +232,14 @@ fn missing(subject: &Subject<'_>, made: &MadeLater<'_>, object: &Object, one: &R
         ("ServiceAccount", "default")
             | ("ConfigMap", "kube-root-ca.crt")
             | ("PriorityClass", "system-cluster-critical" | "system-node-critical")
+            | ("StorageClass", STORAGE_CLASS)
     );
+    // A claim takes a volume of its class that is there, whether anything is called so or not.
+    let is_there = || {
+        let volumes = subject.objects.iter().filter(|volume| volume.reference.kind == "PersistentVolume");
+        one.kind == "StorageClass"
+            && volumes.into_iter().any(|volume| volume.text(&["spec", "storageClassName"]) == Some(one.name))
+    };
     let of_template = || {
         let sets = subject
             .objects
@@ -228,7 +249,8 @@ fn missing(subject: &Subject<'_>, made: &MadeLater<'_>, object: &Object, one: &R
             .filter_map(|claim| get(claim, &["metadata", "name"])?.as_str())
             .any(|claim| one.name.starts_with(&format!("{claim}-")))
     };
-    if is_given || made.named.contains(one.name) || (one.kind == "PersistentVolumeClaim" && of_template()) {
+    if is_given || made.named.contains(one.name) || (one.kind == "PersistentVolumeClaim" && of_template()) || is_there()
+    {
         return None;
     }
     let names = || {
@@ -237,6 +259,7 @@ fn missing(subject: &Subject<'_>, made: &MadeLater<'_>, object: &Object, one: &R
             .range((one.kind, namespace, "")..)
             .take_while(|((kind, space, _), _)| *kind == one.kind && *space == namespace)
             .map(|((_, _, name), _)| *name)
+            .chain((one.kind == "StorageClass").then_some(STORAGE_CLASS))
     };
     let near = close(one.name, names());
     let is_sure = match subject.elsewhere {

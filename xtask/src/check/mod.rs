@@ -14,6 +14,7 @@ mod host_layout;
 mod ignore;
 mod image_paths;
 mod images;
+mod kind_config;
 mod layout;
 mod limits;
 mod made;

@@ -1,6 +1,6 @@
 //! What makes pods, and which of them a selector means.
 
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Value};
 
 use super::Subject;
 use crate::plan::Object;
@@ -37,6 +37,11 @@ impl<'a> Pods<'a> {
         let above = &self.path[..self.path.len() - 1];
         let template = get(&self.object.value, above)?;
         get(template, &["metadata", "labels"])
+    }
+
+    /// Whether the pods have all of these labels.
+    pub(super) fn meets(&self, wanted: &Mapping) -> bool {
+        self.labels().is_some_and(|labels| wanted.iter().all(|(key, value)| labels.get(key) == Some(value)))
     }
 
     /// The containers with the way to each.
@@ -78,14 +83,10 @@ pub(super) fn ports(container: &Value) -> impl Iterator<Item = Port<'_>> {
 /// Those that a Service's selector means.
 pub(super) fn selected<'p, 'a>(all: &'p [Pods<'a>], service: &Object) -> Vec<&'p Pods<'a>> {
     let Some(selector) = selector(service) else { return Vec::new() };
-    let is_meant = |pods: &&Pods<'_>| {
-        pods.namespace() == service.reference.namespace
-            && pods.labels().is_some_and(|labels| selector.iter().all(|(key, value)| labels.get(key) == Some(value)))
-    };
-    all.iter().filter(is_meant).collect()
+    all.iter().filter(|pods| pods.namespace() == service.reference.namespace && pods.meets(selector)).collect()
 }
 
 /// A Service's selector; none where it has none, and somebody else says where it sends to.
-pub(super) fn selector(service: &Object) -> Option<&serde_yaml::Mapping> {
+pub(super) fn selector(service: &Object) -> Option<&Mapping> {
     get(&service.value, &["spec", "selector"])?.as_mapping().filter(|selector| !selector.is_empty())
 }

@@ -1,6 +1,6 @@
 //! Ports that nothing has by that name or number, that two use, or that no API server takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_yaml::Value;
 
@@ -23,6 +23,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
         problems.extend(targets(subject, service, &pods, false));
         problems.extend(of_service(subject, service));
     }
+    problems.extend(policies(subject, &pods, false));
     for pods in &pods {
         problems.extend(of_pods(subject, pods, false));
     }
@@ -42,6 +43,7 @@ pub(super) fn unlisted(subject: &Subject<'_>) -> Vec<Problem> {
     for service in services(subject) {
         problems.extend(targets(subject, service, &pods, true));
     }
+    problems.extend(policies(subject, &pods, true));
     for pods in &pods {
         problems.extend(of_pods(subject, pods, true));
     }
@@ -90,6 +92,79 @@ fn targets(subject: &Subject<'_>, service: &Object, pods: &[Pods<'_>], numbers: 
         }
     }
     problems
+}
+
+/// Ports that NetworkPolicies open, and that no pod behind them has: names, or, where numbers are asked for, numbers.
+fn policies(subject: &Subject<'_>, pods: &[Pods<'_>], numbers: bool) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for &object in subject.objects.iter().filter(|object| object.reference.kind == "NetworkPolicy") {
+        for (rules, key) in [("ingress", "from"), ("egress", "to")] {
+            for (at, rule) in list(&object.value, &["spec", rules]).iter().enumerate() {
+                let peers = list(rule, &[key]).iter();
+                let selectors: Option<Vec<&Value>> = match rules {
+                    "ingress" => get(&object.value, &["spec", "podSelector"]).map(|selector| vec![selector]),
+                    // Who is in other namespaces or outside is not known.
+                    _ => peers
+                        .map(|peer| peer.get("podSelector").filter(|_| peer.get("namespaceSelector").is_none()))
+                        .collect(),
+                };
+                let is_meant = |pods: &&Pods<'_>| {
+                    let selectors = selectors.iter().flatten();
+                    pods.namespace() == object.reference.namespace
+                        && selectors.into_iter().any(|one| may_meet(pods, one))
+                };
+                let behind: Vec<&Pods<'_>> =
+                    if selectors.is_some() { pods.iter().filter(is_meant).collect() } else { Vec::new() };
+                let declared: Vec<Port<'_>> = behind.iter().flat_map(|pods| pods.ports()).collect();
+                if declared.is_empty() {
+                    continue;
+                }
+                for (number, port) in list(rule, &["ports"]).iter().enumerate() {
+                    let place =
+                        [object.place(&["spec", rules]), crate::at![at, "ports", number, "port"].to_vec()].concat();
+                    let problem = |message: String| subject.source(object).problem_in(object.document, &place, message);
+                    problems.extend(opened(object, port, &declared, numbers, problem));
+                }
+            }
+        }
+    }
+    problems
+}
+
+/// What is wrong with a port of a NetworkPolicy, where the pods behind it declare these.
+fn opened(
+    object: &Object,
+    port: &Value,
+    declared: &[Port<'_>],
+    numbers: bool,
+    problem: impl Fn(String) -> Problem,
+) -> Option<Problem> {
+    let me = &object.reference;
+    match port.get("port")? {
+        Value::String(name) if !numbers => {
+            let names = || declared.iter().filter_map(|port| port.name);
+            let is_there = names().any(|one| one == name);
+            (!is_there)
+                .then(|| problem(format!("{me}: no port of its pods has the name `{name}`")).meant(name, names()))
+        }
+        Value::Number(number) if numbers => {
+            let first = number.as_u64()?;
+            let last = port.get("endPort").and_then(Value::as_u64).unwrap_or(first);
+            let is_there = declared.iter().any(|port| (first..=last).contains(&port.number));
+            let all: BTreeSet<String> = declared.iter().map(|port| port.number.to_string()).collect();
+            let all = all.into_iter().collect::<Vec<_>>().join(", ");
+            (!is_there).then(|| {
+                let hint = format!("they declare {all}; a policy sees the ports of pods, not those of Services");
+                problem(format!("{me} opens port {first}, and its pods declare none of it")).hint(Some(hint))
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Whether a selector may mean these pods, as its labels tell; expressions may mean any.
+fn may_meet(pods: &Pods<'_>, selector: &Value) -> bool {
+    selector.get("matchLabels").and_then(Value::as_mapping).is_none_or(|labels| pods.meets(labels))
 }
 
 /// What no API server takes of a Service's ports.

@@ -1,16 +1,17 @@
 //! Rights: roles that speak of resources or verbs that there are not, bindings to roles and accounts that there are not,
-//! and calls of a service that its account may not make.
+//! calls of a service that its account may not make, and rights that it does not need.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_yaml::Value;
 
 use super::Subject;
-use super::pods::pods;
+use super::pods::{Pods, pods};
 use crate::kubernetes::{has_group, kinds};
 use crate::plan::Object;
 use crate::plan::object::list;
 use crate::suite::yaml::Problem;
+use crate::suite::{Call, Service};
 
 /// What may be done to a resource.
 /// <https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb>
@@ -174,9 +175,7 @@ fn calls(subject: &Subject<'_>) -> Vec<Problem> {
         let account = pods.spec.get("serviceAccountName").and_then(Value::as_str).unwrap_or("default");
         let rules = rules_of(subject, pods.namespace(), account);
         for (place, call) in service.calls.iter().enumerate() {
-            let (kind, below) = call.resource.split_once('/').unwrap_or((&call.resource, ""));
-            let (plural, group) = kind.split_once('.').unwrap_or((kind, ""));
-            let resource = if below.is_empty() { plural.to_owned() } else { format!("{plural}/{below}") };
+            let (resource, group) = parts(call);
             for verb in &call.verbs {
                 let allows = |(namespace, rule): &(Option<&str>, &Value)| {
                     let has = |key: &str, wanted: &str| {
@@ -206,9 +205,99 @@ fn calls(subject: &Subject<'_>) -> Vec<Problem> {
     problems
 }
 
+/// Rights of an account that none of the services that run under it says it needs, where all of them say what they call.
+pub(super) fn unused(subject: &Subject<'_>) -> Vec<Problem> {
+    if !subject.is_whole {
+        return Vec::new();
+    }
+    let pods = pods(subject);
+    let account = |pods: &Pods<'_>| {
+        let name = pods.spec.get("serviceAccountName").and_then(Value::as_str).unwrap_or("default");
+        (pods.namespace().to_owned(), name.to_owned())
+    };
+    let of = |pods: &Pods<'_>| subject.suite.services.iter().find(|one| one.workload == pods.object.reference.name);
+    let mut users: BTreeMap<(String, String), Vec<Option<&Service>>> = BTreeMap::new();
+    for pods in &pods {
+        users.entry(account(pods)).or_default().push(of(pods).filter(|service| !service.calls.is_empty()));
+    }
+    let mut problems = Vec::new();
+    for ((namespace, account), services) in users {
+        let Some(services) = services.into_iter().collect::<Option<Vec<&Service>>>() else { continue };
+        let calls: Vec<&Call> = services.iter().flat_map(|service| &service.calls).collect();
+        for right in rights_of(subject, &namespace, &account) {
+            problems.extend(unneeded(subject, &right, &calls, &format!("{namespace}/{account}")));
+        }
+    }
+    // A role may be bound to several accounts, and more than once.
+    problems.dedup();
+    problems
+}
+
+/// What of a rule no call needs: whole resources, else verbs.
+fn unneeded(subject: &Subject<'_>, right: &Right<'_>, calls: &[&Call], account: &str) -> Vec<Problem> {
+    let texts = |key: &str| -> Vec<&str> { list(right.rule, &[key]).iter().filter_map(Value::as_str).collect() };
+    let (groups, resources, verbs) = (texts("apiGroups"), texts("resources"), texts("verbs"));
+    // What is created has no name yet when the API server decides: with a name it is a right that other services ask for.
+    let is_of_others = !texts("resourceNames").is_empty();
+    let is_needed = |resource: &str, verb: &str| {
+        (is_of_others && verb == "create")
+            || calls.iter().any(|call| {
+                let (plural, group) = parts(call);
+                let fits = |all: &[&str], one: &str| all.contains(&"*") || all.contains(&one);
+                (resource.contains('*') || resource == plural)
+                    && (verb == "*" || call.verbs.iter().any(|one| one == verb))
+                    && fits(&groups, group)
+                    && (right.namespace.is_none()
+                        || call.namespace.is_none()
+                        || call.namespace.as_deref() == right.namespace)
+            })
+    };
+    let problem = |key: &str, at: usize, what: String| {
+        let role = right.role;
+        let path = [role.place(&["rules"]), crate::at![right.at, key, at].to_vec()].concat();
+        let message =
+            format!("{} allows {what}, and nothing that runs as {account} says that it calls that", role.reference);
+        let hint = Some("remove it, or add the call to the suite".to_owned());
+        subject.source(role).problem_in(role.document, &path, message).hint(hint)
+    };
+    let is_idle = |resource: &&str| !verbs.iter().any(|verb| is_needed(resource, verb));
+    let mut problems: Vec<Problem> = (resources.iter().enumerate().filter(|(_, resource)| is_idle(resource)))
+        .map(|(at, resource)| problem("resources", at, format!("{} of {resource}", verbs.join(", "))))
+        .collect();
+    for (at, verb) in verbs.iter().enumerate() {
+        let idle = |resource: &&&str| !is_idle(resource) && !is_needed(resource, verb);
+        let of: Vec<&str> = resources.iter().filter(idle).copied().collect();
+        if !of.is_empty() {
+            problems.push(problem("verbs", at, format!("{verb} of {}", of.join(", "))));
+        }
+    }
+    problems
+}
+
+/// The resource of a call as roles name it, and its API group.
+fn parts(call: &Call) -> (String, &str) {
+    let (kind, below) = call.resource.split_once('/').unwrap_or((&call.resource, ""));
+    let (plural, group) = kind.split_once('.').unwrap_or((kind, ""));
+    (if below.is_empty() { plural.to_owned() } else { format!("{plural}/{below}") }, group)
+}
+
+/// A rule that holds for an account.
+struct Right<'a> {
+    /// The namespace that it holds in; none where it holds in all.
+    namespace: Option<&'a str>,
+    role: &'a Object,
+    /// Its place among the role's rules.
+    at: usize,
+    rule: &'a Value,
+}
+
 /// The rules that hold for an account, each with the namespace that it holds in; none where it holds in all.
 pub(super) fn rules_of<'a>(subject: &Subject<'a>, namespace: &str, account: &str) -> Vec<(Option<&'a str>, &'a Value)> {
-    let mut rules = Vec::new();
+    rights_of(subject, namespace, account).into_iter().map(|right| (right.namespace, right.rule)).collect()
+}
+
+fn rights_of<'a>(subject: &Subject<'a>, namespace: &str, account: &str) -> Vec<Right<'a>> {
+    let mut rights = Vec::new();
     for &object in subject.objects {
         let is_everywhere = match object.reference.kind.as_str() {
             "ClusterRoleBinding" => true,
@@ -232,8 +321,11 @@ pub(super) fn rules_of<'a>(subject: &Subject<'a>, namespace: &str, account: &str
         let kind = object.text(&["roleRef", "kind"]).unwrap_or_default();
         let of = if kind == "Role" { object.reference.namespace.as_str() } else { "" };
         let role = subject.find(kind, of, object.text(&["roleRef", "name"]).unwrap_or_default());
-        let holds_in = (!is_everywhere).then_some(object.reference.namespace.as_str());
-        rules.extend(role.into_iter().flat_map(|role| list(&role.value, &["rules"])).map(|rule| (holds_in, rule)));
+        let namespace = (!is_everywhere).then_some(object.reference.namespace.as_str());
+        if let Some(role) = role {
+            let rules = list(&role.value, &["rules"]).iter().enumerate();
+            rights.extend(rules.map(|(at, rule)| Right { namespace, role, at, rule }));
+        }
     }
-    rules
+    rights
 }

@@ -65,6 +65,8 @@ pub(super) const CARGO: Class = error("cargo");
 
 /// A comment that allows something.
 pub(super) const ALLOW: Class = warning("allow");
+/// The cluster's part of a suite.
+pub(super) const CLUSTER: Class = error("cluster");
 /// An image that nobody builds.
 pub(super) const IMAGE_UNKNOWN: Class = error("image-unknown");
 
@@ -97,7 +99,7 @@ const fn of_part(class: Class, check: Check) -> Rule {
 
 /// All rules.
 pub(super) const RULES: &[Rule] = &[
-    of_suite(error("cluster"), cluster::check),
+    of_suite(CLUSTER, cluster::check),
     of_part(error("schema"), schema::check),
     of_part(error("copy-source"), copies::check),
     of_part(error("cargo-inputs"), packages::check),
@@ -116,6 +118,7 @@ pub(super) const RULES: &[Rule] = &[
     of_suite(warning("volume-unused"), volumes::unused),
     of_part(error("limits"), limits::check),
     of_suite(error("rights"), rbac::check),
+    of_suite(warning("rights-unused"), rbac::unused),
     of_suite(error("webhook"), webhooks::check),
     of_suite(error("workload"), declared::workloads),
     of_suite(error("route"), declared::routes),

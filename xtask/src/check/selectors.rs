@@ -2,37 +2,112 @@
 
 use serde_yaml::{Mapping, Value};
 
-use super::made::MadeLater;
-use super::pods::{Pods, pods, selector};
+use super::made::{MadeLater, NAMESPACES};
+use super::pods::{Pods, pods};
 use super::{Subject, close};
 use crate::plan::Object;
-use crate::plan::object::get;
+use crate::plan::object::{get, list};
 use crate::suite::yaml::{Problem, Segment};
+
+/// A selector that somebody writes of other pods than his own.
+struct Wanted<'a> {
+    /// Where its labels stand.
+    path: Vec<Segment>,
+    labels: &'a Mapping,
+    /// Whether the pods may lie in any namespace.
+    is_everywhere: bool,
+    /// Whether it may select nothing.
+    is_free: bool,
+}
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let pods = pods(subject);
     let may_be_made = !subject.is_whole || MadeLater::of(subject.objects).may_create("Pod");
     let mut problems: Vec<Problem> = pods.iter().filter_map(|pods| own(subject, pods)).collect();
     for &object in subject.objects {
-        let (path, wanted): (&[&str], _) = match object.reference.kind.as_str() {
-            "Service" => (&["spec", "selector"], selector(object)),
-            "PodDisruptionBudget" => {
-                let path: &[&str] = &["spec", "selector", "matchLabels"];
-                (path, get(&object.value, path).and_then(Value::as_mapping).filter(|labels| !labels.is_empty()))
+        for wanted in wanted(object) {
+            let is_met = |pods: &&Pods<'_>| pods.meets(wanted.labels) && is_near(object, &wanted, pods);
+            if !pods.iter().any(|pods| is_met(&pods)) {
+                problems.extend(unmet(subject, object, &wanted, &pods, may_be_made || wanted.is_free));
             }
-            _ => continue,
-        };
-        let Some(wanted) = wanted else { continue };
-        let is_met = |pods: &&Pods<'_>| pods.namespace() == object.reference.namespace && meets(pods, wanted);
-        if !pods.iter().any(|pods| is_met(&pods)) {
-            problems.extend(unmet(subject, object, path, wanted, &pods, may_be_made));
+        }
+        if object.reference.kind == "NetworkPolicy" {
+            problems.extend(namespaces(subject, object));
         }
     }
     problems
 }
 
-fn meets(pods: &Pods<'_>, wanted: &Mapping) -> bool {
-    pods.labels().is_some_and(|labels| wanted.iter().all(|(key, value)| labels.get(key) == Some(value)))
+/// Whether pods lie where a selector of this object looks for them.
+fn is_near(object: &Object, wanted: &Wanted<'_>, pods: &Pods<'_>) -> bool {
+    wanted.is_everywhere || pods.namespace() == object.reference.namespace
+}
+
+/// The selectors of an object that mean pods of others, each by its labels.
+fn wanted(object: &Object) -> Vec<Wanted<'_>> {
+    let of = |path: &[&str]| {
+        let labels = get(&object.value, path)?.as_mapping().filter(|labels| !labels.is_empty())?;
+        Some(Wanted { path: object.place(path), labels, is_everywhere: false, is_free: false })
+    };
+    match object.reference.kind.as_str() {
+        "Service" => of(&["spec", "selector"]).into_iter().collect(),
+        "PodDisruptionBudget" => of(&["spec", "selector", "matchLabels"]).into_iter().collect(),
+        "NetworkPolicy" => of(&["spec", "podSelector", "matchLabels"]).into_iter().chain(peers(object)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whom a NetworkPolicy lets in and out. Such pods need not be on this cluster.
+fn peers(object: &Object) -> Vec<Wanted<'_>> {
+    let mut all = Vec::new();
+    for (place, peer) in of_policy(object) {
+        let labels = get(peer, &["podSelector", "matchLabels"]).and_then(Value::as_mapping);
+        if let Some(labels) = labels.filter(|labels| !labels.is_empty()) {
+            let path = [place, crate::at!["podSelector", "matchLabels"].to_vec()].concat();
+            let is_everywhere = peer.get("namespaceSelector").is_some();
+            all.push(Wanted { path, labels, is_everywhere, is_free: true });
+        }
+    }
+    all
+}
+
+/// The peers of a NetworkPolicy, and where each stands.
+fn of_policy(object: &Object) -> Vec<(Vec<Segment>, &Value)> {
+    let mut all = Vec::new();
+    for (rules, key) in [("ingress", "from"), ("egress", "to")] {
+        for (at, rule) in list(&object.value, &["spec", rules]).iter().enumerate() {
+            for (number, peer) in list(rule, &[key]).iter().enumerate() {
+                all.push(([object.place(&["spec", rules]), crate::at![at, key, number].to_vec()].concat(), peer));
+            }
+        }
+    }
+    all
+}
+
+/// Namespaces that a NetworkPolicy means by a slip of a label.
+fn namespaces(subject: &Subject<'_>, object: &Object) -> Vec<Problem> {
+    const NAME: &str = "kubernetes.io/metadata.name";
+    let there = || subject.objects.iter().filter(|object| object.reference.kind == "Namespace");
+    let mut problems = Vec::new();
+    for (place, peer) in of_policy(object) {
+        let labels = get(peer, &["namespaceSelector", "matchLabels"]).and_then(Value::as_mapping);
+        for (key, value) in labels.into_iter().flatten() {
+            let (Some(key), Some(value)) = (key.as_str(), value.as_str()) else { continue };
+            let mut known: Vec<&str> =
+                there().filter_map(|one| get(&one.value, &["metadata", "labels", key])?.as_str()).collect();
+            if key == NAME {
+                known.extend(there().map(|one| one.reference.name.as_str()));
+                known.extend(NAMESPACES);
+            }
+            if !known.contains(&value) && close(value, known.iter().copied()).is_some() {
+                let message = format!("{} selects namespaces with {key}={value}, and there is none", object.reference);
+                let path = [place.clone(), crate::at!["namespaceSelector", "matchLabels", key].to_vec()].concat();
+                let problem = subject.source(object).problem_in(object.document, &path, message);
+                problems.push(problem.meant(value, known));
+            }
+        }
+    }
+    problems
 }
 
 /// A workload that does not select its own pods.
@@ -59,13 +134,12 @@ fn own(subject: &Subject<'_>, pods: &Pods<'_>) -> Option<Problem> {
 fn unmet(
     subject: &Subject<'_>,
     object: &Object,
-    path: &[&str],
-    wanted: &Mapping,
+    selector: &Wanted<'_>,
     pods: &[Pods<'_>],
     may_be_made: bool,
 ) -> Option<Problem> {
-    let me = &object.reference;
-    let here = || pods.iter().filter(|pods| pods.namespace() == me.namespace);
+    let (me, wanted) = (&object.reference, selector.labels);
+    let here = || pods.iter().filter(|pods| is_near(object, selector, pods));
     // One label is wrong, the others are right: or its value is a slip.
     let mut near = None;
     for (key, value) in wanted {
@@ -81,8 +155,8 @@ fn unmet(
             .filter(|other| *other != value)
             .collect();
         let slip = close(value, values.iter().copied());
-        // Of a part of a project the pods may be elsewhere.
-        let is_sure = wanted.len() > 1 && subject.elsewhere.is_none();
+        // Of a part of a project the pods may be elsewhere, as those may that need not be there.
+        let is_sure = wanted.len() > 1 && subject.elsewhere.is_none() && !selector.is_free;
         if let Some(other) = slip.or_else(|| values.first().copied().filter(|_| is_sure)) {
             near = Some((key.to_owned(), value.to_owned(), other.to_owned(), slip.is_some()));
             break;
@@ -91,9 +165,9 @@ fn unmet(
     if near.is_none() && may_be_made {
         return None;
     }
-    let elsewhere = pods.iter().find(|pods| meets(pods, wanted)).map(|pods| pods.namespace());
+    let elsewhere = pods.iter().find(|pods| pods.meets(wanted)).map(|pods| pods.namespace());
     let key = near.as_ref().map(|(key, ..)| key.clone());
-    let path = [object.place(path), key.iter().map(|key| Segment::from(key.as_str())).collect()].concat();
+    let path = [selector.path.clone(), key.iter().map(|key| Segment::from(key.as_str())).collect()].concat();
     let labels: Vec<String> = wanted
         .iter()
         .map(|(key, value)| format!("{}={}", key.as_str().unwrap_or("?"), value.as_str().unwrap_or("?")))

@@ -36,16 +36,9 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
         for host in hosts(text) {
             let at = || {
                 let place = [object.item.as_slice(), &path].concat();
-                let mut problem = subject.source(object).problem_in(object.document, &place, "");
-                // A block of several lines begins below the line with its key.
-                if text.contains('\n') && problem.line > 0 {
-                    problem.line += host.line + 1;
-                    let content = text.lines().nth(host.line).unwrap_or_default();
-                    let line = subject.source(object).text.lines().nth(problem.line - 1).unwrap_or_default();
-                    let indent = line.find(content).unwrap_or_default();
-                    problem.column = indent + content[..host.offset].chars().count() + 1;
-                }
-                problem
+                let content = text.lines().nth(host.line).unwrap_or_default();
+                let characters = content[..host.offset].chars().count();
+                subject.source(object).problem_in_text(object.document, &place, text, host.line, characters, "")
             };
             problems.extend(wrong(subject, object, &host, may_be_made, at));
         }

@@ -184,6 +184,29 @@ impl Source {
         self.place_in(document, path, Part::Key, message.into())
     }
 
+    /// A problem in a text that stands at `path`, after so many lines of it and characters of that line. Of a text that is
+    /// no block of lines (`|`) only the beginning is known.
+    pub fn problem_in_text(
+        &self,
+        document: usize,
+        path: &[Segment],
+        text: &str,
+        lines: usize,
+        characters: usize,
+        message: impl Into<String>,
+    ) -> Problem {
+        let mut problem = self.problem_in(document, path, message);
+        let begin = self.text.lines().nth(problem.line.saturating_sub(1)).unwrap_or_default();
+        let is_block = begin.chars().nth(problem.column.saturating_sub(1)) == Some('|');
+        let content = text.lines().nth(lines).unwrap_or_default();
+        let written = self.text.lines().nth(problem.line + lines).unwrap_or_default();
+        if let (true, Some(indent)) = (is_block, written.find(content)) {
+            problem.line += lines + 1;
+            problem.column = indent + characters + 1;
+        }
+        problem
+    }
+
     fn place_in(&self, document: usize, path: &[Segment], part: Part, message: String) -> Problem {
         // Only the document itself is parsed: a file may have many, and much to tell of each.
         let (skipped, text, document) = match document_of(&self.text, document) {

@@ -48,7 +48,9 @@ impl Project {
         let project = Project::bare(&[]);
         let node = "versions: {}\nengine_packages: []\npieces:\n  - {name: node, kind: image, about: a, recipe: r, \
                     replaces: 'node.example/node:1'}\n";
-        for (path, text) in [("kind.yaml", "kind: Cluster\n"), ("images/setup.yaml", node)] {
+        for (path, text) in
+            [("kind.yaml", "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"), ("images/setup.yaml", node)]
+        {
             project.write(path, text);
         }
         for (path, text) in files {

@@ -233,3 +233,15 @@ fn odd_trees_are_gone_through() {
     );
     assert!(taken(&found).contains(&"a: manifests, 3 objects in 2 files".to_owned()), "{:#?}", taken(&found));
 }
+
+#[test]
+fn kinds_configuration_is_looked_at_where_it_is_one() {
+    const HEAD: &str = "apiVersion: kind.x-k8s.io/v1alpha4\nkind: Cluster\n";
+    let found = scanned(&[
+        ("hack/kind.yaml", &format!("{HEAD}nodes:\n  - rle: worker\n")),
+        ("hack/filled.yaml", &format!("{HEAD}nodes: [{{image: '${{IMAGE}}', rle: worker}}]\n")),
+        ("hack/other.yaml", "apiVersion: kind.x-k8s.io/v1alpha4\nkind: Other\nnodes: 1\n"),
+    ]);
+    assert_found("", &findings(&found), &["hack/kind.yaml:4:5: `nodes[0]` of Cluster kind has no field `rle`"]);
+    assert_eq!(taken(&found), ["hack/kind.yaml: kind's configuration"]);
+}

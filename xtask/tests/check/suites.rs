@@ -67,3 +67,85 @@ fn what_is_no_file_is_told_and_not_read() {
     let told = |file: &str| found.iter().any(|one| one.contains(&format!("`{file}`: cannot read it: it is no file")));
     assert!(told("Dockerfile") && told("a.yaml"), "{found:#?}");
 }
+
+#[test]
+fn kinds_configuration_is_one_that_kind_takes() {
+    const HEAD: &str = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n";
+    for (text, expected) in [
+        ("networking: {podSubnet: 10.1.0.0/16, ipFamily: ipv4, apiServerPort: -1}", &[][..]),
+        ("networking: {ipFamily: dual, podSubnet: '10.1.0.0/16,fd00::/56', kubeProxyMode: none}", &[]),
+        ("name: 7\nnodes: [{role: worker}, {}]\nfeatureGates: {A: yes, B: true}", &[]),
+        (
+            "networking: {podSubnet: 10.1.0.0}",
+            &["kind.yaml:3:25: is not what kind takes of ipv4 (an IPv4 subnet, as in"],
+        ),
+        ("networking: {serviceSubnet: 'fd00::/112'}", &["kind.yaml:3:29: `fd00::/112` is not what kind takes of ipv4"]),
+        ("networking: {podSubnet: 10.1.0.0/33}", &["kind.yaml:3:25: `10.1.0.0/33`"]),
+        (
+            "networking: {ipFamily: dual, podSubnet: '10.1.0.0/16,10.2.0.0/16'}",
+            &["kind.yaml:3:41: is not what kind takes of dual (one or two subnets"],
+        ),
+        ("networking: {ipFamily: IPv4}", &["kind.yaml:3:24: did you mean `ipv4`?"]),
+        ("networking: {apiServerPort: 66000}", &["kind.yaml:3:29: no port has the number 66000"]),
+        ("nodes: [{role: controlplane}]", &["kind.yaml:3:16: did you mean `control-plane`?"]),
+        ("nodes: [{role: worker}]", &["kind.yaml:3:8: no node has the role `control-plane`"]),
+        ("nodes: {role: worker}", &["kind.yaml:3:8: `nodes` of Cluster s is an object, and a list is wanted"]),
+        (
+            "nodes: [{extraPortMappings: [{containerPort: 1, hostPort: -2, listenAddress: local, protocol: tpc}]}]",
+            &[
+                "kind.yaml:3:59: no port has the number -2",
+                "kind.yaml:3:78: `local` is no address of a host",
+                "kind.yaml:3:95: kind maps no ports of `tpc` (there are: TCP, UDP, SCTP)",
+            ],
+        ),
+        ("nodes: [{extraMounts: [{hostPath: /a}]}]", &["kind.yaml:3:24: lacks the field `containerPath`"]),
+        // Patches, in the cluster and in a node.
+        (
+            "kubeadmConfigPatches:\n- |\n  kind: InitConfiguration\n  nodeRegistration: {kubeletExtraArgs: {v: 4}}\n",
+            &["kind.yaml:6:44: is the number 4, and a text is wanted (write \"4\")"],
+        ),
+        (
+            "kubeadmConfigPatches:\n- |\n  kind: InitConfiguration\n  nodeRegistraton: {}\n",
+            &["kind.yaml:6:3: InitConfiguration s has no field `nodeRegistraton` (did you mean `nodeRegistration`?)"],
+        ),
+        (
+            "nodes:\n- kubeadmConfigPatches:\n    - |\n\n      kind: JoinConfiguration\n      apiVersion: kubeadm.k8s.oi/v1beta3\n",
+            &["kind.yaml:8:19: the group `kubeadm.k8s.oi` (did you mean `kubeadm.k8s.io`?)"],
+        ),
+        ("kubeadmConfigPatches:\n- |\n  knd: x\n", &["kind.yaml:4:3: it does not say its `kind`"]),
+        ("kubeadmConfigPatches:\n- |\n  kind: [\n", &["kind.yaml:6:1: did not find expected"]),
+        (
+            "kubeadmConfigPatches: ['kind: Secret']",
+            &["kind.yaml:3:24: nothing of the kind `Secret` (there are: Cluster"],
+        ),
+        ("kubeadmConfigPatches:\n- kind: InitConfiguration\n", &["kind.yaml:4:3: is an object, and a text is wanted"]),
+        (
+            "kubeadmConfigPatchesJSON6902:\n- kind: ClusterConfiguration\n  group: kubeadm.k8s.io\n  patch: |\n    - {op: ad, path: /a}\n    - op: add\n",
+            &[
+                "kind.yaml:7:12: no patch has the operation `ad` (did you mean `add`?)",
+                "kind.yaml:8:7: an operation without its `path`",
+            ],
+        ),
+        (
+            "kubeadmConfigPatchesJSON6902: [{kind: ClusterConfig, patch: '{}'}]",
+            &["kind.yaml:3:39: kind leaves this patch out", "kind.yaml:3:61: a JSON patch is a list of operations"],
+        ),
+        (
+            "containerdConfigPatches:\n- |-\n  version = 2\n  [plugins\n",
+            &["kind.yaml:6:3: no TOML: the head of a table"],
+        ),
+    ] {
+        let project = Project::new(&[("Dockerfile", "FROM a\n"), ("kind.yaml", &format!("{HEAD}{text}"))]);
+        project.write("manifests/suites/s.yaml", &image_suite(""));
+        assert_found(text, &project.findings(), expected);
+    }
+    for (text, expected) in [
+        ("kind: Cluster\n", "kind.yaml:1:1: Cluster s lacks the field `apiVersion`"),
+        ("kind: Clutser\napiVersion: kind.x-k8s.io/v1alpha4\n", "kind.yaml:1:7: did you mean `Cluster`?"),
+        ("kind: Cluster\napiVersion: kind.sigs.k8s.io/v1alpha3\n", "kind.yaml:2:13: there are: kind.x-k8s.io/v1alpha4"),
+    ] {
+        let project = Project::new(&[("Dockerfile", "FROM a\n"), ("kind.yaml", text)]);
+        project.write("manifests/suites/s.yaml", &image_suite(""));
+        assert_found(text, &project.findings(), &[expected]);
+    }
+}

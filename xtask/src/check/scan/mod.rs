@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_yaml::Value;
 
 use super::cargo::Packages;
+use super::kind_config;
 use super::rules::{self, Finding, Knows, RULES};
 use super::{Built, Elsewhere, Subject, index, uses};
 use crate::dockerfile::script;
@@ -359,6 +360,10 @@ fn manifests_of(tree: &Tree, manifests: Vec<Manifest>, builds: &[Chosen], scanne
         if is_template || of_chart {
             continue;
         }
+        if let Some(problems) = of_kind(&manifest.source) {
+            scanned.taken.push(Taken { path: file.clone(), as_what: "kind's configuration".to_owned() });
+            scanned.findings.extend(problems.into_iter().map(|problem| Finding { class: rules::CLUSTER, problem }));
+        }
         scanned.findings.extend(manifest.problem.map(|problem| Finding { class: rules::MANIFEST, problem }));
         if manifest.objects.is_empty() {
             continue;
@@ -412,6 +417,18 @@ fn manifests_of(tree: &Tree, manifests: Vec<Manifest>, builds: &[Chosen], scanne
             scanned.findings.push(finding);
         }
     }
+}
+
+/// What is wrong with kind's configuration; none where the text is another one, or is filled in first.
+fn of_kind(source: &Source) -> Option<Vec<Problem>> {
+    if !source.text.contains(kind_config::API_VERSION) || source.text.contains('$') {
+        return None;
+    }
+    let config = source.parse::<Value>().ok()?;
+    let is_it = config.get("apiVersion").and_then(Value::as_str) == Some(kind_config::API_VERSION)
+        && config.get("kind").and_then(Value::as_str) == Some("Cluster");
+    let name = config.get("name").and_then(Value::as_str).unwrap_or("kind").to_owned();
+    (is_it && !has_placeholder(&config)).then(|| kind_config::check(source, &name, config))
 }
 
 fn count(number: usize, what: &str) -> String {

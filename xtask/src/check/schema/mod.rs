@@ -33,21 +33,20 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
             },
         };
         if let Some(of) = of {
-            let mut walk = Walk {
-                object,
-                source: subject.source(object),
-                is_older,
-                is_part: subject.elsewhere.is_some(),
-                above: Vec::new(),
-                found: Vec::new(),
-            };
-            walk.value(&object.value, of, &mut Vec::new());
-            problems.append(&mut walk.found);
+            let source = subject.source(object);
+            problems
+                .extend(Walk { is_older, ..Walk::new(object, source, subject.elsewhere.is_some()) }.whole_object(of));
         } else if has_group(object.api_group()) && !is_older && subject.elsewhere.is_none() {
             problems.push(no_kind(object, subject.source(object)));
         }
     }
     problems
+}
+
+/// What is wrong with a text that is no object of an API server, and has a type of this name all the same; where it
+/// `is_part` of something, nothing is missing from it.
+pub(super) fn form(object: &Object, source: &Source, of: &'static str, is_part: bool) -> Vec<Problem> {
+    Walk::new(object, source, is_part).whole_object(Type::Known(of))
 }
 
 /// Whether what is carried along is older than the cluster's Kubernetes, which may have more.
@@ -81,12 +80,24 @@ struct Walk<'a> {
     found: Vec<Problem>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(object: &'a Object, source: &'a Source, is_part: bool) -> Walk<'a> {
+        Walk { object, source, is_older: false, is_part, above: Vec::new(), found: Vec::new() }
+    }
+
+    /// Everything that is wrong with the object.
+    fn whole_object(mut self, of: Type<'_>) -> Vec<Problem> {
+        let object = self.object;
+        self.value(&object.value, of, &mut Vec::new());
+        self.found
+    }
+
     fn value(&mut self, value: &Value, of: Type<'_>, path: &mut Vec<Segment>) {
         // A field without a value counts as not written.
         if value.is_null() {
             return;
         }
+        let of = of.for_value(value);
         match (of.shape(), value) {
             (Shape::Any, _) => {}
             (Shape::Object { fields, is_open }, Value::Mapping(_)) => self.object(value, &fields, is_open, path),

@@ -53,6 +53,18 @@ impl<'s> Type<'s> {
         }
     }
 
+    /// What it is for this value, where that depends on it: `a/b` is `b` for a list.
+    pub(super) fn for_value(self, value: &Value) -> Type<'s> {
+        match self {
+            Type::Known(of) if !of.contains('=') => match of.split_once('/') {
+                Some((_, list)) if value.is_sequence() => Type::Known(list),
+                Some((other, _)) => Type::Known(other),
+                None => self,
+            },
+            _ => self,
+        }
+    }
+
     /// The least and the greatest number that is allowed.
     pub(super) fn bounds(self) -> (Option<f64>, Option<f64>) {
         match self {

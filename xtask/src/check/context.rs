@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::close;
 use super::ignore::Ignore;
 use crate::dockerfile::pattern::{Stars, is_pattern, matches};
+use crate::suite::yaml::slips;
 
 /// So many symbolic links are followed on one path; more go in a cycle.
 const LINKS: usize = 40;
@@ -65,8 +65,8 @@ impl Context {
         if is_folder { Found::Folder } else { Found::File }
     }
 
-    /// The path that is there and that `path`, which is not, is a slip of in one of its parts.
-    pub(super) fn slip_of(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+    /// The paths that are there and that `path`, which is not, is a slip of in one of its parts; the nearest first.
+    pub(super) fn slips_of(&self, path: &Utf8Path) -> Vec<Utf8PathBuf> {
         let mut folder = Utf8PathBuf::new();
         let mut parts = path.components();
         let wrong = parts.by_ref().find(|part| {
@@ -76,12 +76,15 @@ impl Context {
                 folder = next;
             }
             !is_there
-        })?;
+        });
+        let Some(wrong) = wrong else { return Vec::new() };
         let names = self.names(&folder);
-        let right = folder.join(close(wrong.as_str(), names.iter().map(String::as_str))?);
+        let mut near: Vec<(usize, &str)> = slips(wrong.as_str(), names.iter().map(String::as_str)).collect();
+        near.sort_by_key(|(distance, _)| *distance);
         let rest = parts.as_path();
-        let right = if rest.as_str().is_empty() { right } else { right.join(rest) };
-        (self.find(&right) != Found::Nothing).then_some(right)
+        let whole =
+            |name: &str| if rest.as_str().is_empty() { folder.join(name) } else { folder.join(name).join(rest) };
+        near.into_iter().map(|(_, name)| whole(name)).filter(|path| self.find(path) != Found::Nothing).collect()
     }
 
     /// The names in the folder `path`; not all of them where there are very many.
@@ -180,7 +183,11 @@ mod tests {
             ("cnof/xyz.yaml", None),
             ("nothing", None),
         ] {
-            assert_eq!(context.slip_of(Utf8Path::new(path)), right.map(Utf8PathBuf::from), "{path}");
+            assert_eq!(
+                context.slips_of(Utf8Path::new(path)).into_iter().next(),
+                right.map(Utf8PathBuf::from),
+                "{path}"
+            );
         }
         let glob = |pattern: &str| context.glob(Utf8Path::new(pattern)).len();
         assert_eq!((glob("co*/*.yaml"), glob("*/a.yaml"), glob("[x]*"), glob("conf/*")), (1, 2, 0, 2));

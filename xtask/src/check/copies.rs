@@ -60,10 +60,10 @@ fn stage(built: &Built<'_>, instruction: &Instruction, keyword: &str, name: &Wor
     if !name.known || text.contains(['/', ':', '.']) || built.file.stage(text).is_some() {
         return None;
     }
-    let names = built.file.stages.iter().filter_map(|stage| stage.name.as_deref());
-    let near = close(text, names)?;
+    let names = || built.file.stages.iter().filter_map(|stage| stage.name.as_deref());
+    close(text, names())?;
     let message = format!("{keyword} --from={text}: no stage has that name");
-    Some(built.on_line(instruction.line, message, Some(format!("did you mean `{near}`?"))))
+    Some(built.on_line(instruction.line, message, None).meant(text, names()))
 }
 
 fn source(built: &Built<'_>, instruction: &Instruction, keyword: &str, word: &Word) -> Option<Problem> {
@@ -71,7 +71,24 @@ fn source(built: &Built<'_>, instruction: &Instruction, keyword: &str, word: &Wo
         return None;
     }
     let (what, hint) = find(&built.context, &word.text)?;
-    Some(built.on_line(instruction.line, format!("{keyword} {}: {what}", word.text), hint))
+    let problem = built.on_line(instruction.line, format!("{keyword} {}: {what}", word.text), hint);
+    Some(match right(&built.context, &word.text) {
+        Some(right) => problem.replace(&word.text, &right),
+        None => problem,
+    })
+}
+
+/// What a path that is not there was meant to be, where there is but one such, written as the path is.
+fn right(context: &Context, path: &str) -> Option<String> {
+    let clean = Context::clean(path);
+    if is_pattern(clean.as_str()) {
+        return None;
+    }
+    let slips = context.slips_of(&clean);
+    let [only] = slips.as_slice() else { return None };
+    let end = path.trim_end_matches('/').len();
+    let ahead = path[..end].strip_suffix(clean.as_str())?;
+    (context.find(only) != Found::Ignored).then(|| format!("{ahead}{only}{}", &path[end..]))
 }
 
 /// Why `path` is not in the context, if it is not.
@@ -101,7 +118,7 @@ fn find(context: &Context, path: &str) -> Option<(String, Option<String>)> {
             let folder = clean.parent().unwrap_or(Utf8Path::new(""));
             let names = context.names(folder);
             let paths: Vec<String> = names.iter().map(|name| folder.join(name).into_string()).collect();
-            let near = context.slip_of(&clean).map(|right| format!("did you mean `{right}`?"));
+            let near = context.slips_of(&clean).first().map(|right| format!("did you mean `{right}`?"));
             let near = near.or_else(|| did_you_mean(clean.as_str(), paths.iter().map(String::as_str)));
             Some(("it is not in the build context".into(), near.or_else(|| listed(folder, &names))))
         }

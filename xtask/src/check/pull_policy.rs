@@ -7,7 +7,10 @@ use serde_yaml::Value;
 
 use super::{Subject, containers};
 use crate::image_name::{full, split_tag};
-use crate::suite::yaml::{Problem, Segment};
+use crate::suite::yaml::{Problem, Segment, Source};
+
+/// What is right for an image that is there.
+const POLICY: &str = "IfNotPresent";
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let there: BTreeSet<String> = subject.there().iter().map(|reference| full(reference)).collect();
@@ -19,21 +22,37 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
                 continue;
             }
             let is_latest = !image.contains('@') && split_tag(image).1.is_none_or(|tag| tag == "latest");
-            let (key, why) = match container.get("imagePullPolicy").and_then(Value::as_str) {
-                Some("Always") => ("imagePullPolicy", "its imagePullPolicy is Always"),
-                None if is_latest => ("image", "without an imagePullPolicy the tag `latest` means Always"),
-                _ => continue,
-            };
-            let message = format!("image `{image}` is on the node, and a registry is asked for it: {why}");
-            let hint = if key == "image" {
-                "write `imagePullPolicy: IfNotPresent`, or another tag"
-            } else {
-                "write `IfNotPresent`"
-            };
-            let path = [place.as_slice(), &[Segment::from(key)]].concat();
-            let problem = subject.source(object).problem_in(object.document, &path, message);
-            problems.push(problem.hint(Some(hint.to_owned())));
+            let on_node = format!("image `{image}` is on the node, and a registry is asked for it");
+            let place = |key: &str| [place.as_slice(), &[Segment::from(key)]].concat();
+            let source = subject.source(object);
+            match container.get("imagePullPolicy").and_then(Value::as_str) {
+                Some("Always") => {
+                    let message = format!("{on_node}: its imagePullPolicy is Always");
+                    let problem = source.problem_in(object.document, &place("imagePullPolicy"), message);
+                    let hint = Some(format!("write `{POLICY}`"));
+                    problems.push(problem.hint(hint).replace("Always", POLICY));
+                }
+                None if is_latest => {
+                    let message = format!("{on_node}: without an imagePullPolicy the tag `latest` means Always");
+                    let problem = source.key_problem_in(object.document, &place("image"), message);
+                    let hint = Some(format!("write `imagePullPolicy: {POLICY}`, or another tag"));
+                    let right = ahead_of(source, problem.line, problem.column, "image:");
+                    problems.push(problem.hint(hint).replace("image:", &right));
+                }
+                _ => {}
+            }
         }
     }
     problems
+}
+
+/// The policy, put ahead of `key`, which stands there: on a line of its own, or in braces beside it.
+fn ahead_of(source: &Source, line: usize, column: usize, key: &str) -> String {
+    let text = source.text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let before: String = text.chars().take(column.saturating_sub(1)).collect();
+    if before.contains(|c: char| c != ' ' && c != '-') {
+        format!("imagePullPolicy: {POLICY}, {key}")
+    } else {
+        format!("imagePullPolicy: {POLICY}\n{}{key}", " ".repeat(before.chars().count()))
+    }
 }

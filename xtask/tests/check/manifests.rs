@@ -74,8 +74,8 @@ fn names_without_registry_or_tag_mean_the_whole_one() {
 fn what_is_on_the_node_is_not_pulled() {
     let with = |tag: &str, policy: &str| POD.replace("shop:1'", &format!("shop{tag}'{policy}"));
     for (tag, policy, expected) in [
-        (":latest", "", &["m.yaml:4:38: without an imagePullPolicy the tag `latest` means Always"][..]),
-        ("", "", &["m.yaml:4:38: means Always (write `imagePullPolicy: IfNotPresent`, or another tag)"]),
+        (":latest", "", &["m.yaml:4:31: without an imagePullPolicy the tag `latest` means Always"][..]),
+        ("", "", &["m.yaml:4:31: means Always (write `imagePullPolicy: IfNotPresent`, or another tag)"]),
         (":1", ", imagePullPolicy: Always", &["m.yaml:4: its imagePullPolicy is Always"]),
         (":latest", ", imagePullPolicy: IfNotPresent", &[]),
         (":latest", ", imagePullPolicy: Never", &[]),

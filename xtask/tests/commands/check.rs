@@ -52,6 +52,56 @@ fn what_has_one_right_answer_is_mended_and_nothing_else_is_changed() -> Result<(
 }
 
 #[test]
+fn paths_stages_and_pull_policies_are_mended() -> Result<()> {
+    let stage = Stage::bare()?;
+    let suite = "images:\n  - {name: shop, dockerfile: Dockerfile, reference: localhost/shop, phase: all}\n";
+    stage.write("manifests/suites/shop.yaml", &format!("{SUITE}{suite}"))?;
+    for file in ["policies/routing.rego", "aa.txt", "ab.txt"] {
+        stage.write(file, "")?;
+    }
+    let pod = |container: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: shop}}\nspec:\n  automountServiceAccountToken: false\n  \
+             securityContext: {{runAsNonRoot: true}}\n  containers:\n{container}"
+        )
+    };
+    let (with, rest) = ("imagePullPolicy: IfNotPresent", "securityContext: {readOnlyRootFilesystem: true}");
+    for (dockerfile, container, right_dockerfile, right_container) in [
+        // One path is near, and two are.
+        (
+            "FROM b AS build\nFROM b\nCOPY ./polices/routing.rego /etc/\nCOPY --from=biuld /x /x\nCOPY ac.txt /etc/\n",
+            format!("    - name: a\n      image: localhost/shop  # ours\n      {rest}\n"),
+            "FROM b AS build\nFROM b\nCOPY ./policies/routing.rego /etc/\nCOPY --from=build /x /x\nCOPY ac.txt /etc/\n",
+            format!("    - name: a\n      {with}\n      image: localhost/shop  # ours\n      {rest}\n"),
+        ),
+        (
+            "FROM b\nCOPY polices /polices\n",
+            format!("    - image: \"localhost/shop:latest\"\n      name: a\n      {rest}\n"),
+            "FROM b\nCOPY polices /polices\n",
+            format!("    - {with}\n      image: \"localhost/shop:latest\"\n      name: a\n      {rest}\n"),
+        ),
+        (
+            "FROM b\nCOPY policies/ruoting.rego /\n",
+            format!(
+                "    - {{name: a, image: localhost/shop, {rest}}}\n    - {{name: b, image: localhost/shop, imagePullPolicy: 'Always', {rest}}}\n"
+            ),
+            "FROM b\nCOPY policies/routing.rego /\n",
+            format!(
+                "    - {{name: a, {with}, image: localhost/shop, {rest}}}\n    - {{name: b, image: localhost/shop, imagePullPolicy: 'IfNotPresent', {rest}}}\n"
+            ),
+        ),
+    ] {
+        stage.write("Dockerfile", dockerfile)?;
+        stage.write("shop.yaml", &pod(&container))?;
+        let code = if right_dockerfile.contains("ac.txt") || right_dockerfile.contains("polices") { 2 } else { 0 };
+        stage.xtask(&["check", "--fix"])?.must(code, &[with]);
+        assert_eq!(std::fs::read_to_string(stage.paths.root.join("Dockerfile"))?, right_dockerfile);
+        assert_eq!(std::fs::read_to_string(stage.paths.root.join("shop.yaml"))?, pod(&right_container));
+    }
+    Ok(())
+}
+
+#[test]
 fn comments_allow_what_is_meant() -> Result<()> {
     let stage = stage()?;
     let allowed = |comment: &str| {

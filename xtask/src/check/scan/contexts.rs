@@ -141,7 +141,7 @@ fn guess(tree: &Tree, dockerfile: &Utf8Path) -> Utf8PathBuf {
         let built = Built::new(&tree.root, &image, 0, text.clone());
         let missing = |path: &Utf8PathBuf| presence(&built.context, path) != Found::File;
         let missing: Vec<Utf8PathBuf> = sources(&built).into_iter().filter(missing).collect();
-        let slips = missing.iter().filter(|path| built.context.slip_of(path).is_some()).count();
+        let slips = missing.iter().filter(|path| !built.context.slips_of(path).is_empty()).count();
         (missing.len(), missing.len() - slips)
     };
     own.ancestors().min_by_key(|folder| missing(folder)).unwrap_or(own).to_owned()
@@ -194,7 +194,8 @@ pub(super) fn made_before(
     let trivial = sources.iter().filter(|path| path.as_str().is_empty()).count();
     let is_sure = is_said || count(Found::File) > trivial;
     let context = super::within("".into(), built.image.context.as_str()).unwrap_or_default();
-    let slips: Vec<Option<Utf8PathBuf>> = missing.iter().map(|path| built.context.slip_of(path)).collect();
+    let slips: Vec<Option<Utf8PathBuf>> =
+        missing.iter().map(|path| built.context.slips_of(path).into_iter().next()).collect();
     let asked: Vec<Utf8PathBuf> =
         missing.iter().copied().chain(slips.iter().flatten()).map(|path| context.join(path)).collect();
     let ignored = tree.ignored(&asked);

@@ -65,7 +65,10 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
         // One edit may show the next mistake.
         for _ in 0..FIXES {
             let changed = fix::fix(&paths.root, &look(paths, args)?.findings)?;
-            changed.iter().for_each(|one| eprintln!("{}:{}: {} → {}", one.file, one.line, one.wrong, one.right));
+            for one in &changed {
+                let right: Vec<&str> = one.right.lines().map(str::trim).collect();
+                eprintln!("{}:{}: {} → {}", one.file, one.line, one.wrong, right.join(" / "));
+            }
             if changed.is_empty() {
                 break;
             }

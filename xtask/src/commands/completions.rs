@@ -18,11 +18,39 @@ __cargo_or_xtask() {
 }
 complete -F __cargo_or_xtask -o bashdefault -o default cargo
 "#;
+/// Where cargo's own completion is there it asks for the function of this name; the program's own name is nobody's.
+const ZSH: &str = r#"
+compdef _cargo-xtask xtask
+if (( ! ${+_comps[cargo]} )); then
+    __cargo_or_xtask() {
+        if [[ $words[2] == xtask ]] && (( CURRENT > 2 )); then
+            shift words
+            (( CURRENT-- ))
+            _cargo-xtask
+        else
+            _default
+        fi
+    }
+    compdef __cargo_or_xtask cargo
+fi
+"#;
+/// fish completes by the first word, too.
+const FISH: &str = r#"
+function __fish_cargo_xtask
+    set -l words (commandline -opc)
+    set -e words[1..2]
+    complete -C "xtask "(string join " " -- (string escape -- $words) (commandline -ct))
+end
+complete -c cargo -n "__fish_use_subcommand" -f -a xtask -d "Runs suites on a cluster, and looks for mistakes before"
+complete -c cargo -n 'set -l words (commandline -opc); test (count $words) -gt 1; and test $words[2] = xtask' -f \
+    -a "(__fish_cargo_xtask)"
+"#;
 
 /// Print a script that lets a shell complete `cargo xtask …`
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// In bash: `source <(cargo xtask completions bash)`; in zsh the same behind `compinit`
+    /// In bash: `source <(cargo xtask completions bash)`; in zsh the same behind `compinit`; in fish:
+    /// `cargo xtask completions fish | source`
     pub shell: Shell,
 }
 
@@ -32,7 +60,11 @@ pub fn run(command: Command, args: &Args) {
     let name = if args.shell == Shell::Zsh { NAMES[0] } else { NAMES[1] };
     generate(args.shell, &mut command.name(name), name, &mut script);
     print!("{}", String::from_utf8_lossy(&script));
-    if args.shell == Shell::Bash {
-        print!("{BASH}");
-    }
+    let more = match args.shell {
+        Shell::Bash => BASH,
+        Shell::Zsh => ZSH,
+        Shell::Fish => FISH,
+        _ => "",
+    };
+    print!("{more}");
 }

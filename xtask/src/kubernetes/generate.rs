@@ -65,7 +65,10 @@ fn values(code: &str) -> BTreeMap<(String, String), String> {
             field = name.to_owned();
         } else if let Some(list) = line.trim_start().strip_prefix("Enum:") {
             let values: Vec<&str> = list.split('"').skip(1).step_by(2).filter(|value| !value.is_empty()).collect();
-            found.insert((of.clone(), field.clone()), values.join("|"));
+            // A type is one word.
+            if !values.iter().any(|value| value.contains(' ')) {
+                found.insert((of.clone(), field.clone()), values.join("|"));
+            }
         }
     }
     found

@@ -117,6 +117,9 @@ mod tests {
         let pod = kind("v1", "Pod").unwrap();
         assert_eq!((pod.plural, pod.is_namespaced, pod.group()), ("pods", true, ""));
         assert!(fields("core.v1.Container").any(|field| field == ("name", true, "string")));
+        assert!(
+            fields("certificates.v1.CertificateSigningRequestSpec").any(|field| field == ("usages", false, "[]string"))
+        );
         let policy = "string=Always|IfNotPresent|Never";
         assert!(fields("core.v1.Container").any(|field| field == ("imagePullPolicy", false, policy)));
     }

@@ -245,3 +245,17 @@ fn kinds_configuration_is_looked_at_where_it_is_one() {
     assert_found("", &findings(&found), &["hack/kind.yaml:4:5: `nodes[0]` of Cluster kind has no field `rle`"]);
     assert_eq!(taken(&found), ["hack/kind.yaml: kind's configuration"]);
 }
+
+#[test]
+fn what_programs_write_first_or_compare_with_is_no_manifest() {
+    let found = scanned(&[
+        ("written/kustomization.yaml", "resources: [template.yaml]\npatches:\n  - path: platform-patch.yaml\n"),
+        (
+            "compared/pod.yaml",
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n    - {name: a, (env != null): false}\n",
+        ),
+        ("lost/kustomization.yaml", "resources: [a.yaml, other.yaml]\n"),
+        ("lost/a.yaml", DEPLOYMENT),
+    ]);
+    assert_found("", &findings(&found), &["lost/kustomization.yaml:1: `other.yaml`: there is no such file"]);
+}

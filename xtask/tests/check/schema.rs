@@ -80,6 +80,11 @@ spec:
   width: 5
   free: {any: [thing]}
   more: {a: true}
+---
+apiVersion: certificates.k8s.io/v1
+kind: CertificateSigningRequest
+metadata: {name: shop}
+spec: {signerName: shop.example/all, request: c2hvcA==, usages: [client auth]}
 ";
 
 fn found(text: &str) -> Vec<String> {

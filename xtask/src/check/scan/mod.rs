@@ -316,9 +316,14 @@ fn has_placeholder(value: &Value) -> bool {
     match value {
         Value::String(text) => text.starts_with('<') && text.ends_with('>') && !text.contains('\n'),
         Value::Sequence(items) => items.iter().any(has_placeholder),
-        Value::Mapping(items) => items.iter().any(|(key, item)| key.is_mapping() || has_placeholder(item)),
+        Value::Mapping(items) => items.iter().any(|(key, item)| is_filled_in(key) || has_placeholder(item)),
         _ => false,
     }
+}
+
+/// Whether a key is one of another program's: `{{ x }}`, or the `(expression)` of one that compares objects.
+fn is_filled_in(key: &Value) -> bool {
+    key.is_mapping() || key.as_str().is_some_and(|key| key.starts_with('(') && key.ends_with(')'))
 }
 
 /// Objects that are applied together.

@@ -95,13 +95,16 @@ impl Kustomization {
         if let Some((path, _, _)) = missing.first() {
             self.not_rendered.get_or_insert_with(|| format!("{path} is not there"));
         }
+        // Where nothing of several is there a program writes all of it, beside this file.
+        let is_written_first = missing.len() > 1 && self.brings.is_empty() && self.changes.is_empty();
         let problem = |(inside, path, place): (Utf8PathBuf, String, Vec<Segment>)| {
-            let near = crate::plan::neighbours(&tree.root, &inside);
+            let near = crate::plan::neighbours(&tree.root, &inside).into_iter().filter(|path| *path != self.file);
+            let near: Vec<String> = near.collect();
             let hint = did_you_mean(inside.as_str(), near.iter().map(String::as_str));
             source.problem(&place, format!("`{path}`: there is no such file or folder")).hint(hint)
         };
         missing.retain(|(inside, _, _)| !ignored.contains(inside));
-        missing.into_iter().map(problem).collect()
+        missing.into_iter().map(problem).filter(|problem| !is_written_first || problem.hint.is_some()).collect()
     }
 }
 

@@ -26,9 +26,43 @@ pub fn split_tag(reference: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// Whether an image can be called so.
+/// <https://github.com/distribution/reference/blob/main/reference.go>
+pub fn is_reference(text: &str) -> bool {
+    let (name, tag) = split_tag(text.split_once('@').map_or(text, |(name, _)| name));
+    let is_tag = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let is_path = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-' | '.');
+    let (registry, path) = match name.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) => (first, rest),
+        _ => ("", name),
+    };
+    registry.chars().all(|c| is_tag(c) || matches!(c, ':' | '[' | ']'))
+        && path.split('/').all(|part| !part.is_empty() && part.chars().all(is_path))
+        && tag.is_none_or(|tag| !tag.is_empty() && tag.chars().all(is_tag))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn not_every_text_is_a_reference() {
+        for (text, expected) in [
+            ("redis", true),
+            ("localhost:5000/team/a_b-c.d:v1.2_3-X", true),
+            ("Registry.example/app@sha256:ab", true),
+            ("[::1]:5000/app", true),
+            ("front end", false),
+            ("localhost/App:1", false),
+            ("app:", false),
+            ("app:a b", false),
+            ("/app", false),
+            ("a//b", false),
+            ("", false),
+        ] {
+            assert_eq!(is_reference(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn short_names_stand_for_whole_ones() {

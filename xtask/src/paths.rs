@@ -5,6 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::Access;
 use sha2::{Digest, Sha256};
 
+use crate::exit::WrongUsage;
 use crate::setup::piece::hex;
 use crate::suite::Suite;
 
@@ -76,7 +77,10 @@ impl Paths {
 
 /// The folder that the command line names.
 fn named(root: Option<&Utf8Path>) -> Result<Option<Utf8PathBuf>> {
-    let real = |root: &Utf8Path| root.canonicalize_utf8().with_context(|| format!("looking for the workspace {root}"));
+    let real = |root: &Utf8Path| {
+        let folder = root.canonicalize_utf8().ok().filter(|folder| folder.is_dir());
+        folder.ok_or_else(|| WrongUsage(format!("--root {root}: there is no such folder")).into())
+    };
     root.map(real).transpose()
 }
 

@@ -59,7 +59,10 @@ pub(super) fn unused(subject: &Subject<'_>) -> Vec<Problem> {
         }
         let names: Vec<&str> = names.iter().copied().collect();
         let message = format!("image `{}` is built, and no manifest uses `{}`", image.name, image.reference);
-        let hint = same_program(&image.reference, &names).or_else(|| nearest(&image.reference, names)).map_or_else(
+        let last = |reference: &str| full(split_tag(reference).0).rsplit('/').next().map(str::to_owned);
+        let same_name = || names.iter().copied().find(|name| last(name) == last(&image.reference));
+        let near = same_program(&image.reference, &names).or_else(same_name);
+        let hint = near.or_else(|| nearest(&image.reference, names.iter().copied())).map_or_else(
             || "use it, or remove it".to_owned(),
             |near| format!("`{near}`, which a manifest uses, is nearly it"),
         );

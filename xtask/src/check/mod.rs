@@ -55,7 +55,7 @@ use ignore::Ignore;
 use rules::RULES;
 
 pub use cargo::Packages;
-pub use rules::{Class, Finding, SUITE, Severity, classes, explain, ids};
+pub use rules::{Class, Finding, SUITE, Severity, classes, explain, first_sentence, ids};
 
 /// So many names at most are listed where another one is looked for.
 const LISTED: usize = 8;
@@ -226,7 +226,10 @@ fn built<'a>(root: &Utf8Path, suite: &'a Suite, problems: &mut Vec<Problem>) -> 
         };
         if !root.join(&image.context).is_dir() {
             let path = crate::at!["images", at, "context"];
-            problems.push(suite.source.problem(&path, format!("`{}`: there is no such folder", image.context)));
+            let near = plan::neighbours(root, &image.context);
+            let hint = did_you_mean(image.context.as_str(), near.iter().map(String::as_str));
+            let message = format!("`{}`: there is no such folder", image.context);
+            problems.push(suite.source.problem(&path, message).hint(hint));
             continue;
         }
         let built = Built::new(root, image, at, text);

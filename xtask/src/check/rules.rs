@@ -143,6 +143,13 @@ pub fn explain(id: &str) -> Option<&'static str> {
     Some(PAGE[begin..begin + length].trim_end())
 }
 
+/// What the page begins with of a class that there is, on one line.
+pub fn first_sentence(id: &str) -> String {
+    let text = explain(id).unwrap_or_default().lines().skip(2).take_while(|line| !line.is_empty());
+    let text = text.collect::<Vec<_>>().join(" ");
+    text.split_inclusive(". ").next().unwrap_or_default().trim_end().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -158,6 +165,7 @@ mod tests {
         for id in ids {
             let text = explain(id).unwrap();
             assert!(text.contains("```") && !text[3..].contains("\n## "), "{text}");
+            assert!(first_sentence(id).ends_with('.'), "{}", first_sentence(id));
         }
         assert_eq!(explain("nobody"), None);
     }

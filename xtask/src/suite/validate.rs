@@ -7,6 +7,7 @@ use camino::Utf8Path;
 use super::Suite;
 use super::yaml::{Problem, Problems, Segment, Source, did_you_mean};
 use crate::at;
+use crate::image_name::is_reference;
 
 /// Everything that is wrong with a suite that parsed.
 pub(super) fn validate(suite: &Suite) -> Result<(), Problems> {
@@ -52,6 +53,11 @@ impl Check<'_> {
                 let hint = "1 to 50 lower-case letters, digits and hyphens, no hyphen first";
                 self.add(&path, format!("`{name}` cannot be a name"), Some(hint.to_owned()));
             }
+        }
+        for (index, image) in suite.images.iter().enumerate().filter(|(_, image)| !is_reference(&image.reference)) {
+            let hint = "as in localhost/shop:1, in lower-case letters".to_owned();
+            let message = format!("no image can be called `{}`", image.reference);
+            self.add(&at!["images", index, "reference"], message, Some(hint));
         }
         // kind's node is called `<cluster>-<id of the checkout>-control-plane`, which is also its host name.
         if suite.cluster.name.len() > LONGEST_CLUSTER {
@@ -370,6 +376,13 @@ bench:
             ("[db.yaml], phase", "[db.yaml], needs: [app], phase", 10, "groups wait for each other: db → app → db"),
             ("needs: [db]", "needs: [app]", 10, "groups wait for each other: app → app"),
             ("expected_s: 14", "expected_s: -1", 13, "expected_s of `cluster` is -1"),
+            ("'localhost/app:1'", "'front end'", 7, "no image can be called `front end`"),
+            (
+                "cluster: {name: c, config: kind.yaml, node: node, preload: [db], phase: ground}",
+                "cluster: c",
+                3,
+                "expected a mapping",
+            ),
             ("{name: c,", "{name: C_1,", 3, "`C_1` cannot be a name"),
             ("{name: c,", "{name: a-name-which-leaves-no-room-for-a-checkout,", 3, "name has 42 characters"),
             ("{ground: 60}", "{grund: 60}", 15, "no phase of the name `grund` (did you mean `ground`?)"),

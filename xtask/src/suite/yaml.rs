@@ -160,6 +160,10 @@ impl Source {
         if let Some(end) = message.find(" at line ") {
             message.truncate(end);
         }
+        // What a mapping is read into is nobody's business.
+        if let Some(begin) = message.find("expected struct ") {
+            message.replace_range(begin.., "expected a mapping");
+        }
         let names = quoted(&message);
         let hint = match names.split_first() {
             Some((wrong, right)) if message.contains("unknown ") => did_you_mean(wrong, right.iter().copied()),
@@ -283,7 +287,7 @@ pub fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Opt
     right
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
-        .filter(|(distance, _)| *distance <= limit)
+        .filter(|(distance, _)| (1..=limit).contains(distance))
         .min()
         .map(|(_, name)| name)
 }

@@ -47,6 +47,10 @@ fn images_are_built_or_pulled_and_what_is_built_is_used() {
             one("other.example/redis:1"),
             &["manifests/suites/s.yaml:5: no manifest uses `r.example/shop:1` (use it, or remove it)"],
         ),
+        (
+            one("quay.example/team/shop:9"),
+            &["manifests/suites/s.yaml:5: (`quay.example/team/shop:9`, which a manifest uses, is nearly it)"],
+        ),
         // What is used by its right name is not meant by another.
         (two("shop:1"), &[]),
         (two("docker.io/library/redis:7"), &[]),

@@ -34,6 +34,11 @@ fn the_clusters_part_names_what_there_is() {
         ),
         (
             ", phase: b}",
+            ", phase: b, context: imagse}",
+            &["manifests/suites/s.yaml:5: `imagse`: there is no such folder (did you mean `images`?)"],
+        ),
+        (
+            ", phase: b}",
             ", phase: b, context: nowhere}",
             &["manifests/suites/s.yaml:5: `nowhere`: there is no such folder"],
         ),
@@ -66,6 +71,7 @@ fn what_is_no_file_is_told_and_not_read() {
     let found = project.findings();
     let told = |file: &str| found.iter().any(|one| one.contains(&format!("`{file}`: cannot read it: it is no file")));
     assert!(told("Dockerfile") && told("a.yaml"), "{found:#?}");
+    assert!(!found.iter().any(|one| one.contains("did you mean")), "{found:#?}");
 }
 
 #[test]
@@ -75,6 +81,7 @@ fn kinds_configuration_is_one_that_kind_takes() {
         ("networking: {podSubnet: 10.1.0.0/16, ipFamily: ipv4, apiServerPort: -1}", &[][..]),
         ("networking: {ipFamily: dual, podSubnet: '10.1.0.0/16,fd00::/56', kubeProxyMode: none}", &[]),
         ("name: 7\nnodes: [{role: worker}, {}]\nfeatureGates: {A: yes, B: true}", &[]),
+        ("kubeadmConfigPatches:\n- |\n  kind: ClusterConfiguration\n  metadata: {name: config}\n", &[]),
         (
             "networking: {podSubnet: 10.1.0.0}",
             &["kind.yaml:3:25: is not what kind takes of ipv4 (an IPv4 subnet, as in"],
@@ -142,7 +149,10 @@ fn kinds_configuration_is_one_that_kind_takes() {
     for (text, expected) in [
         ("kind: Cluster\n", "kind.yaml:1:1: Cluster s lacks the field `apiVersion`"),
         ("kind: Clutser\napiVersion: kind.x-k8s.io/v1alpha4\n", "kind.yaml:1:7: did you mean `Cluster`?"),
-        ("kind: Cluster\napiVersion: kind.sigs.k8s.io/v1alpha3\n", "kind.yaml:2:13: there are: kind.x-k8s.io/v1alpha4"),
+        (
+            "kind: Cluster\napiVersion: kind.sigs.k8s.io/v1alpha3\n",
+            "kind.yaml:2:13: did you mean `kind.x-k8s.io/v1alpha4`?",
+        ),
     ] {
         let project = Project::new(&[("Dockerfile", "FROM a\n"), ("kind.yaml", text)]);
         project.write("manifests/suites/s.yaml", &image_suite(""));

@@ -40,7 +40,9 @@ fn stage() -> Result<Stage> {
 #[test]
 fn what_has_one_right_answer_is_mended_and_nothing_else_is_changed() -> Result<()> {
     let stage = stage()?;
-    stage.xtask(&["check"])?.must(2, &["error[schema]: shop.yaml:9:7:", "check found 3 errors, 0 warnings"]);
+    stage
+        .xtask(&["check"])?
+        .must(2, &["error[schema]: shop.yaml:9:7:", "check found 3 errors, 0 warnings; `--fix` mends 2 of them"]);
     let ran = stage.xtask(&["check", "--fix"])?;
     ran.must(
         2,
@@ -210,5 +212,19 @@ fn a_scan_renders_with_the_tools_that_are_there_and_traces_back_to_the_files() -
     );
     stage.fake.on("kustomize", "build */prod", Play::fails(1, "Error: no matches for Id x"))?;
     stage.xtask(&["check", "--scan"])?.must(2, &["prod: kustomization, not rendered: kustomize: no matches for Id x"]);
+    Ok(())
+}
+
+#[test]
+fn classes_are_listed_and_explained() -> Result<()> {
+    let stage = stage()?;
+    stage.xtask(&["check", "--explain"])?.must(0, &["suite           A key, a name", "security        A warning: "]);
+    stage.xtask(&["check", "--explain", "port"])?.must(0, &["## port\n"]);
+    stage.xtask(&["check", "--explain", "unused"])?.must(
+        2,
+        &["no class of mistakes has the id `unused` (did you mean `image-unused` or `volume-unused` or `rights-unused`?)"],
+    );
+    stage.xtask(&["check", "--explain", "shcema"])?.must(2, &["did you mean `schema`?"]);
+    stage.xtask(&["check", "--explain", "what"])?.must(2, &["`check --explain` lists all"]);
     Ok(())
 }

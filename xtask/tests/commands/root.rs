@@ -24,7 +24,11 @@ fn another_workspace_is_worked_on() -> Result<()> {
     let out = Job::new(cmd!(sh, "{program} plan shop").env("HOME", root)).output()?;
     assert!(!out.success() && out.tail.contains("manifests/suites/shop.yaml"), "{}", out.tail);
     let out = Job::new(cmd!(sh, "{program} --root {root}/none plan shop").env("HOME", root)).output()?;
-    assert!(out.tail.contains(&format!("looking for the workspace {root}/none")), "{}", out.tail);
+    let message = format!("--root {root}/none: there is no such folder");
+    assert!(out.ended == Ended::Exited(2) && out.tail.contains(&message), "{}", out.tail);
+    let out =
+        Job::new(cmd!(sh, "{program} --root {root}/manifests/suites/shop.yaml check").env("HOME", root)).output()?;
+    assert!(out.ended == Ended::Exited(2) && out.tail.contains("there is no such folder"), "{}", out.tail);
     Ok(())
 }
 
@@ -42,6 +46,10 @@ fn a_project_without_a_suite_is_scanned_where_that_is_asked_for() -> Result<()> 
     let program = env!("CARGO_BIN_EXE_xtask");
     let out = Job::new(cmd!(sh, "{program} check").env("HOME", root)).output()?;
     assert!(out.ended == Ended::Exited(2) && out.tail.contains("`check --scan` looks at"), "{}", out.tail);
+    std::fs::create_dir_all(root.join("manifests/suites"))?;
+    std::fs::write(root.join("manifests/suites/shop.yml"), "")?;
+    let out = Job::new(cmd!(sh, "{program} check").env("HOME", root)).output()?;
+    assert!(out.tail.contains("manifests/suites/shop.yml has to end in .yaml"), "{}", out.tail);
     let out = Job::new(cmd!(sh, "{program} check --scan").env("HOME", root)).output()?;
     let (taken, found) = ("shop/Dockerfile: Dockerfile, context shop", "shop/Dockerfile:2:1: COPY srcc");
     assert!(

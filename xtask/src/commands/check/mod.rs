@@ -10,7 +10,7 @@ use camino::Utf8Path;
 use serde_json::json;
 
 use crate::check::scan::{self, Scanned, Taken};
-use crate::check::{Finding, SUITE, Severity, allow, explain, files, findings, fix, ids};
+use crate::check::{Finding, SUITE, Severity, allow, classes, explain, files, findings, first_sentence, fix, ids};
 use crate::exit::WrongUsage;
 use crate::paths::Paths;
 use crate::suite::yaml::{Problems, did_you_mean};
@@ -33,8 +33,8 @@ pub struct Args {
     /// Look again whenever a file changes, until Ctrl-C
     #[arg(long)]
     pub watch: bool,
-    /// Tell about a class of mistakes, by the id in brackets, and look at nothing
-    #[arg(long, value_name = "ID", conflicts_with_all = ["suite", "format", "fix", "watch"])]
+    /// Tell about a class of mistakes, by the id in brackets, or list all of them, and look at nothing
+    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["suite", "format", "fix", "watch"])]
     pub explain: Option<String>,
 }
 
@@ -52,10 +52,18 @@ pub enum Format {
 /// # Errors
 /// When there are errors among it, or an id is unknown: wrong usage. When cargo cannot be asked.
 pub fn run(paths: &Paths, args: &Args) -> Result<()> {
+    if args.explain.as_deref() == Some("") {
+        for class in classes() {
+            println!("{:<15} {}", class.id, first_sentence(class.id));
+        }
+        return Ok(());
+    }
     if let Some(id) = &args.explain {
         let Some(text) = explain(id) else {
-            let hint = did_you_mean(id, ids())
-                .unwrap_or_else(|| format!("there are {}", ids().collect::<Vec<_>>().join(", ")));
+            let parts: Vec<String> = ids().filter(|one| one.contains(id)).map(|one| format!("`{one}`")).collect();
+            let of_parts = || (!parts.is_empty()).then(|| format!("did you mean {}?", parts.join(" or ")));
+            let hint = of_parts().or_else(|| did_you_mean(id, ids()));
+            let hint = hint.unwrap_or_else(|| "`check --explain` lists all".to_owned());
             return Err(WrongUsage(format!("no class of mistakes has the id `{id}` ({hint})")).into());
         };
         println!("{text}");
@@ -75,7 +83,7 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
         }
     }
     if !args.watch {
-        return tell(&look(paths, args)?, args.format);
+        return tell(&look(paths, args)?, args);
     }
     let mut state = watch::state(&paths.root);
     let mut told = None;
@@ -86,7 +94,10 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
                 println!();
             }
             // What is wrong is printed; the rest is for whoever reads the exit code.
-            drop(tell(&looked, args.format));
+            drop(tell(&looked, args));
+            if told.is_none() && args.format == Format::Human {
+                eprintln!("looking again whenever a file changes; Ctrl-C ends it");
+            }
             told = Some(looked.findings);
         }
         state = watch::changed(&paths.root, state);
@@ -115,10 +126,15 @@ fn look(paths: &Paths, args: &Args) -> Result<Looked> {
         None => Suite::names(&paths.root),
     };
     if names.is_empty() {
-        let message = format!(
-            "{} has no suite in {SUITES}/: `check --scan` looks at the Dockerfiles and manifests that it finds",
-            paths.root
-        );
+        let entries = paths.root.join(SUITES).read_dir_utf8().into_iter().flatten().flatten();
+        let other = entries.map(|entry| entry.file_name().to_owned()).find(|name| name.ends_with(".yml"));
+        let message = match other {
+            Some(name) => format!("{} has no suite: {SUITES}/{name} has to end in .yaml", paths.root),
+            None => format!(
+                "{} has no suite in {SUITES}/: `check --scan` looks at the Dockerfiles and manifests that it finds",
+                paths.root
+            ),
+        };
         return Err(WrongUsage(message).into());
     }
     let mut all: Vec<Finding> = Vec::new();
@@ -167,9 +183,9 @@ fn scanned(root: &Utf8Path, scanned: Scanned) -> Looked {
 ///
 /// # Errors
 /// When there are errors among it.
-fn tell(looked: &Looked, format: Format) -> Result<()> {
+fn tell(looked: &Looked, args: &Args) -> Result<()> {
     let all = &looked.findings;
-    let text: String = match format {
+    let text: String = match args.format {
         Format::Human => looked.about.iter().map(|line| format!("{line}\n")).chain(all.iter().map(human)).collect(),
         Format::Github => all.iter().map(github).collect(),
         Format::Sarif => format!("{:#}\n", sarif::sarif(all)),
@@ -181,11 +197,16 @@ fn tell(looked: &Looked, format: Format) -> Result<()> {
     };
     print!("{text}");
     let errors = all.iter().filter(|finding| finding.class.severity == Severity::Error).count();
+    let mut found = format!("check found {}, {}", count(errors, "error"), count(all.len() - errors, "warning"));
+    let mended = all.iter().filter(|finding| finding.problem.fix.is_some()).count();
+    if mended > 0 && !args.fix {
+        found.push_str(&format!("; `--fix` mends {mended} of them"));
+    }
     if errors > 0 {
-        let warnings = all.len() - errors;
-        return Err(
-            WrongUsage(format!("check found {}, {}", count(errors, "error"), count(warnings, "warning"))).into()
-        );
+        return Err(WrongUsage(found).into());
+    }
+    if !all.is_empty() && args.format == Format::Human {
+        eprintln!("{found}");
     }
     Ok(())
 }

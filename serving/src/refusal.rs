@@ -61,14 +61,16 @@ impl Refusing {
     }
 }
 
-/// The status of a bare refusal.
+/// The status of a bare refusal: a head, whole, alone, and without an id. A part of a body may begin like one, but no JSON
+/// has such lines.
 fn refused(bytes: &[u8]) -> Option<StatusCode> {
-    let code = bytes.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
-    if code[0] != b'4' {
+    let head = bytes.strip_prefix(b"HTTP/1.1 ")?.strip_suffix(b"\r\n\r\n")?;
+    let code = head.get(..3)?;
+    let has = |words: &[u8]| head.windows(words.len()).any(|part| part.eq_ignore_ascii_case(words));
+    if code[0] != b'4' || has(b"\r\n\r\n") || has(REQUEST_ID) || !has(b"\r\ncontent-length: 0") {
         return None;
     }
-    let has_id = bytes.windows(REQUEST_ID.len()).any(|part| part.eq_ignore_ascii_case(REQUEST_ID));
-    if has_id { None } else { StatusCode::from_bytes(code).ok() }
+    StatusCode::from_bytes(code).ok()
 }
 
 impl AsyncRead for Refusing {
@@ -119,5 +121,27 @@ impl AsyncWrite for Refusing {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.write_replacement(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bare_head_of_the_library_is_a_refusal() {
+        let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(refused(bare.as_bytes()), Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+        for other in [
+            &bare.replace("close", "close\r\nx-request-id: 1"),
+            &bare.replace("431", "500"),
+            &format!("{bare}HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+            "HTTP/1.1 400 HTTP/1.1 400 HTTP/1.1 400 ",
+            "HTTP/1.1 400 content-length: 0",
+            "HTTP/1.1 4",
+            "",
+        ] {
+            assert_eq!(refused(other.as_bytes()), None, "{other}");
+        }
     }
 }

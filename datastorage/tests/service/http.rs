@@ -1,9 +1,7 @@
-//! How the service speaks HTTP: errors, headers, limits; and that no bytes make it stumble.
+//! How the service speaks HTTP: errors, headers, limits.
 
-use proptest::prelude::*;
-use proptest::test_runner::{Config as Runs, TestRunner};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -77,6 +75,21 @@ fn a_body_that_is_too_large_is_refused() {
 }
 
 #[test]
+fn an_event_that_reads_like_an_answer_does_not_become_one() {
+    let stand = shared();
+    stand.run(async {
+        let name = unique("answer");
+        let mut sent = event(&name);
+        // Wherever a part of a page begins, one of them begins there or a few bytes further.
+        sent["event_data"]["text"] = json!("HTTP/1.1 400 ".repeat(120_000));
+        assert_eq!(stand.client.post(EVENTS, &sent).await.status, 201);
+        let read = stand.client.get(&format!("{EVENTS}?correlation_id={name}")).await;
+        assert_eq!(read.status, 200);
+        assert_eq!(read.body["data"][0]["event_data"], sent["event_data"]);
+    });
+}
+
+#[test]
 fn more_requests_than_allowed_are_told_to_come_back() {
     let stand = shared();
     stand.run(async {
@@ -101,67 +114,6 @@ fn more_requests_than_allowed_are_told_to_come_back() {
         assert_eq!(client.get(EVENTS).await.status, 200, "its place is free again");
         service.stop().await;
     });
-}
-
-fn runs(cases: u32) -> Runs {
-    Runs { failure_persistence: None, ..Runs::with_cases(cases) }
-}
-
-/// JSON of any shape, often with the keys of an event.
-fn any_json() -> impl Strategy<Value = Value> {
-    let keys = "(event_id|event_type|event_timestamp|event_data|correlation_id|version|severity|[a-z]{0,3})";
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<String>().prop_map(Value::from),
-    ];
-    leaf.prop_recursive(4, 32, 6, move |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::btree_map(keys, inner, 0..6).prop_map(|map| Value::Object(map.into_iter().collect())),
-        ]
-    })
-}
-
-#[test]
-fn no_body_is_answered_with_a_server_error() {
-    let stand = shared();
-    let check = |path: &str, body: Vec<u8>| {
-        let status = stand.run(stand.client.post_bytes(path, body)).status;
-        prop_assert!(status == 201 || (400..500).contains(&status), "answered {}", status);
-        Ok(())
-    };
-    let mut runner = TestRunner::new(runs(300));
-    runner.run(&prop::collection::vec(any::<u8>(), 0..200), |bytes| check(EVENTS, bytes)).unwrap();
-    runner.run(&any_json(), |json| check(BATCH, json.to_string().into_bytes())).unwrap();
-    // A good event with any event_data, text and key: it is stored, or refused as the client's fault.
-    let fields = (any_json(), any::<String>(), any::<String>());
-    runner
-        .run(&fields, |(data, text, key)| {
-            let mut body = event(&text);
-            body["event_data"] = json!({ (key.clone()): data });
-            body["actor_id"] = json!(key);
-            check(EVENTS, body.to_string().into_bytes())
-        })
-        .unwrap();
-}
-
-#[test]
-fn no_query_is_answered_with_a_server_error() {
-    let stand = shared();
-    let mut runner = TestRunner::new(runs(200));
-    let keys = "(correlation_id|event_type|since|until|limit|offset|after|total|severity|[a-z%]{0,4})";
-    runner
-        .run(&prop::collection::vec((keys, "[ -~]{0,12}"), 0..4), |pairs| {
-            let query: Vec<String> =
-                pairs.iter().map(|(key, value)| format!("{key}={}", value.replace([' ', '#'], "%00"))).collect();
-            let status = stand.run(stand.client.get(&format!("{EVENTS}?{}", query.join("&")))).status;
-            prop_assert!(status == 200 || status == 400, "answered {}", status);
-            Ok(())
-        })
-        .unwrap();
 }
 
 #[test]

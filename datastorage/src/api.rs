@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Query, Request, State};
+use axum::extract::{Query, RawQuery, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -106,6 +106,7 @@ async fn not_found() -> Problem {
 }
 
 async fn wrong_method(method: Method) -> Problem {
+    let method = event::cut(method.as_str());
     let detail = format!("{method} is not possible at this path");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method Not Allowed", detail)
 }
@@ -163,9 +164,10 @@ struct Pagination {
 
 async fn list(
     State(api): State<Arc<Api>>,
-    query: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
+    RawQuery(text): RawQuery,
+    Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| Problem::invalid(format!("the query cannot be read: {error}")))?;
+    filter::check_encoding(&text.unwrap_or_default()).map_err(Problem::invalid)?;
     let filter = filter::parse(query, Timestamp::now()).map_err(Problem::invalid)?;
     let place = api.room(&api.pages, 1).await?;
     if !api.is_back(READ_BACK_TIMEOUT).await {
@@ -237,8 +239,8 @@ impl Api {
     /// The body of a request that sends JSON, and the room that it takes.
     async fn body(&self, request: Request) -> Result<(Vec<u8>, OwnedSemaphorePermit), Problem> {
         let headers = request.headers();
-        if headers.get(header::CONTENT_TYPE).is_some_and(|kind| !body::is_json(kind)) {
-            let detail = "the body must be JSON (Content-Type: application/json)";
+        if !body::is_json(headers) {
+            let detail = "the body must be application/json, in no content coding";
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",

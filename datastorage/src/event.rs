@@ -5,7 +5,9 @@ mod payload;
 use jiff::{SignedDuration, Timestamp};
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
+use serving::body::Object;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
@@ -16,6 +18,8 @@ pub const CATEGORIES: [&str; 7] =
 pub const OUTCOMES: [&str; 3] = ["success", "failure", "pending"];
 /// The most events that one batch may hold.
 pub const BATCH_MAX: usize = 500;
+
+const REPEATED_CHARS_MAX: usize = 80;
 
 /// How far the clock of a client may be ahead of this one.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(5);
@@ -160,7 +164,7 @@ pub fn parse(body: &[u8], now: Timestamp) -> Result<AuditEvent, Invalid> {
 /// The first event that is wrong, with its index, or what is wrong with the array itself.
 pub fn parse_batch(body: &[u8], now: Timestamp) -> Result<Vec<AuditEvent>, Invalid> {
     let Items { first: items, count } = serde_json::from_slice(body)
-        .map_err(|error| Invalid::whole(format!("the body is not a JSON array of events: {error}")))?;
+        .map_err(|error| Invalid::whole(not_json(&error).unwrap_or("it is not an array of events".to_owned())))?;
     if items.is_empty() || count > BATCH_MAX {
         return Err(Invalid::whole(format!("a batch holds 1 to {BATCH_MAX} events, this one {count}")));
     }
@@ -206,8 +210,7 @@ impl<'de> Deserialize<'de> for Items<'de> {
 }
 
 fn check(json: &[u8], now: Timestamp) -> Result<AuditEvent, String> {
-    let submitted: Submitted =
-        serde_json::from_slice(json).map_err(|error| place(json).unwrap_or(error.to_string()))?;
+    let Object(submitted): Object<Submitted> = serde_json::from_slice(json).map_err(|error| fault(json, &error))?;
     let mut faults = Faults(Vec::new());
     let event = AuditEvent {
         event_id: faults.id("event_id", submitted.event_id).unwrap_or_else(Uuid::now_v7),
@@ -231,14 +234,37 @@ fn check(json: &[u8], now: Timestamp) -> Result<AuditEvent, String> {
     if faults.0.is_empty() { Ok(event) } else { Err(faults.0.join("; ")) }
 }
 
-/// Which field is to blame for an event that cannot be read. To follow the fields costs time, so that it is
-/// done only once something is wrong.
-fn place(json: &[u8]) -> Option<String> {
+/// Why an event cannot be read, and which field is to blame. How it is read is none of the client's business. To follow
+/// the fields costs time, so that it is done only once something is wrong.
+fn fault(json: &[u8], error: &serde_json::Error) -> String {
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let error = serde_path_to_error::deserialize::<_, Submitted>(&mut reader).err()?;
-    // The path of an error at the top is a dot, and says nothing.
-    let path = error.path().to_string();
-    (path != ".").then(|| format!("{path}: {}", error.inner()))
+    let found = serde_path_to_error::deserialize::<_, Object<Submitted>>(&mut reader).err();
+    // The path of an error at the top is a dot, that of one between fields a question mark.
+    let path = found.map(|found| found.path().to_string()).filter(|path| path != "." && path != "?");
+    let said = error.to_string();
+    let reason = match not_json(error) {
+        Some(reason) => reason,
+        None if said.starts_with("unknown field") => "is no field of an event".to_owned(),
+        None if said.starts_with("duplicate field") => "a field is given twice".to_owned(),
+        None if path.is_some() => "has a value of the wrong kind".to_owned(),
+        None => "it is not a JSON object".to_owned(),
+    };
+    path.map_or(reason.clone(), |path| format!("{}: {reason}", cut(&path)))
+}
+
+/// Why a text is no JSON, if it is none.
+fn not_json(error: &serde_json::Error) -> Option<String> {
+    let place = format!("line {}, column {}", error.line(), error.column());
+    match error.classify() {
+        Category::Data => None,
+        Category::Eof => Some(format!("it is not JSON: it breaks off at {place}")),
+        Category::Syntax | Category::Io => Some(format!("it is not JSON: see {place}")),
+    }
+}
+
+/// So much of what a client wrote as is repeated.
+pub fn cut(text: &str) -> &str {
+    text.char_indices().nth(REPEATED_CHARS_MAX).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Checks a text that a client sent.

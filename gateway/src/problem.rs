@@ -4,8 +4,12 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
+use crate::text;
+
 const TYPE_BASE: &str = "https://kubernaut.ai/problems/";
 const TIMESTAMP: &str = "timestamp";
+/// Of what a sender wrote, no more than this is repeated.
+pub(crate) const MAX_REPEATED_CHARS: usize = 80;
 
 /// Why a request was not carried out, in words for its sender.
 #[derive(Clone, Debug)]
@@ -77,6 +81,7 @@ impl Problem {
 
     /// 405.
     pub fn method_not_allowed(method: &str) -> Self {
+        let method = text::cut_chars(method, MAX_REPEATED_CHARS);
         let detail = format!("{method} is not allowed here; the Allow header names what is");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method Not Allowed", detail)
     }
@@ -109,7 +114,7 @@ impl Problem {
 
     /// 415.
     pub fn unsupported_media_type() -> Self {
-        let detail = "the body must be application/json";
+        let detail = "the body must be application/json, in no content coding";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported Media Type", detail)
             .because("unsupported_media_type")
     }
@@ -194,5 +199,14 @@ impl Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         (headers, body)
+    }
+}
+
+#[cfg(test)]
+impl Problem {
+    /// Fails unless it blames the sender, briefly, and tells nothing of how the gateway is made.
+    pub(crate) fn assert_fit_for_a_sender(&self) {
+        assert!(self.status.is_client_error() && !self.is_retryable(), "{self:?}");
+        assert!(self.detail.len() < 600 && testbed::hostile::inside(&self.detail).is_none(), "{self:?}");
     }
 }

@@ -12,13 +12,11 @@ use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
+use serving::body::Object;
 pub use target::Target;
 
-use crate::problem::Problem;
+use crate::problem::{MAX_REPEATED_CHARS, Problem};
 use crate::text;
-
-/// Of where in a signal something is wrong, no more than this is repeated.
-const MAX_PATH_CHARS: usize = 80;
 
 /// One alert or one Event.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,14 +57,14 @@ pub(crate) fn set_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tim
     Ok(Time(Some(time).filter(|time| *time >= Timestamp::UNIX_EPOCH)))
 }
 
-/// Reads a part of a signal; `what` it is goes into the error, which names the member that is wrong.
+/// Reads an object, a part of a signal; `what` it is goes into the error, which names the member that is wrong.
 pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() && path != "." {
-            let path = text::cut_chars(&path, MAX_PATH_CHARS);
+            let path = text::cut_chars(&path, MAX_REPEATED_CHARS);
             return Problem::malformed(format!("not {what}: {path} has a value of the wrong kind"));
         }
         malformed(&inner, what)
@@ -89,10 +87,22 @@ pub(crate) fn storable(json: &str) -> Result<(), Problem> {
 pub(crate) fn malformed(error: &serde_json::Error, what: &str) -> Problem {
     let place = format!("line {}, column {}", error.line(), error.column());
     Problem::malformed(match error.classify() {
+        Category::Data if error.to_string().starts_with("duplicate field") => {
+            format!("not {what}: a member is given twice, see {place}")
+        }
         Category::Data => format!("not {what}: a value of the wrong kind ends at {place}"),
         Category::Eof => format!("not JSON: it breaks off at {place}"),
         Category::Syntax | Category::Io => format!("not JSON: see {place}"),
     })
+}
+
+/// Reads an object or null, which means the default of all its members.
+pub(crate) fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.map(|Object(value)| value).unwrap_or_default())
 }
 
 /// Reads a value or null, which means the type's default: Go writes an empty map or list as null.

@@ -57,7 +57,9 @@ impl CallError {
         match &self.cause {
             Cause::TooLate => false,
             Cause::Slow(_) => true,
-            Cause::Kube(error) => status_of(error).is_none_or(|status| status.code >= 500),
+            Cause::Kube(error) => {
+                status_of(error).is_none_or(|status| status.code >= 500 && !is_too_large_for_etcd(status))
+            }
         }
     }
 
@@ -66,8 +68,8 @@ impl CallError {
         matches!(self.cause, Cause::TooLate)
     }
 
-    /// Whether the API server refuses the object itself, so that sending it again does not help: it is invalid, or an
-    /// admission policy or a webhook denies it. Not so where the service may not create any, or a quota is used up: that
+    /// Whether the API server refuses the object itself, so that sending it again does not help: it is invalid, or too
+    /// large to be kept, or an admission policy or a webhook denies it. Not so where the service may not create any, or a quota is used up: that
     /// is for the cluster's operators to mend.
     pub fn is_refusal(&self) -> bool {
         self.status().is_some_and(|status| match status.code {
@@ -77,7 +79,7 @@ impl CallError {
                 // Admission webhooks and policies say so themselves; the authorizer says that the user cannot.
                 message.contains("denied the request") || message.contains("denied request")
             }
-            _ => false,
+            _ => is_too_large_for_etcd(status),
         })
     }
 
@@ -104,6 +106,7 @@ impl CallError {
             (_, Some(403)) if self.is_refusal() => "denied",
             (_, Some(401 | 403)) => "forbidden",
             (_, Some(404)) => "not_found",
+            (_, Some(500)) if self.is_refusal() => "invalid",
             (_, Some(409)) => "conflict",
             (_, Some(429)) => "throttled",
             (_, Some(_)) => "server_error",
@@ -128,6 +131,13 @@ impl std::fmt::Display for CallError {
             }
         }
     }
+}
+
+/// Whether etcd does not keep an object that the API server took: this writes some signs as six bytes, and has no status
+/// of its own for what then is too large, be it for etcd (1.5 MiB) or for its own client of it (2 MiB).
+fn is_too_large_for_etcd(status: &Status) -> bool {
+    let words = ["etcdserver: request is too large", "trying to send message larger than max"];
+    status.code == 500 && words.iter().any(|words| status.message.contains(words))
 }
 
 /// What the API server said, if it said anything.

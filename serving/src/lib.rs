@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod body;
+mod host;
 pub mod kubernetes;
 mod linger;
 pub mod listen;
@@ -10,5 +11,6 @@ pub mod metrics;
 mod process_metrics;
 mod refusal;
 
+pub use host::has_one_host;
 pub use linger::linger;
 pub use process_metrics::ProcessMetrics;

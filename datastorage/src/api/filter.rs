@@ -11,8 +11,30 @@ const LIMIT_DEFAULT: i64 = 50;
 const LIMIT_MAX: i64 = 1000;
 /// Whoever wants to see more than that follows `after`, which costs the same everywhere.
 const OFFSET_MAX: i64 = 100_000;
+/// As in 2025-12-01.
+const DATE_CHARS: usize = 10;
 const KEYS: &str = "correlation_id, event_type, event_category, event_outcome, severity, since, until, after, limit, \
                     offset, total";
+
+/// Checks that each percent sign of a query encodes a byte, and that all of them are text: what reads a query makes
+/// something of everything.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn check_encoding(query: &str) -> Result<(), &'static str> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(query.len()), query.as_bytes());
+    while let Some((&first, behind)) = rest.split_first() {
+        let digit = |at: usize| behind.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let (byte, behind) = match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => ((high * 16 + low) as u8, &behind[2..]),
+            (b'%', ..) => return Err("the query has a % that is not followed by two hexadecimal digits"),
+            _ => (first, behind),
+        };
+        bytes.push(byte);
+        rest = behind;
+    }
+    std::str::from_utf8(&bytes).map(|_| ()).map_err(|_| "the query encodes bytes that are no UTF-8")
+}
 
 /// Reads the parameters of a query.
 ///
@@ -24,9 +46,9 @@ pub(super) fn parse(query: Vec<(String, String)>, now: Timestamp) -> Result<Filt
     let mut seen: Vec<String> = Vec::new();
     for (key, value) in query {
         if seen.contains(&key) {
-            return Err(format!("{key}: is given twice"));
+            return Err(format!("{}: is given twice", event::cut(&key)));
         }
-        set(&mut filter, &key, value, now).map_err(|reason| format!("{key}: {reason}"))?;
+        set(&mut filter, &key, value, now).map_err(|reason| format!("{}: {reason}", event::cut(&key)))?;
         seen.push(key);
     }
     if filter.after.is_some() && filter.offset > 0 {
@@ -97,7 +119,8 @@ enum End {
 /// ends belong to what is asked for.
 fn time(value: &str, now: Timestamp, end: End) -> Result<Timestamp, String> {
     let found = ago(value, now).or_else(|| value.parse().ok()).or_else(|| {
-        let day: Date = value.parse().ok()?;
+        // A time of day without a zone stands for no moment, least of all for the end of its day.
+        let day: Date = value.parse().ok().filter(|_| value.len() == DATE_CHARS)?;
         let start = |day: Date| Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp());
         match end {
             End::First => start(day),

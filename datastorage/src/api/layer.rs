@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serving::auth::{Denial, bearer_token};
 use tokio::time::timeout;
 use tracing::Instrument;
@@ -30,7 +30,10 @@ pub(super) async fn frame(State(metrics): State<Arc<Metrics>>, request: Request,
     let path = request.uri().path().to_owned();
     let span = tracing::info_span!("request", request_id);
     async {
-        let mut response = next.run(request).await;
+        let mut response = match serving::has_one_host(&request) {
+            true => next.run(request).await,
+            false => Problem::invalid("there must be one Host header").into_response(),
+        };
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             let headers = std::mem::take(response.headers_mut());
             response = problem.answer(&path, &request_id);

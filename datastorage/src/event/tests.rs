@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use testbed::{fuzz, hostile};
 
 use super::*;
 
@@ -81,6 +82,34 @@ fn numbers_are_bounded_but_digits_in_texts_are_not() {
     ] {
         assert_eq!(payload::check_object(&data).is_ok(), good, "{data}");
     }
+}
+
+/// Fails unless it is brief, and tells nothing of how the service is made.
+fn assert_fit_for_a_client(invalid: &Invalid) {
+    assert!(invalid.reason.len() < 4_000 && hostile::inside(&invalid.reason).is_none(), "{invalid:?}");
+}
+
+#[test]
+fn whatever_becomes_of_an_event_it_is_taken_as_it_is_or_refused() {
+    let mut whole = event();
+    let more = json!({
+        "event_id": Uuid::from_u128(1), "parent_event_id": Uuid::from_u128(2), "actor_type": "service",
+        "resource_id": "ns/a", "duration_ms": 5, "severity": "info", "event_data": {"a": [1.5e3, "\u{e9}\u{1F600}", {}]},
+    });
+    whole.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    fuzz::run("audit events", 3_000, &[&event().to_string(), &whole.to_string()], |body| match parse(body, now()) {
+        Ok(event) => {
+            assert!((1..=100).contains(&event.event_type.chars().count()) && !event.correlation_id.contains('\0'));
+            assert!(event.event_data.get().trim_start().starts_with('{'));
+            assert!(now().duration_since(event.event_timestamp).abs() <= AGE_MAX);
+        }
+        Err(invalid) => assert_fit_for_a_client(&invalid),
+    });
+    let batch = json!([event(), whole]).to_string();
+    fuzz::run("batches", 1_000, &[&batch], |body| match parse_batch(body, now()) {
+        Ok(events) => assert!((1..=BATCH_MAX).contains(&events.len())),
+        Err(invalid) => assert_fit_for_a_client(&invalid),
+    });
 }
 
 proptest! {

@@ -52,6 +52,8 @@ pub(super) fn read(fields: &[Vec<u8>]) -> Held {
 
 #[cfg(test)]
 mod tests {
+    use testbed::fuzz;
+
     use super::*;
 
     const EVENT: &str = r#"{"event_id": "0193a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b", "version": "1", "event_type": "a.b",
@@ -74,5 +76,39 @@ mod tests {
             assert!(matches!(read_text(&["event", broken]), Held::Unreadable(_)), "{broken}");
         }
         assert!(matches!(read_text(&["other", EVENT]), Held::Unreadable(_)));
+    }
+    /// What is written of what was read, read again.
+    fn again(event: &AuditEvent) -> String {
+        let written = serde_json::to_string(event).unwrap();
+        let Held::Event { event, .. } = read_text(&["format", "1", "event", &written]) else { panic!("{written}") };
+        assert_eq!(serde_json::to_string(&event).unwrap(), written);
+        written
+    }
+
+    #[test]
+    fn whatever_was_accepted_is_read_from_the_queue_as_it_was() {
+        let now = "2025-12-01T12:00:00Z".parse().unwrap();
+        fuzz::run("queued events", 2_000, &[EVENT], |body| {
+            if let Ok(event) = crate::event::parse(body, now) {
+                again(&event);
+            }
+        });
+    }
+
+    #[test]
+    fn whatever_becomes_of_an_entry_it_is_read_or_told_apart() {
+        let whole = EVENT.replace("\"version\"", "\"duration_ms\": 5, \"severity\": null, \"version\"");
+        fuzz::run("queue entries", 2_000, &[EVENT, &whole], |json| {
+            match read(&[b"event".to_vec(), json.to_vec()]) {
+                Held::Event { event, bytes } => {
+                    assert_eq!(bytes, json.len());
+                    again(&event);
+                }
+                Held::Unreadable(reason) => assert!(!reason.is_empty()),
+                Held::Newer => {}
+            }
+            assert!(!matches!(read(&[json.to_vec()]), Held::Event { .. }), "a field without a value");
+            read(&[b"format".to_vec(), json.to_vec(), b"event".to_vec(), EVENT.into()]);
+        });
     }
 }

@@ -220,7 +220,7 @@ fn a_batch_is_stored_whole_or_not_at_all() {
         assert_refused(&stand.client.post(BATCH, &json!([])).await, "1 to 500");
         let many: Vec<Value> = (0..501).map(|_| event(&spoiled)).collect();
         assert_refused(&stand.client.post(BATCH, &Value::from(many)).await, "501");
-        assert_refused(&stand.client.post(BATCH, &event(&spoiled)).await, "not a JSON array");
+        assert_refused(&stand.client.post(BATCH, &event(&spoiled)).await, "not an array of events");
         assert_refused(&stand.client.post(BATCH, &json!([1])).await, "event 0");
     });
 }

@@ -1,7 +1,7 @@
 //! Takes in a request's body: of the right type, of now, and no larger than may be.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use serving::body;
 use tokio::sync::SemaphorePermit;
@@ -28,12 +28,13 @@ pub(super) async fn receive<'a>(
     content: Body,
     max_bytes: usize,
 ) -> Result<Received<'a>, Problem> {
-    if headers.get(header::CONTENT_TYPE).is_some_and(|value| !body::is_json(value)) {
+    if !body::is_json(headers) {
         return Err(Problem::unsupported_media_type());
     }
-    let timestamp = headers.get(TIMESTAMP_HEADER);
-    if let Some(value) = timestamp {
-        freshness::check_header(value.as_bytes(), Timestamp::now()).map_err(Problem::stale)?;
+    let timestamps: Vec<&[u8]> = headers.get_all(TIMESTAMP_HEADER).iter().map(HeaderValue::as_bytes).collect();
+    if !timestamps.is_empty() {
+        // Several are no time, just as several in one.
+        freshness::check_header(&timestamps.join(&b','), Timestamp::now()).map_err(Problem::stale)?;
     }
     let announced = body::announced(headers);
     if announced.is_some_and(|bytes| bytes > max_bytes) {
@@ -48,7 +49,7 @@ pub(super) async fn receive<'a>(
         body::Broken::Off => Problem::malformed("the body broke off, or is not encoded as the headers say"),
     })?;
     drop(room.split(room.num_permits().saturating_sub(bytes.capacity())));
-    Ok(Received { bytes, is_dated: timestamp.is_some(), room })
+    Ok(Received { bytes, is_dated: !timestamps.is_empty(), room })
 }
 
 fn too_large(max_bytes: usize) -> Problem {

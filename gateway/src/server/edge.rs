@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
@@ -82,9 +82,9 @@ pub(super) async fn api(State(metrics): State<Arc<Metrics>>, request: Request, n
     let path = request.uri().path().to_owned();
     let endpoint = request.extensions().get::<MatchedPath>().cloned();
     let span = tracing::info_span!("request", request_id = id);
-    let answer = match request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST) {
-        true => Problem::malformed("there is no Host header").into_response(),
-        false => next.run(request).instrument(span).await,
+    let answer = match serving::has_one_host(&request) {
+        true => next.run(request).instrument(span).await,
+        false => Problem::malformed("there must be one Host header").into_response(),
     };
     let answer = finish(answer, &path, &id, |problem| {
         if let Some(reason) = problem.reason {

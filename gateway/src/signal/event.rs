@@ -6,8 +6,8 @@ use api::{Severity, SignalType};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Signal, Target, Time, null_is_default, set_time};
-use crate::problem::Problem;
+use super::{Signal, Target, Time, null_is_default, null_is_empty, set_time};
+use crate::problem::{MAX_REPEATED_CHARS, Problem};
 use crate::text;
 
 const SOURCE: &str = "kubernetes-events";
@@ -30,11 +30,11 @@ struct Event {
     reason: String,
     #[serde(default, deserialize_with = "null_is_default")]
     message: String,
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "null_is_empty")]
     metadata: Metadata,
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "null_is_empty")]
     involved_object: InvolvedObject,
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "null_is_empty")]
     source: Source,
     #[serde(default, deserialize_with = "null_is_default")]
     reporting_component: String,
@@ -44,7 +44,7 @@ struct Event {
     last_timestamp: Time,
     #[serde(default, deserialize_with = "set_time")]
     event_time: Time,
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "null_is_empty")]
     series: Series,
 }
 
@@ -112,11 +112,11 @@ pub fn parse(body: &[u8]) -> Result<Told, Problem> {
     super::storable(text)?;
     let event: Event = super::read(text, "a Kubernetes Event")?;
     if !event.kind.is_empty() && event.kind != "Event" {
-        let kind = text::cut_chars(&event.kind, 80);
+        let kind = text::cut_chars(&event.kind, MAX_REPEATED_CHARS);
         return Err(Problem::malformed(format!("the object is of kind {kind}, not Event")));
     }
     if !event.api_version.is_empty() && event.api_version != "v1" {
-        let version = text::cut_chars(&event.api_version, 80);
+        let version = text::cut_chars(&event.api_version, MAX_REPEATED_CHARS);
         return Err(Problem::malformed(format!("the Event is of {version}: send it as of v1, the core group")));
     }
     if event.event_type == "Normal" {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use serving::body::Object;
 
 use super::{Signal, Target, Time, null_is_default, set_time};
 use crate::freshness;
@@ -120,7 +121,7 @@ pub fn parse(body: &[u8]) -> Result<Delivery<'_>, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::malformed("the body is empty"));
     }
-    let webhook: Webhook<'_> =
+    let Object(webhook): Object<Webhook<'_>> =
         serde_json::from_slice(body).map_err(|error| super::malformed(&error, "an Alertmanager webhook"))?;
     let Alerts { texts, total } = webhook.alerts;
     if texts.is_empty() {

@@ -1,4 +1,6 @@
+use axum::extract::Query;
 use proptest::prelude::*;
+use testbed::{fuzz, hostile};
 
 use super::*;
 
@@ -56,6 +58,31 @@ fn a_cursor_reads_back_as_it_was() {
     assert_eq!(parse_one("after", &key.to_string()).unwrap().after, Some(key));
     let both = vec![("after".to_owned(), key.to_string()), ("offset".to_owned(), "1".to_owned())];
     assert!(parse(both, now()).is_err());
+}
+
+#[test]
+fn whatever_becomes_of_a_query_it_is_refused_or_one_that_postgresql_reads() {
+    let good = [
+        "correlation_id=rr-1&event_type=a.b&since=24h&until=2025-12-01&limit=10&offset=5&total=exact",
+        "event_category=gateway&event_outcome=success&severity=a%20b&since=2025-12-01T10:00:00%2B02:00&until=90m",
+        "after=1764240000123456_0193a1b2c3d47e5f8a9b0c1d2e3f4a5b&limit=1000",
+    ];
+    fuzz::run("queries", 5_000, &good, |query| {
+        let Ok(uri) = format!("/x?{}", String::from_utf8_lossy(query)).parse() else { return };
+        let Ok(Query(pairs)) = Query::try_from_uri(&uri) else { return };
+        match parse(pairs, now()) {
+            Ok(filter) => {
+                assert!((1..=LIMIT_MAX).contains(&filter.limit) && (0..=OFFSET_MAX).contains(&filter.offset));
+                let times = [filter.since, filter.until, filter.after.map(|key| key.time)];
+                for time in times.into_iter().flatten() {
+                    assert!(time.to_string().starts_with(|first: char| first.is_ascii_digit()), "{time}");
+                }
+                assert!(filter.equal.iter().all(|(_, value)| !value.is_empty() && !value.contains('\0')));
+                assert_eq!(filter.after.map(|key| key.to_string().parse()), filter.after.map(Ok));
+            }
+            Err(reason) => assert!(reason.len() < 600 && hostile::inside(&reason).is_none(), "{reason}"),
+        }
+    });
 }
 
 proptest! {

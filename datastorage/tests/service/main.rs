@@ -4,6 +4,8 @@
 
 mod api;
 mod failures;
+mod fuzz;
+mod hostile;
 mod http;
 mod outage;
 mod process;

@@ -74,6 +74,11 @@ impl Process {
         self.launch();
     }
 
+    /// What it holds in memory, in MiB.
+    pub(crate) fn resident_mib(&self) -> u64 {
+        testbed::resident_mib(self.daemon.as_ref().unwrap().pid()).unwrap()
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.dir.path().join(format!("log-{}", self.starts))
     }

@@ -88,11 +88,21 @@ impl Servers {
 pub(crate) struct Stand {
     pub(crate) servers: Servers,
     pub(crate) client: Client,
+    pub(crate) service: Service,
     runtime: Runtime,
-    _service: Service,
 }
 
 impl Stand {
+    pub(crate) fn start() -> Stand {
+        let runtime = Runtime::new().unwrap();
+        let servers = Servers::start();
+        let service = runtime.block_on(Service::start(servers.config())).unwrap();
+        let client = Client::of(&service);
+        runtime.block_on(client.wait_until_up("postgres"));
+        runtime.block_on(client.wait_until_up("redis"));
+        Stand { servers, client, service, runtime }
+    }
+
     pub(crate) fn run<T>(&self, test: impl Future<Output = T>) -> T {
         self.runtime.block_on(test)
     }
@@ -100,15 +110,7 @@ impl Stand {
 
 pub(crate) fn shared() -> &'static Stand {
     static STAND: OnceLock<Stand> = OnceLock::new();
-    STAND.get_or_init(|| {
-        let runtime = Runtime::new().unwrap();
-        let servers = Servers::start();
-        let service = runtime.block_on(Service::start(servers.config())).unwrap();
-        let client = Client::of(&service);
-        runtime.block_on(client.wait_until_up("postgres"));
-        runtime.block_on(client.wait_until_up("redis"));
-        Stand { servers, client, runtime, _service: service }
-    })
+    STAND.get_or_init(Stand::start)
 }
 
 /// A client of one service.

@@ -2,16 +2,13 @@
 
 use std::collections::HashSet;
 
-use proptest::prelude::*;
-use proptest::strategy::ValueTree as _;
-use proptest::test_runner::TestRunner;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::alerts::{EVENT, PROMETHEUS, about_deployment, alert, pod_event, webhook};
+use crate::support::alerts::{EVENT, PROMETHEUS, about_deployment, alert, webhook};
 use crate::support::{Answer, Running, test};
 
-const SECURITY: [(&str, &str); 5] = [
+pub(crate) const SECURITY: [(&str, &str); 5] = [
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("strict-transport-security", "max-age=31536000; includeSubDomains"),
@@ -280,32 +277,5 @@ fn cross_origin_requests_by_configuration() {
             (400, origin),
             "a page may read its errors"
         );
-    });
-}
-
-#[test]
-fn no_body_is_ever_the_gateways_fault() {
-    test(async |world| {
-        let gateway = world.gateway().await;
-        let good = about_deployment(&world.namespace, "web").to_string().into_bytes();
-        let event = pod_event(&world.namespace, "web").to_string().into_bytes();
-        let changed = |body: Vec<u8>| {
-            let (length, last) = (body.len(), body.len() - 1);
-            (Just(body), 0..length, any::<u8>(), 0..last).prop_map(move |(mut body, at, byte, end)| {
-                body[at] = byte;
-                // Every other one is cut off as well.
-                body.truncate(if byte % 2 == 0 { end } else { length });
-                body
-            })
-        };
-        let bodies = prop_oneof![proptest::collection::vec(any::<u8>(), 0..200), changed(good), changed(event)];
-        let mut runner = TestRunner::default();
-        for number in 0..300 {
-            let body = bodies.new_tree(&mut runner).unwrap().current();
-            let path = if number % 2 == 0 { PROMETHEUS } else { EVENT };
-            let answer = post(&gateway, path, body.clone()).await;
-            let shown = String::from_utf8_lossy(&body).into_owned();
-            assert!((200..500).contains(&answer.status), "{path} {shown:?} was answered {answer:?}");
-        }
     });
 }

@@ -23,7 +23,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::{SignedDuration, Timestamp};
@@ -31,10 +31,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// How long an answer is waited for.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// How long an answer is waited for, on a machine that is busy with other things.
+const DEADLINE: Duration = Duration::from_secs(180);
 /// How long a service that has not answered is given to say that it does not wait for more.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// The status of a service that has no time.
+const BUSY: u16 = 503;
+/// Before it is asked again.
+const PAUSE: Duration = Duration::from_millis(100);
 const TYPE_BASE: &str = "https://kubernaut.ai/problems/";
 /// Words that tell how a service is made.
 const INTERNALS: [&str; 31] = [
@@ -157,6 +161,18 @@ pub struct Target<'a> {
     pub value: &'a dyn Fn(&str) -> Option<String>,
 }
 
+/// The service has no time, or what it uses is away: on a busy machine that passes.
+#[derive(Debug)]
+struct Busy(Answer);
+
+impl std::fmt::Display for Busy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl std::error::Error for Busy {}
+
 /// An answer that was read to its end.
 #[derive(Debug)]
 pub struct Answer {
@@ -174,11 +190,22 @@ impl List {
         serde_yaml::from_str(text).context("reading a list of hostile requests")
     }
 
-    /// Sends a case, and checks the answer and the connection.
+    /// Sends a case, and checks the answer and the connection; again, for a while, where the service has no time for it.
     ///
     /// # Errors
     /// What is not as it should be.
     pub fn send(&self, case: &Case, target: &Target<'_>) -> Result<()> {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let sent = self.send_once(case, target);
+            match &sent {
+                Err(error) if error.is::<Busy>() && Instant::now() < end => std::thread::sleep(PAUSE),
+                _ => return sent,
+            }
+        }
+    }
+
+    fn send_once(&self, case: &Case, target: &Target<'_>) -> Result<()> {
         let text = Text { list: self, case, target };
         let request = case.request.as_ref().or(self.request.as_ref());
         let bytes = match &case.raw {
@@ -202,6 +229,9 @@ impl List {
         let is_head = bytes.starts_with(b"HEAD ");
         for (index, wanted) in wanted.iter().enumerate() {
             let answer = Answer::read(&mut reader, is_head).with_context(|| format!("answer {index}"))?;
+            if answer.status == BUSY {
+                return Err(Busy(answer).into());
+            }
             let path = bytes.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
             let path =
                 String::from_utf8_lossy(path.split(|byte| *byte == b'?').next().unwrap_or_default()).into_owned();
@@ -313,15 +343,23 @@ fn title(status: u16) -> &'static str {
     }
 }
 
-/// Sends a whole request on a connection of its own, and reads the answer.
+/// Sends a whole request on a connection of its own, and reads the answer; again, for a while, where the service has no
+/// time for it.
 ///
 /// # Errors
-/// When what comes is none.
+/// When what comes is no answer.
 pub fn ask(address: SocketAddr, request: &[u8]) -> Result<Answer> {
-    let stream = connect(address)?;
-    // The service may have answered and closed before it has all.
-    let _ = (&stream).write_all(request);
-    Answer::read(&mut BufReader::new(&stream), false)
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let stream = connect(address)?;
+        // The service may have answered and closed before it has all.
+        let _ = (&stream).write_all(request);
+        let answer = Answer::read(&mut BufReader::new(&stream), false)?;
+        if answer.status != BUSY || Instant::now() > end {
+            return Ok(answer);
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Sends bytes that may be no request, or a part of one, and no more. None where the connection ends without an answer.

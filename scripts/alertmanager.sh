@@ -78,9 +78,12 @@ resolved() {
   done
 }
 gateway-restarted() {
+  local before
   send_alerts Single 1 300 "$(at now)"
-  sleep 2
+  await 60 1
   kubectl --namespace $space delete pod --selector app.kubernetes.io/name=gateway --wait=false >/dev/null
+  before=$(count)
+  [ "$before" -lt 300 ] || wrong="$wrong; all were there before the gateway went"
   await 180 300
 }
 

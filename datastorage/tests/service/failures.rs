@@ -17,7 +17,7 @@ use crate::process::Process;
 use crate::stand::{BATCH, Client, DEADLINE, EVENTS, Servers, answer, event, hours_ago};
 
 const SEEDS_ENV: &str = "DATASTORAGE_FAILURE_SEEDS";
-const SEEDS_DEFAULT: u64 = 2;
+const SEEDS_DEFAULT: u64 = 1;
 /// At least so many posts while the servers come and go.
 const POSTS: usize = 1000;
 const SENDERS: usize = 8;

@@ -95,9 +95,11 @@ fn more_requests_than_allowed_are_told_to_come_back() {
     stand.run(async {
         let mut config = stand.servers.config();
         config.http.max_in_flight = 1;
-        config.http.place_deadline_ms = 50;
+        // Longer than a page takes: else the request that is to keep the place may be refused itself.
+        config.http.place_deadline_ms = 2_000;
         let service = datastorage::Service::start(config).await.unwrap();
         let client = Client::of(&service);
+        client.wait_until_up("postgres").await;
         // A request whose body does not come keeps its place.
         let mut slow = TcpStream::connect(service.api).await.unwrap();
         let head = format!("POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n");

@@ -21,7 +21,8 @@ const THREADS_PER_CORE: usize = 2;
 /// Debian's places for what it does not put on PATH.
 const POSTGRESQL: &str = "/usr/lib/postgresql";
 
-/// Run all tests but those that need a cluster; puts PostgreSQL, Redis, etcd and kube-apiserver in place first
+/// Run all tests but those that need a cluster; puts PostgreSQL, Redis, etcd, kube-apiserver, fish and
+/// zsh in place first
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Set the machine up without asking, if something is missing
@@ -43,6 +44,11 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     }
     if which::which("redis-server").is_err() {
         packages.insert("redis-server".to_owned(), "the tests' Redis".to_owned());
+    }
+    for shell in ["fish", "zsh"] {
+        if which::which(shell).is_err() {
+            packages.insert(shell.to_owned(), "the tests of completions".to_owned());
+        }
     }
     let wanted = Wanted {
         engine: None,

@@ -14,9 +14,6 @@ fn bash_completes_the_words_behind_cargo_xtask() -> Result<()> {
     let script = stage.xtask(&["completions", "bash"])?;
     stage.write("script", &script.text)?;
     let sh = Shell::new()?;
-    if Job::new(cmd!(sh, "bash -c true")).run().is_err() {
-        return Ok(());
-    }
     let file = stage.paths.root.join("script");
     for (words, word, expected) in
         [("cargo xtask che", "che", "check"), ("cargo xtask check --expl", "--expl", "--explain")]
@@ -38,9 +35,6 @@ fn fish_completes_the_words_behind_cargo_xtask() -> Result<()> {
     let script = stage.xtask(&["completions", "fish"])?;
     stage.write("script", &script.text)?;
     let sh = Shell::new()?;
-    if Job::new(cmd!(sh, "fish --version")).run().is_err() {
-        return Ok(());
-    }
     let (ask, file) = ("source $argv[1]; complete -C $argv[2]", stage.paths.root.join("script"));
     for (line, expected) in LINES.into_iter().chain([("cargo xt", "xtask")]) {
         let offered = Job::new(cmd!(sh, "fish --no-config -c {ask} {file} {line}")).read()?;
@@ -65,9 +59,6 @@ fn zsh_completes_the_words_behind_cargo_xtask() -> Result<()> {
     let script = stage.xtask(&["completions", "zsh"])?;
     stage.write("script", &script.text)?;
     let sh = Shell::new()?;
-    if Job::new(cmd!(sh, "zsh --version")).run().is_err() {
-        return Ok(());
-    }
     let file = stage.paths.root.join("script");
     for (line, expected) in LINES {
         let job = Job::new(cmd!(sh, "zsh -f -c {ASK} zsh {file} {line} {expected}"));

@@ -13,6 +13,8 @@ pub(super) struct Pods<'a> {
     /// The way to the pods' specification.
     pub(super) path: &'static [&'static str],
     pub(super) spec: &'a Value,
+    /// The labels that the pods have. Every selector is compared with them, so that they are looked for once.
+    pub(super) labels: Option<&'a Mapping>,
 }
 
 /// A port that a container declares.
@@ -23,7 +25,12 @@ pub(super) struct Port<'a> {
 
 /// Those among all objects.
 pub(super) fn pods<'a>(subject: &Subject<'a>) -> Vec<Pods<'a>> {
-    let of = |object: &'a Object| pod_spec_at(object).map(|(path, spec)| Pods { object, path, spec });
+    let of = |object: &'a Object| {
+        let (path, spec) = pod_spec_at(object)?;
+        let template = get(&object.value, &path[..path.len() - 1]);
+        let labels = template.and_then(|template| get(template, &["metadata", "labels"])).and_then(Value::as_mapping);
+        Some(Pods { object, path, spec, labels })
+    };
     subject.objects.iter().copied().filter_map(of).collect()
 }
 
@@ -32,16 +39,9 @@ impl<'a> Pods<'a> {
         &self.object.reference.namespace
     }
 
-    /// The labels that the pods have.
-    pub(super) fn labels(&self) -> Option<&'a Value> {
-        let above = &self.path[..self.path.len() - 1];
-        let template = get(&self.object.value, above)?;
-        get(template, &["metadata", "labels"])
-    }
-
     /// Whether the pods have all of these labels.
     pub(super) fn meets(&self, wanted: &Mapping) -> bool {
-        self.labels().is_some_and(|labels| wanted.iter().all(|(key, value)| labels.get(key) == Some(value)))
+        self.labels.is_some_and(|labels| wanted.iter().all(|(key, value)| labels.get(key) == Some(value)))
     }
 
     /// The containers with the way to each.

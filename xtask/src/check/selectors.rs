@@ -117,7 +117,7 @@ fn own(subject: &Subject<'_>, pods: &Pods<'_>) -> Option<Problem> {
         return None;
     }
     let wanted = get(&object.value, &["spec", "selector", "matchLabels"])?.as_mapping()?;
-    let labels = pods.labels();
+    let labels = pods.labels;
     let (key, value) = wanted.iter().find(|(key, value)| labels.and_then(|labels| labels.get(key)) != Some(value))?;
     let (key, value) = (key.as_str()?, value.as_str().unwrap_or_default());
     let has = labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
@@ -146,12 +146,12 @@ fn unmet(
         let (Some(key), Some(value)) = (key.as_str(), value.as_str()) else { continue };
         let rest = |pods: &&Pods<'_>| {
             let others = wanted.iter().filter(|(other, _)| other.as_str() != Some(key));
-            let mut others = others.map(|(key, value)| pods.labels().and_then(|labels| labels.get(key)) == Some(value));
+            let mut others = others.map(|(key, value)| pods.labels.and_then(|labels| labels.get(key)) == Some(value));
             others.all(|is_met| is_met)
         };
         let values: Vec<&str> = here()
             .filter(rest)
-            .filter_map(|pods| pods.labels()?.get(key)?.as_str())
+            .filter_map(|pods| pods.labels?.get(key)?.as_str())
             .filter(|other| *other != value)
             .collect();
         let slip = close(value, values.iter().copied());

@@ -74,6 +74,7 @@ for name in "${todo[@]}"; do
   green "${first[@]}" || next="RED, see $work/last.log"
   verdict=failed
   if [ "$processes$things$next" = 0green ] && awk "BEGIN { exit !($took <= 10) }"; then verdict=passed; fi
+  [ $code != 0 ] || { verdict=failed next="$next; it had ended before the signal came"; }
   record "$name" "$verdict" "after $after s: exit $code, gone after $took s, left ${processes:-no processes} and $things things, next run $next"
 done
 finish

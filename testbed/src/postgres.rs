@@ -24,7 +24,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// A port that was free a moment ago may be taken when the server binds it.
 const START_ATTEMPTS: usize = 3;
 
-/// A running PostgreSQL on 127.0.0.1. Dropped, it is killed and its data removed.
+/// A running PostgreSQL on 127.0.0.1. Dropped, it ends at once and its data is removed.
 pub struct Postgres {
     daemon: Option<Daemon>,
     dir: TempDir,
@@ -131,15 +131,19 @@ impl Postgres {
     /// # Errors
     /// When it does not end within half a minute.
     pub fn stop(&mut self) -> Result<()> {
+        // SIGTERM would wait for clients to leave.
+        self.end_by(Signal::INT)
+    }
+
+    fn end_by(&mut self, signal: Signal) -> Result<()> {
         let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
         let pid =
             i32::try_from(daemon.pid()).ok().and_then(Pid::from_raw).context("reading PostgreSQL's process id")?;
-        // SIGTERM would wait for clients to leave.
-        kill_process(pid, Signal::INT).context("asking PostgreSQL to stop")?;
+        kill_process(pid, signal).context("asking PostgreSQL to stop")?;
         let end = Instant::now() + STOP_DEADLINE;
         while daemon.check().is_ok() {
             if Instant::now() > end {
-                bail!("PostgreSQL still runs {} s after SIGINT", STOP_DEADLINE.as_secs());
+                bail!("PostgreSQL still runs {} s after {signal:?}", STOP_DEADLINE.as_secs());
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -166,7 +170,10 @@ impl Postgres {
                 settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting])
             })
             .collect();
-        let start = cmd!(shell, "{program} -D {data} -p {port} -h 127.0.0.1 -k '' -c max_connections=60 {tls...}");
+        // In a file among its data, so that one that is killed leaves nothing in /dev/shm.
+        let memory = ["-c", "dynamic_shared_memory_type=mmap"];
+        let start =
+            cmd!(shell, "{program} -D {data} -p {port} -h 127.0.0.1 -k '' -c max_connections=60 {memory...} {tls...}");
         let mut daemon = self.job(start).daemon().context("starting PostgreSQL")?;
         let status = data.join("postmaster.pid");
         let pid = daemon.pid().to_string();
@@ -204,7 +211,8 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        if let Err(error) = self.kill9() {
+        // At once, as by a kill, but without leaving the machine its shared memory.
+        if let Err(error) = self.end_by(Signal::QUIT) {
             eprintln!("stopping PostgreSQL: {error:#}");
         }
     }

@@ -26,9 +26,24 @@ fn postgres_comes_back_on_its_data_and_port() {
     postgres.stop().unwrap();
     assert!(!listens(&address), "it is gone after stop");
     postgres.restart().unwrap();
+    let segment = segment(&postgres);
+    assert!(segments().contains(&segment), "{segment} is its own");
     drop(postgres);
     assert!(!listens(&address), "it is gone after its guard");
+    assert!(!segments().contains(&segment), "its shared memory is given back");
     assert!(!password.exists(), "its folder is removed");
+}
+
+/// The shared memory segment that the server says is its own.
+fn segment(postgres: &Postgres) -> String {
+    let status = std::fs::read_to_string(postgres.log().with_file_name("data").join("postmaster.pid")).unwrap();
+    status.lines().nth(6).unwrap().split_whitespace().nth(1).unwrap().to_owned()
+}
+
+/// The shared memory segments of this machine, as Linux lists them.
+fn segments() -> Vec<String> {
+    let list = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    list.lines().skip(1).map(|line| line.split_whitespace().nth(1).unwrap().to_owned()).collect()
 }
 
 fn ask(redis: &Redis, command: &str) -> String {

@@ -182,6 +182,11 @@ impl<'a> MadeLater<'a> {
         made
     }
 
+    /// Whether an object of a custom kind says this name: its controller may fill what is called so.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.named.contains(name)
+    }
+
     pub(super) fn may_create(&self, kind: &str) -> bool {
         let plural = format!("{}s", kind.to_lowercase());
         self.created.contains(plural.as_str()) || self.created.contains("*")
@@ -283,11 +288,16 @@ fn missing(subject: &Subject<'_>, made: &MadeLater<'_>, object: &Object, one: &R
     Some(subject.source(object).problem_in(object.document, &one.way, message).hint(hint))
 }
 
+/// The keys of a ConfigMap or Secret.
+pub(super) fn keys(object: &Object) -> Vec<&str> {
+    let maps = ["data", "stringData", "binaryData"].into_iter().filter_map(|key| object.value.get(key)?.as_mapping());
+    maps.flat_map(|map| map.keys().filter_map(Value::as_str)).collect()
+}
+
 /// What is wrong with the key that is read of a ConfigMap or Secret that is there.
 fn key(subject: &Subject<'_>, made: &MadeLater<'_>, object: &Object, one: &Ref<'_>, found: &Object) -> Option<Problem> {
     let wanted = one.key.filter(|_| !made.named.contains(one.name))?;
-    let maps = ["data", "stringData", "binaryData"].into_iter().filter_map(|key| found.value.get(key)?.as_mapping());
-    let keys: Vec<&str> = maps.flat_map(|map| map.keys().filter_map(Value::as_str)).collect();
+    let keys = keys(found);
     // An empty one is filled by somebody.
     if keys.is_empty() || keys.contains(&wanted) {
         return None;

@@ -623,6 +623,20 @@ const MISTAKES: &[Planted] = &[
     // Volumes, limits.
     (
         "manifests/shop.yaml",
+        "imagePullPolicy: Never\n",
+        "imagePullPolicy: Never\n          args: [--config=/etc/settings/shop.cnf]\n",
+        "volume manifests/shop.yaml:72",
+        "gives it no file `shop.cnf` (did you mean `shop.conf`?)",
+    ),
+    (
+        "manifests/shop.yaml",
+        "            - {name: TOKEN,",
+        "            - {name: CONFIG, value: /etc/settings/more/other.conf}\n            - {name: TOKEN,",
+        "volume manifests/shop.yaml:75",
+        "gives it no file `more/other.conf` (it has: shop.conf)",
+    ),
+    (
+        "manifests/shop.yaml",
         "{name: config, mountPath",
         "{name: confg, mountPath",
         "volume manifests/shop.yaml:85",
@@ -808,6 +822,33 @@ const VARIATIONS: &[(&str, &str, &str)] = &[
     ("manifests/shop.yaml", "shop@store:5432", "shop@store.shop.svc.cluster.local:5432"),
     ("manifests/shop.yaml", "'http://shop.shop.svc:80'", "'https://api.example.com:8443/v1'"),
     ("manifests/shop.yaml", "configMap: {name: settings}", "configMap: {name: other, optional: true}"),
+    // Files of a mounted ConfigMap, and what is none.
+    (
+        "manifests/shop.yaml",
+        "imagePullPolicy: Never\n",
+        "imagePullPolicy: Never\n          args: [/etc/settings, --config=/etc/settings/shop.conf, '/etc/settings/*.conf', \
+         /etc/settingsx/a, /etc/settings/$(NAME), 'cat /etc/settings/x', /etc/settings/a:/etc/settings/b]\n",
+    ),
+    (
+        "manifests/shop.yaml",
+        "mountPath: /etc/settings}",
+        "mountPath: /etc/settings}\n            - {name: config, mountPath: /etc/settings/one.conf, subPath: shop.conf}\n            \
+         - {name: config, mountPath: /etc/more, subPath: more}\n          args: [/etc/settings/one.conf, /etc/more/x]",
+    ),
+    (
+        "manifests/shop.yaml",
+        "mountPath: /etc/settings}\n      volumes:\n        - {name: config, configMap: {name: settings}}\n",
+        "mountPath: /etc/settings}\n          args: [/etc/settings/a/b, /etc/settings/a]\n      volumes:\n        \
+         - {name: config, configMap: {name: settings, items: [{key: shop.conf, path: a/b}]}}\n",
+    ),
+    // Keys that somebody else adds.
+    (
+        "manifests/shop.yaml",
+        "mountPath: /etc/settings}\n      volumes:\n        - {name: config, configMap: {name: settings}}\n",
+        "mountPath: /etc/settings}\n          args: [/etc/settings/tls.crt]\n      volumes:\n        \
+         - {name: config, secret: {secretName: tls}}\n---\napiVersion: v1\nkind: Secret\n\
+         metadata: {name: tls, namespace: shop}\n",
+    ),
     ("manifests/shop.yaml", "verbs: [get, list]", "verbs: ['*']"),
     ("manifests/shop.yaml", "imagePullPolicy: Never", "imagePullPolicy: IfNotPresent"),
     ("manifests/shop.yaml", "nodePort: 30080", "nodePort: 30080, protocol: TCP"),
@@ -1095,6 +1136,14 @@ const HERE: &[Here] = &[
         "volume manifests/gateway.yaml",
         "mountPath: /etc/gateway\n              readOnly: true\n      volumes",
         "two volumes are mounted at /etc/gateway",
+    ),
+    (
+        "manifests/gateway.yaml",
+        "  config.yaml: |",
+        "  settings.yaml: |",
+        "volume manifests/gateway.yaml",
+        "          args: [--config, /etc/gateway/config.yaml]",
+        "gives it no file `config.yaml` (it has: settings.yaml)",
     ),
     (
         "manifests/datastorage.yaml",

@@ -5,11 +5,13 @@ use camino::Utf8Path;
 use super::{Subject, listed};
 use crate::setup::catalog::{FILE, Kind};
 use crate::suite::yaml::{Problem, Segment, Source, did_you_mean};
+use crate::suite::{SUITES, Suite};
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let cluster = &subject.suite.cluster;
     let mut problems = Vec::new();
     problems.extend(configuration(subject));
+    problems.extend(other_suite(subject));
     // Without a list of its own the project takes its pieces from somewhere else.
     if !subject.root.join(FILE).exists() {
         return problems;
@@ -19,6 +21,21 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
         problems.extend(piece(subject, &crate::at!["cluster", "preload", at], name));
     }
     problems
+}
+
+/// Another suite whose cluster has the same name: they would take it from each other.
+fn other_suite(subject: &Subject<'_>) -> Option<Problem> {
+    let suite = subject.suite;
+    let is_same = |other: &String| {
+        *other != suite.name
+            && Source::read(subject.root, &Utf8Path::new(SUITES).join(format!("{other}.yaml")))
+                .and_then(|source| source.parse::<serde_yaml::Value>())
+                .is_ok_and(|value| value["cluster"]["name"].as_str() == Some(&suite.cluster.name))
+    };
+    let other = Suite::names(subject.root).into_iter().find(is_same)?;
+    let message = format!("the cluster of the suite `{other}` has the name `{}`, too", suite.cluster.name);
+    let hint = "give each suite a cluster of its own name".to_owned();
+    Some(suite.source.problem(&crate::at!["cluster", "name"], message).hint(Some(hint)))
 }
 
 fn configuration(subject: &Subject<'_>) -> Vec<Problem> {

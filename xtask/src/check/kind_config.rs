@@ -29,6 +29,11 @@ const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
 /// Everything that is wrong with the configuration of the cluster `name`, which is read as `config`.
 pub(super) fn check(source: &Source, name: &str, config: Value) -> Vec<Problem> {
+    if config.is_null() {
+        let hint = format!("write `kind: Cluster` and `apiVersion: {API_VERSION}`");
+        let empty = Problem { file: source.file.clone(), line: 1, column: 1, ..Problem::default() };
+        return vec![Problem { message: "there is no configuration in it".to_owned(), ..empty }.hint(Some(hint))];
+    }
     let object = object(source, "Cluster", name, config);
     let mut problems = form(&object, source, "kind.Cluster", false);
     let (config, mut told) = (&object.value, Told { source, problems: Vec::new() });

@@ -272,7 +272,8 @@ impl Suite {
     /// problem with file and line.
     pub fn load(root: &Utf8Path, name: &str) -> Result<Self, Problems> {
         let file = Utf8Path::new(SUITES).join(format!("{name}.yaml"));
-        if !root.join(&file).is_file() {
+        // What is there and no file, or a link that leads nowhere, is told by reading it.
+        if root.join(&file).symlink_metadata().is_err() {
             let known = Self::names(root);
             let hint = did_you_mean(name, known.iter().map(String::as_str)).unwrap_or_else(|| {
                 if known.is_empty() {

@@ -121,9 +121,14 @@ impl From<Problem> for Problems {
 }
 
 impl Source {
-    /// A text under the name that its problems are reported with.
+    /// A text under the name that its problems are reported with, without the byte order mark that some editors begin it
+    /// with: kubectl and kind leave it out, and the parser does not.
     pub fn new(file: impl Into<Utf8PathBuf>, text: impl Into<String>) -> Self {
-        Self { file: file.into(), text: text.into() }
+        let mut text = text.into();
+        if text.starts_with('\u{feff}') {
+            text.remove(0);
+        }
+        Self { file: file.into(), text }
     }
 
     /// Reads `file`, a path relative to `root`.
@@ -131,7 +136,7 @@ impl Source {
     /// # Errors
     /// The file cannot be read as UTF-8 text.
     pub fn read(root: &Utf8Path, file: &Utf8Path) -> Result<Self, Problem> {
-        match read_file(&root.join(file)).and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other)) {
+        match read_file(&root.join(file)).and_then(|bytes| String::from_utf8(bytes).map_err(no_utf8)) {
             Ok(text) => Ok(Self::new(file, text)),
             Err(error) => Err(Problem {
                 file: file.to_owned(),
@@ -165,12 +170,35 @@ impl Source {
             message.replace_range(begin.., "expected a mapping");
         }
         let names = quoted(&message);
+        let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
         let hint = match names.split_first() {
             Some((wrong, right)) if message.contains("unknown ") => did_you_mean(wrong, right.iter().copied()),
-            _ => None,
+            _ => self.layout_hint(line, &error.to_string()),
         };
-        let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
         Problem { file: self.file.clone(), line, column, message, hint, fix: None }
+    }
+
+    /// What a person would look at first, where the parser is lost in `line`: tabs, indentation, an open bracket.
+    fn layout_hint(&self, line: usize, error: &str) -> Option<String> {
+        let written = self.text.lines().nth(line.checked_sub(1)?).unwrap_or_default();
+        let is_lost = ["found ", "did not find ", "mapping values "].iter().any(|begin| error.starts_with(begin));
+        if is_lost && written.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t') {
+            return Some("indent the line with spaces: YAML takes no tabs there".to_owned());
+        }
+        if error.starts_with("mapping values ") {
+            return Some(
+                "look at the indentation of this line and the one before, or put the value in quotes".to_owned(),
+            );
+        }
+        let (_, context) = error.split_once("while parsing a ")?;
+        // The first line is left out.
+        let (what, begin) = context.split_once(" at line ").unwrap_or((context, "1 "));
+        let begin = begin.split_once(' ')?.0;
+        match what.split_once(' ')?.0 {
+            "block" => Some(format!("look at the indentation from line {begin} on")),
+            "flow" => Some(format!("look for the end of the bracket in line {begin}")),
+            _ => None,
+        }
     }
 
     /// A problem with the node at `path`, or with the nearest node above it that exists.
@@ -271,9 +299,22 @@ pub fn slips<'n>(wrong: &str, right: impl IntoIterator<Item = &'n str>) -> impl 
 /// The content of a file; a pipe or a device, which may never end, is none.
 ///
 /// # Errors
-/// It is not there, it is no file, or it cannot be read.
+/// It is not there, it is no file, or it cannot be read. A link that leads nowhere is told as one.
 pub fn read_file(path: &Utf8Path) -> std::io::Result<Vec<u8>> {
-    if path.metadata()?.is_file() { std::fs::read(path) } else { Err(std::io::Error::other("it is no file")) }
+    match path.metadata() {
+        Ok(metadata) if metadata.is_file() => std::fs::read(path),
+        Ok(_) => Err(std::io::Error::other("it is no file")),
+        Err(error) => Err(match path.read_link_utf8() {
+            Ok(to) => std::io::Error::other(format!("it is a link to `{to}`: {error}")),
+            Err(_) => error,
+        }),
+    }
+}
+
+fn no_utf8(error: std::string::FromUtf8Error) -> std::io::Error {
+    let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+    let line = valid.split(|byte| *byte == b'\n').count();
+    std::io::Error::other(format!("its line {line} is no UTF-8, so save it as that"))
 }
 
 /// `did you mean …?`, where one of `right` is near enough to `wrong` to be meant.
@@ -310,7 +351,7 @@ fn document_of(text: &str, document: usize) -> Option<(usize, &str)> {
         if line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace)) {
             starts.push((number, offset));
         } else if starts.len() == 1 {
-            let line = line.trim_start_matches('\u{feff}').trim_start();
+            let line = line.trim_start();
             has_first |= !line.is_empty() && !line.starts_with('#');
         }
         offset += line.len();
@@ -512,7 +553,6 @@ other: *anchor
             "a: 1\r\n---\r\na: 2\r\n",
             "%YAML 1.2\n---\na: 1\n...\n---\na: 2\n",
             "---x: 1\na: 2\n",
-            "\u{feff}---\na: 1\n",
             "",
         ] {
             let source = Source::new("f.yaml", text);

@@ -75,6 +75,66 @@ fn what_is_no_file_is_told_and_not_read() {
 }
 
 #[test]
+fn a_link_that_leads_nowhere_is_told_as_one() {
+    let project = Project::new(&[("Dockerfile", "FROM a\n"), ("manifests/suites/t.yaml", "")]);
+    std::os::unix::fs::symlink("nowhere.yaml", project.root.join("manifests/suites/s.yaml")).unwrap();
+    let expected = ["manifests/suites/s.yaml: cannot read it: it is a link to `nowhere.yaml`: No such file"];
+    assert_found("the suite", &project.findings(), &expected);
+    std::fs::remove_file(project.root.join("manifests/suites/s.yaml")).unwrap();
+    project.write("manifests/suites/s.yaml", &image_suite("").replace("kind.yaml", "link.yaml"));
+    std::os::unix::fs::symlink("kid.yaml", project.root.join("link.yaml")).unwrap();
+    let expected = ["manifests/suites/s.yaml:3:28: `link.yaml`: cannot read it: it is a link to `kid.yaml`: No such"];
+    assert_found("kind's configuration", &project.findings(), &expected);
+}
+
+#[test]
+fn two_suites_have_two_clusters() {
+    let project = Project::new(&[("Dockerfile", "FROM a\n"), ("manifests/suites/s.yaml", &image_suite(""))]);
+    project.write("manifests/suites/broken.yaml", "cluster: [");
+    let other = image_suite("").replacen("name: s\n", "name: t\n", 1);
+    project.write("manifests/suites/t.yaml", &other.replace("{name: s,", "{name: t,"));
+    assert_found("two", &project.findings(), &[]);
+    project.write("manifests/suites/t.yaml", &other);
+    let expected =
+        ["manifests/suites/s.yaml:3:17: the cluster of the suite `t` has the name `s`, too (give each suite"];
+    assert_found("one", &project.findings(), &expected);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_mistake() {
+    let suite = manifest_suite(&["a"]);
+    let kind = "\u{feff}kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n";
+    let pod = "\u{feff}apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: 'r.example/shop:1'}]}\n";
+    let project = Project::new(&[("Dockerfile", "\u{feff}FROM a\n"), ("kind.yaml", kind), ("a.yaml", pod)]);
+    project.write("manifests/suites/s.yaml", &format!("\u{feff}{suite}"));
+    assert_found("", &project.findings(), &[]);
+}
+
+#[test]
+fn where_the_parser_is_lost_the_layout_is_looked_at() {
+    for (suite, expected) in [
+        ("name: s\n\tphases: [c]\n", "manifests/suites/s.yaml:2:1: (indent the line with spaces: YAML takes no tabs"),
+        ("name: s\nphases:\n  - a\n - b\n", "manifests/suites/s.yaml:4:2: (look at the indentation from line "),
+        ("name: s\n  phases: [c]\n", "manifests/suites/s.yaml:2:9: (look at the indentation of this line and the one"),
+        (
+            "name: s\nphases: [c\ncluster: a\n",
+            "manifests/suites/s.yaml:3:8: (look for the end of the bracket in line 2)",
+        ),
+    ] {
+        let project = Project::new(&[("manifests/suites/s.yaml", suite)]);
+        assert_found(suite, &project.findings(), &[expected]);
+    }
+}
+
+#[test]
+fn what_is_no_utf_8_is_told_with_its_line() {
+    let project = Project::new(&[("Dockerfile", "FROM a\n"), ("manifests/suites/s.yaml", &manifest_suite(&["a"]))]);
+    std::fs::write(project.root.join("a.yaml"), b"a: 1\n# caf\xe9\n").unwrap();
+    let found = project.findings();
+    assert!(found.iter().any(|one| one.contains("`a.yaml`: cannot read it: its line 2 is no UTF-8")), "{found:#?}");
+}
+
+#[test]
 fn kinds_configuration_is_one_that_kind_takes() {
     const HEAD: &str = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n";
     for (text, expected) in [
@@ -147,6 +207,7 @@ fn kinds_configuration_is_one_that_kind_takes() {
         assert_found(text, &project.findings(), expected);
     }
     for (text, expected) in [
+        ("# later\n", "kind.yaml:1:1: there is no configuration in it (write `kind: Cluster` and `apiVersion: "),
         ("kind: Cluster\n", "kind.yaml:1:1: Cluster s lacks the field `apiVersion`"),
         ("kind: Clutser\napiVersion: kind.x-k8s.io/v1alpha4\n", "kind.yaml:1:7: did you mean `Cluster`?"),
         (

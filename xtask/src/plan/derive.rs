@@ -422,7 +422,7 @@ fn circle(suite: &Suite, plan: &Plan, error: &GraphError<StepId>) -> Problem {
     let mut line = at!["manifests"].to_vec();
     let mut reasons = Vec::new();
     for (position, id) in ids.iter().enumerate() {
-        let next = &ids[(position + ids.len() - 1) % ids.len()];
+        let next = &ids[(position + 1) % ids.len()];
         let Some(step) = plan.step(id) else { continue };
         if let Some(need) = step.needs.iter().find(|need| need.step == *next) {
             reasons.push(format!("{id} needs {next} for {}", need.why));

@@ -313,8 +313,7 @@ fn rights_and_optional_references_make_no_cycle() {
     let one = project(&[("a", &controller("gear", "gear")), ("b", &controller("wheel", "gear")), ("m", POD)]);
     assert_eq!(needs(&one, "apply:b"), ["api", "apply:a"]);
 
-    let reads = |name: &str, optional: bool| {
-        let of = if name == "a" { "b" } else { "a" };
+    let reads = |name: &str, of: &str, optional: bool| {
         format!(
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n---\n{}",
             POD.replace("name: p", &format!("name: {name}")).replace(
@@ -323,11 +322,17 @@ fn rights_and_optional_references_make_no_cycle() {
             )
         )
     };
-    assert_found("", &project(&[("a", &reads("a", true)), ("b", &reads("b", true))]).findings(), &[]);
-    let cycle = project(&[("a", &reads("a", false)), ("b", &reads("b", false))]).findings();
+    assert_found("", &project(&[("a", &reads("a", "b", true)), ("b", &reads("b", "a", true))]).findings(), &[]);
+    let cycle = project(&[("a", &reads("a", "b", false)), ("b", &reads("b", "a", false))]).findings();
     assert_found("", &cycle, &["manifests/suites/s.yaml:8: steps wait for each other"]);
+    let groups = [("a", "b"), ("b", "d"), ("d", "a")].map(|(name, of)| (name, reads(name, of, false)));
+    let cycle = project(&groups.each_ref().map(|(name, text)| (*name, text.as_str()))).findings();
+    for (step, before) in [("a", "b"), ("b", "d"), ("d", "a")] {
+        let reason = format!("apply:{step} needs apply:{before} for ConfigMap default/{before}");
+        assert!(cycle.iter().any(|line| line.contains(&reason)), "no `{reason}` in {cycle:#?}");
+    }
     assert_eq!(
-        needs(&project(&[("a", &reads("a", true)), ("b", &reads("b", false))]), "apply:b"),
+        needs(&project(&[("a", &reads("a", "b", true)), ("b", &reads("b", "a", false))]), "apply:b"),
         ["api", "apply:a", "load:shop"]
     );
 }

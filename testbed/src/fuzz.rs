@@ -6,6 +6,8 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use crate::random::Random;
+
 /// For how many seconds each test goes on, instead of its usual number of cases.
 const SECONDS_ENV: &str = "FUZZ_SECONDS";
 /// The number of the first case.
@@ -73,28 +75,6 @@ const ODD: [&[u8]; 54] = [
     b"\xef\xbb\xbf",
 ];
 
-/// Numbers that look like chance and follow from where they begin (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// Below `end`, which is 0 only for nothing to choose from.
-    fn below(&mut self, end: usize) -> usize {
-        if end == 0 { 0 } else { (self.next() % end as u64) as usize }
-    }
-
-    fn of<'a, T: ?Sized>(&mut self, choice: &[&'a T]) -> &'a T {
-        choice[self.below(choice.len())]
-    }
-}
-
 /// What a run came to.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
@@ -123,7 +103,7 @@ pub fn run(name: &str, cases: u64, good: &[&str], mut check: impl FnMut(&[u8])) 
     let mut done = 0;
     while end.map_or(done < cases, |end| begun.elapsed() < end) {
         let number = first.wrapping_add(done);
-        let text = changed(&mut Random(number.wrapping_mul(0x5851_F42D_4C95_7F2D)), good);
+        let text = changed(&mut Random::new(number.wrapping_mul(0x5851_F42D_4C95_7F2D)), good);
         let told = Told(number, &text);
         check(&text);
         drop(told);
@@ -174,7 +154,7 @@ fn change(random: &mut Random, text: &mut Vec<u8>, other: &[u8]) {
             text.drain(at..end);
         }
         10 => {
-            let byte = random.next().to_le_bytes()[0];
+            let byte = random.number().to_le_bytes()[0];
             text.splice(at..(at + 1).min(text.len()), [byte]);
         }
         _ => {

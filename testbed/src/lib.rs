@@ -9,6 +9,7 @@ pub mod hostile;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 pub mod postgres;
+pub mod random;
 pub mod redis;
 mod server;
 pub mod tls;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use testbed::random::Random;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
@@ -29,24 +30,6 @@ const LARGE_SHARE: usize = 16;
 const LARGE_BYTES: (usize, usize) = (256 * 1024, 2_000_000);
 /// The most that a process of the service may have held, in MiB, of the 256 that its pod may.
 const PEAK_MIB: usize = 200;
-
-/// `SplitMix64`: a few lines are enough for choices that a seed repeats.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From `low` to `high - 1`.
-    fn between(&mut self, low: usize, high: usize) -> usize {
-        low + usize::try_from(self.next() % (high - low) as u64).unwrap()
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Act {
@@ -96,7 +79,7 @@ struct Mark {
 
 impl Mark {
     fn new(random: &mut Random) -> Mark {
-        let id = Uuid::from_u64_pair(random.next(), random.next());
+        let id = Uuid::from_u64_pair(random.number(), random.number());
         let prefix = if random.between(0, 2) == 0 { "id" } else { "no" };
         Mark { name: format!("{prefix}-{id}"), padding_bytes: 0 }
     }
@@ -139,7 +122,7 @@ impl Sender {
                 // Half of the events have an id that the client made; a repeat has another time.
                 if let Some(id) = mark.name.strip_prefix("id-") {
                     event["event_id"] = json!(id);
-                    event["event_timestamp"] = json!(hours_ago(i64::try_from(random.next() % 160).unwrap()));
+                    event["event_timestamp"] = json!(hours_ago(i64::try_from(random.number() % 160).unwrap()));
                 }
                 event
             })
@@ -222,7 +205,7 @@ fn wait_for_queue(goal: usize, mut queued: impl FnMut() -> usize, service: &Proc
 /// that were stored or queued how many were large.
 fn run(seed: u64, runtime: &Runtime) -> [usize; 5] {
     let begun = Instant::now();
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut servers = Servers::start();
     let mut service = Process::start(&servers);
     runtime.block_on(service.client.wait_until_up("postgres"));
@@ -236,7 +219,8 @@ fn run(seed: u64, runtime: &Runtime) -> [usize; 5] {
         over: over.clone(),
     };
     let backlog_sender = sender();
-    let senders: Vec<_> = (0..SENDERS).map(|_| runtime.spawn(sender().send_share(Random(random.next())))).collect();
+    let senders: Vec<_> =
+        (0..SENDERS).map(|_| runtime.spawn(sender().send_share(Random::new(random.number())))).collect();
 
     let plan = plan(&mut random);
     let (mut postgres_runs, mut redis_runs) = (true, true);

@@ -50,6 +50,8 @@ const TOKEN_SECONDS: i64 = 2 * 60 * 60;
 const SCALE_DEADLINE: Duration = Duration::from_secs(90);
 /// For a service to answer whose pods are ready.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
+/// What a part complains of it may have told once, when that began.
+const TOLD_WITHIN: Duration = Duration::from_secs(3600);
 /// How long one try of that may take: a connection that got lost on its way must not take all of the time.
 const ANSWER_TRY: Duration = Duration::from_secs(8);
 /// While the node's routes still lead to a pod that is gone, some connections reach the other one. That many in a row
@@ -110,7 +112,7 @@ impl Cluster {
 
     /// Adds what a part complained of last: an answer to outsiders does not tell why.
     async fn with_last_trouble(&self, part: Part, error: anyhow::Error) -> anyhow::Error {
-        let since = Timestamp::now() - ANSWER_DEADLINE;
+        let since = Timestamp::now() - TOLD_WITHIN;
         let logs = self.logs(part, since).await.unwrap_or_default();
         let trouble = logs.iter().flat_map(|log| log.text.lines()).rfind(|line| is_trouble(line));
         match trouble {

@@ -15,7 +15,7 @@ use crate::paths::Paths;
 use crate::trials::{self, Outcome, Part, Purpose, Script};
 
 /// How long a sample takes at most on two cores, by what its trials say.
-const SAMPLE_S: f64 = 120.0;
+const SAMPLE_S: f64 = 90.0;
 /// How long one trial may take.
 const DEADLINE: Duration = Duration::from_secs(12 * 3600);
 /// How long a trial has to remove what it made, once it is asked to stop.
@@ -27,7 +27,7 @@ pub struct Args {
     /// The trials; all of them where none is named
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
-    /// Only a small choice, about two minutes together
+    /// Only a small choice, a minute and a half together
     #[arg(long)]
     pub sample: bool,
     /// What the choice follows from; the revision where none is given

@@ -5,9 +5,9 @@ mod payload;
 use jiff::{SignedDuration, Timestamp};
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serving::body::Object;
+use serving::text::{cut_chars, not_json};
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
@@ -252,19 +252,9 @@ fn fault(json: &[u8], error: &serde_json::Error) -> String {
     path.map_or(reason.clone(), |path| format!("{}: {reason}", cut(&path)))
 }
 
-/// Why a text is no JSON, if it is none.
-fn not_json(error: &serde_json::Error) -> Option<String> {
-    let place = format!("line {}, column {}", error.line(), error.column());
-    match error.classify() {
-        Category::Data => None,
-        Category::Eof => Some(format!("it is not JSON: it breaks off at {place}")),
-        Category::Syntax | Category::Io => Some(format!("it is not JSON: see {place}")),
-    }
-}
-
 /// So much of what a client wrote as is repeated.
 pub fn cut(text: &str) -> &str {
-    text.char_indices().nth(REPEATED_CHARS_MAX).map_or(text, |(end, _)| &text[..end])
+    cut_chars(text, REPEATED_CHARS_MAX)
 }
 
 /// Checks a text that a client sent.

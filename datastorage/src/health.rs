@@ -9,8 +9,9 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::postgres::{self, Postgres};
-use crate::queue::{self, Queue};
+use crate::postgres::Postgres;
+use crate::queue::{Length, Queue};
+use crate::state::ServerState;
 
 /// What readiness is made of.
 pub(crate) struct Health {
@@ -34,13 +35,14 @@ async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Json<Value>) {
     let stopping = *health.stop.borrow();
     let ready = !stopping && (postgres.is_up() || redis.is_up());
     let mut body = json!({ "status": if ready { "ready" } else { "not ready" }, "stopping": stopping });
-    body["postgres"] = match postgres {
-        postgres::State::Up => json!({ "up": true }),
-        postgres::State::Down(reason) => json!({ "up": false, "reason": reason }),
-    };
-    body["redis"] = match redis {
-        queue::State::Up(queue::Length { length, .. }) => json!({ "up": true, "queued": length }),
-        queue::State::Down(reason) => json!({ "up": false, "reason": reason }),
-    };
+    body["postgres"] = told(postgres, |()| json!({ "up": true }));
+    body["redis"] = told(redis, |Length { length, .. }| json!({ "up": true, "queued": length }));
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body))
+}
+
+fn told<T>(state: ServerState<T>, up: impl FnOnce(T) -> Value) -> Value {
+    match state {
+        ServerState::Up(known) => up(known),
+        ServerState::Down(reason) => json!({ "up": false, "reason": reason }),
+    }
 }

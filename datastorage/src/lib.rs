@@ -14,6 +14,7 @@ mod metrics;
 pub mod postgres;
 mod problem;
 pub mod queue;
+mod state;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

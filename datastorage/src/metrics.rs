@@ -18,7 +18,8 @@ use serving::ProcessMetrics;
 use serving::metrics::Requests;
 
 use crate::postgres::{Failure, Postgres};
-use crate::queue::{self, Queue};
+use crate::queue::{Length, Queue};
+use crate::state::ServerState;
 
 /// What is counted.
 pub(crate) struct Metrics {
@@ -127,7 +128,7 @@ impl Collector for Servers {
         let redis = self.queue.state().borrow().clone();
         put("datastorage_postgresql_up", "Whether PostgreSQL can be used", up(self.postgres.is_up()))?;
         put("datastorage_redis_up", "Whether Redis can be used", up(redis.is_up()))?;
-        if let queue::State::Up(queue::Length { length, dead_letters, bytes, oldest }) = redis {
+        if let ServerState::Up(Length { length, dead_letters, bytes, oldest }) = redis {
             put("datastorage_queue_events", "Events that wait for PostgreSQL", length as f64)?;
             put("datastorage_queue_bytes", "What the queue and the dead letters take", bytes as f64)?;
             let help = "For how long the oldest event of the queue has waited";

@@ -28,6 +28,7 @@ pub use retention::retain;
 
 use crate::config::{self, millis, read_secret};
 use crate::metrics::Metrics;
+use crate::state::{ServerState, Watched};
 
 /// How often the keeper asks, and how often it tries while there is no answer.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -40,26 +41,12 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const MIGRATE_TIMEOUT: Duration = Duration::from_secs(600);
 const PREPARE_EVERY: Duration = Duration::from_secs(3600);
 
-/// Whether PostgreSQL can be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    Up,
-    /// What the last attempt found.
-    Down(String),
-}
-
-impl State {
-    pub fn is_up(&self) -> bool {
-        *self == State::Up
-    }
-}
-
 /// The connections to PostgreSQL and what is known about it.
 pub struct Postgres {
     config: config::Postgres,
     metrics: Arc<Metrics>,
     pool: RwLock<PgPool>,
-    state: watch::Sender<State>,
+    state: Watched<()>,
     trouble: Notify,
     /// The first days of the months whose partitions are known to be there.
     months: Mutex<BTreeSet<Date>>,
@@ -75,18 +62,18 @@ impl Postgres {
             config: config.clone(),
             metrics,
             pool: RwLock::new(pool(config)?),
-            state: watch::Sender::new(State::Down("not yet connected".to_owned())),
+            state: Watched::new("PostgreSQL"),
             trouble: Notify::new(),
             months: Mutex::default(),
         }))
     }
 
-    pub fn state(&self) -> watch::Receiver<State> {
+    pub fn state(&self) -> watch::Receiver<ServerState> {
         self.state.subscribe()
     }
 
     pub fn is_up(&self) -> bool {
-        self.state.borrow().is_up()
+        self.state.is_up()
     }
 
     /// Makes the keeper look at once, and after the schema. Until it has, PostgreSQL counts as down if it failed; but
@@ -96,23 +83,9 @@ impl Postgres {
         match failure {
             Failure::Event(_) => return,
             Failure::Busy(_) | Failure::Refused(_) => {}
-            Failure::Outage(reason) => self.set(State::Down(reason.clone())),
+            Failure::Outage(reason) => self.state.set(ServerState::Down(reason.clone())),
         }
         self.trouble.notify_one();
-    }
-
-    fn set(&self, new: State) {
-        self.state.send_if_modified(|state| {
-            let changed = state.is_up() != new.is_up();
-            if changed {
-                match &new {
-                    State::Up => tracing::info!("PostgreSQL can be used"),
-                    State::Down(reason) => tracing::warn!(reason, "PostgreSQL cannot be used, events go to the queue"),
-                }
-            }
-            *state = new;
-            changed
-        });
     }
 
     /// Lends a connection to `work` until `deadline`.
@@ -236,11 +209,11 @@ pub async fn keep(postgres: Arc<Postgres>, mut stop: watch::Receiver<bool>) {
         match tend(&postgres, link.take(), &mut prepared).await {
             Ok(connection) => {
                 link = Some(connection);
-                postgres.set(State::Up);
+                postgres.state.set(ServerState::Up(()));
             }
             Err(error) => {
                 prepared = None;
-                postgres.set(State::Down(format!("{error:#}")));
+                postgres.state.set(ServerState::Down(format!("{error:#}")));
             }
         }
         let pause = if link.is_some() { ASK_EVERY } else { TRY_EVERY };

@@ -17,11 +17,12 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub(crate) use drain::drain;
-pub use link::{Length, State};
+pub use link::Length;
 use link::{Link, broken};
 
 use crate::config::{self, millis};
 use crate::event::AuditEvent;
+use crate::state::ServerState;
 
 /// The stream of events that wait for PostgreSQL. Each entry has one field, `event`, with its JSON.
 pub const STREAM: &str = "audit:dlq:events";
@@ -48,8 +49,8 @@ impl Queue {
         Queue { link: Link::new(redis), max_bytes: queue.max_bytes, wait: millis(redis.timeout_ms) * 2 }
     }
 
-    pub fn state(&self) -> watch::Receiver<State> {
-        self.link.state()
+    pub fn state(&self) -> watch::Receiver<ServerState<Length>> {
+        self.link.state.subscribe()
     }
 
     /// Queues all events. Once it has returned they outlive a crash of Redis.
@@ -83,9 +84,14 @@ impl Queue {
             let asked = timeout(self.wait, self.link.run::<(u64, u64, u64, u64)>(&look)).await;
             match asked.context("asking after Redis: no answer").flatten() {
                 Ok((length, dead_letters, bytes, oldest_ms)) => {
-                    self.link.set(State::Up(Length { length, dead_letters, bytes, oldest: millis(oldest_ms) }));
+                    self.link.state.set(ServerState::Up(Length {
+                        length,
+                        dead_letters,
+                        bytes,
+                        oldest: millis(oldest_ms),
+                    }));
                 }
-                Err(error) => self.link.set(State::Down(format!("{error:#}"))),
+                Err(error) => self.link.state.set(ServerState::Down(format!("{error:#}"))),
             }
             tokio::select! {
                 () = tokio::time::sleep(ASK_EVERY) => {}

@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
+use serving::text::cut_chars;
 
-use crate::text;
 
 const TYPE_BASE: &str = "https://kubernaut.ai/problems/";
 const TIMESTAMP: &str = "timestamp";
@@ -81,7 +81,7 @@ impl Problem {
 
     /// 405.
     pub fn method_not_allowed(method: &str) -> Self {
-        let method = text::cut_chars(method, MAX_REPEATED_CHARS);
+        let method = cut_chars(method, MAX_REPEATED_CHARS);
         let detail = format!("{method} is not allowed here; the Allow header names what is");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method Not Allowed", detail)
     }

@@ -11,8 +11,8 @@ use api::{Severity, SignalType};
 use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use serde_json::error::Category;
 use serving::body::Object;
+use serving::text::{cut_chars, not_json};
 pub use target::Target;
 
 use crate::problem::{MAX_REPEATED_CHARS, Problem};
@@ -64,7 +64,7 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<
         let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() && path != "." {
-            let path = text::cut_chars(&path, MAX_REPEATED_CHARS);
+            let path = cut_chars(&path, MAX_REPEATED_CHARS);
             return Problem::malformed(format!("not {what}: {path} has a value of the wrong kind"));
         }
         malformed(&inner, what)
@@ -85,14 +85,13 @@ pub(crate) fn storable(json: &str) -> Result<(), Problem> {
 
 /// What is wrong with JSON text that is not `what` it should be. How the gateway reads it is none of the sender's business.
 pub(crate) fn malformed(error: &serde_json::Error, what: &str) -> Problem {
-    let place = format!("line {}, column {}", error.line(), error.column());
-    Problem::malformed(match error.classify() {
-        Category::Data if error.to_string().starts_with("duplicate field") => {
-            format!("not {what}: a member is given twice, see {place}")
+    let place = || format!("line {}, column {}", error.line(), error.column());
+    Problem::malformed(match not_json(error) {
+        Some(reason) => reason,
+        None if error.to_string().starts_with("duplicate field") => {
+            format!("not {what}: a member is given twice, see {}", place())
         }
-        Category::Data => format!("not {what}: a value of the wrong kind ends at {place}"),
-        Category::Eof => format!("not JSON: it breaks off at {place}"),
-        Category::Syntax | Category::Io => format!("not JSON: see {place}"),
+        None => format!("not {what}: a value of the wrong kind ends at {}", place()),
     })
 }
 

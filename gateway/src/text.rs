@@ -10,11 +10,6 @@ pub fn cut_bytes(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
-/// The longest prefix of at most `max` characters.
-pub fn cut_chars(text: &str, max: usize) -> &str {
-    text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
-}
-
 /// The text as a Kubernetes label value: what such a value cannot hold becomes `_`, and it is cut to 63 bytes.
 pub fn label_value(text: &str) -> String {
     let replaced: String = text
@@ -128,13 +123,6 @@ mod tests {
             if let Some(next) = text[cut.len()..].chars().next() {
                 prop_assert!(cut.len() + next.len_utf8() > max);
             }
-        }
-
-        #[test]
-        fn cut_chars_keeps_exactly_so_many(text in ".{0,80}", max in 0_usize..100) {
-            let cut = cut_chars(&text, max);
-            prop_assert!(text.starts_with(cut));
-            prop_assert_eq!(cut.chars().count(), max.min(text.chars().count()));
         }
 
         #[test]

@@ -10,6 +10,7 @@ pub mod listen;
 pub mod metrics;
 mod process_metrics;
 mod refusal;
+pub mod text;
 
 pub use host::has_one_host;
 pub use linger::linger;

@@ -9,17 +9,10 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo,
     RedisError, TlsCertificates,
 };
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 
 use crate::config::{self, millis, read_secret};
-
-/// Whether Redis can be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    Up(Length),
-    /// What the last attempt found.
-    Down(String),
-}
+use crate::state::Watched;
 
 /// How long the queue is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,43 +26,15 @@ pub struct Length {
     pub oldest: Duration,
 }
 
-impl State {
-    pub fn is_up(&self) -> bool {
-        matches!(self, State::Up(_))
-    }
-}
-
 pub(super) struct Link {
     config: config::Redis,
     shared: Mutex<Option<MultiplexedConnection>>,
-    state: watch::Sender<State>,
+    pub(super) state: Watched<Length>,
 }
 
 impl Link {
     pub(super) fn new(config: &config::Redis) -> Link {
-        Link {
-            config: config.clone(),
-            shared: Mutex::default(),
-            state: watch::Sender::new(State::Down("not yet connected".to_owned())),
-        }
-    }
-
-    pub(super) fn state(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
-    }
-
-    pub(super) fn set(&self, new: State) {
-        self.state.send_if_modified(|state| {
-            let changed = state.is_up() != new.is_up();
-            if changed {
-                match &new {
-                    State::Up(Length { length, .. }) => tracing::info!(length, "Redis can be used"),
-                    State::Down(reason) => tracing::warn!(reason, "Redis cannot be used"),
-                }
-            }
-            *state = new;
-            changed
-        });
+        Link { config: config.clone(), shared: Mutex::default(), state: Watched::new("Redis") }
     }
 
     /// Runs a command on the connection that all requests share.

@@ -29,7 +29,7 @@ const LARGE_SHARE: usize = 16;
 /// How many bytes the padding of a large event has, from and to; a body may have 2 MiB.
 const LARGE_BYTES: (usize, usize) = (256 * 1024, 2_000_000);
 /// The most that a process of the service may have held, in MiB, of the 256 that its pod may.
-const PEAK_MIB: usize = 200;
+const PEAK_MIB: u64 = 200;
 
 #[derive(Clone, Copy, Debug)]
 enum Act {

@@ -27,7 +27,7 @@ pub(crate) struct Process {
     dir: TempDir,
     starts: usize,
     /// See [`Process::peak_mib`]; of those that are gone.
-    past_peak_mib: usize,
+    past_peak_mib: u64,
 }
 
 impl Process {
@@ -61,12 +61,9 @@ impl Process {
     }
 
     /// The most that any of its processes has held so far, in MiB; 0 on a system that does not tell.
-    pub(crate) fn peak_mib(&self) -> usize {
-        let status = self.daemon.as_ref().map(|daemon| format!("/proc/{}/status", daemon.pid()));
-        let status = status.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
-        let peak_kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        let peak_kib: usize = peak_kib.map_or(0, |kib| kib.parse().unwrap());
-        self.past_peak_mib.max(peak_kib.div_ceil(1024))
+    pub(crate) fn peak_mib(&self) -> u64 {
+        let peak_mib = self.daemon.as_ref().and_then(|daemon| testbed::peak_mib(daemon.pid()).ok());
+        self.past_peak_mib.max(peak_mib.unwrap_or_default())
     }
 
     /// Starts it again, on the same ports.
@@ -126,6 +123,36 @@ impl Process {
         self.daemon = Some(daemon);
         addresses.unwrap()
     }
+}
+
+/// At first PostgreSQL is away, as in a new cluster, so that the reason changes without it ever having been up.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_why_postgresql_never_came_up() {
+    let mut servers = Servers::start();
+    servers.postgres.stop().unwrap();
+    let password = servers.postgres.password_file();
+    let right = std::fs::read_to_string(&password).unwrap();
+    let process = Process::start(&servers);
+    let told = async |reason: &str| {
+        let mut found = None;
+        wait_for(&format!("the log to tell {reason}"), async || {
+            let log = std::fs::read_to_string(process.log()).unwrap();
+            found = log
+                .lines()
+                .find(|line| line.contains("PostgreSQL cannot be used") && line.contains(reason))
+                .map(str::to_owned);
+            found.is_some()
+        })
+        .await;
+        serde_json::from_str::<Value>(&found.unwrap()).unwrap()
+    };
+    assert_eq!(told("Connection refused").await["level"], "WARN");
+
+    std::fs::write(&password, "another password").unwrap();
+    servers.postgres.restart().unwrap();
+    told("password authentication failed").await;
+    std::fs::write(&password, right).unwrap();
+    process.client.wait_until_up("postgres").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

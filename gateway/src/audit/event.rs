@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
+use serving::text::cut_chars;
 use uuid::Uuid;
 
 use crate::fingerprint::Fingerprint;
@@ -94,14 +95,14 @@ impl Event {
     ) -> Self {
         let Subject { signal, fingerprint, request_name, request_namespace } = subject;
         let mut event_data = json!({
-            "signal_name": text::cut_chars(&signal.name, text::NAME_MAX_CHARS),
+            "signal_name": cut_chars(&signal.name, text::NAME_MAX_CHARS),
             "signal_type": signal.signal_type.as_str(),
             "fingerprint": fingerprint.as_str(),
             "remediation_request": format!("{request_namespace}/{request_name}"),
             "target": {
-                "kind": text::cut_chars(&signal.target.kind, text::NAME_MAX_CHARS),
-                "name": text::cut_chars(&signal.target.name, text::NAME_MAX_CHARS),
-                "namespace": text::cut_chars(&signal.target.namespace, text::NAME_MAX_CHARS),
+                "kind": cut_chars(&signal.target.kind, text::NAME_MAX_CHARS),
+                "name": cut_chars(&signal.target.name, text::NAME_MAX_CHARS),
+                "namespace": cut_chars(&signal.target.namespace, text::NAME_MAX_CHARS),
             },
         });
         if let (Value::Object(all), Value::Object(more)) = (&mut event_data, more) {

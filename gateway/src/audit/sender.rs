@@ -166,7 +166,7 @@ impl Sender {
                             | StatusCode::TOO_MANY_REQUESTS
                     );
                 let body = answer.text().await.unwrap_or_default();
-                let reason = format!("{status}: {}", crate::text::cut_chars(&body, 300));
+                let reason = format!("{status}: {}", serving::text::cut_chars(&body, 300));
                 if is_final { Verdict::Refused(reason) } else { Verdict::Later(reason) }
             }
             Err(error) => Verdict::Later(chain(&error)),

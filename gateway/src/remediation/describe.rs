@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use api::{RemediationRequest, RemediationRequestSpec, TargetResource, TargetType, labels};
 use jiff::Timestamp;
+use serving::text::cut_chars;
 
 use super::{Place, Problem};
 use crate::signal::Signal;
@@ -48,7 +49,7 @@ pub(super) fn describe(
 }
 
 fn spec(signal: &Signal, problem: &Problem, received: Timestamp) -> RemediationRequestSpec {
-    let name = |text: &str| text::cut_chars(text, NAME_MAX_CHARS).to_owned();
+    let name = |text: &str| cut_chars(text, NAME_MAX_CHARS).to_owned();
     let target = &signal.target;
     RemediationRequestSpec {
         signal_fingerprint: problem.fingerprint.to_string(),

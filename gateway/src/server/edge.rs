@@ -97,7 +97,7 @@ pub(super) async fn api(State(metrics): State<Arc<Metrics>>, request: Request, n
     tracing::info!(
         request_id = id,
         method = method.as_str(),
-        path = crate::text::cut_chars(&path, 200),
+        path = serving::text::cut_chars(&path, 200),
         status = answer.status().as_u16(),
         duration_ms = duration.as_secs_f64() * 1000.0,
         "answered"

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use api::{Severity, SignalType};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serving::text::cut_chars;
 
 use super::{Signal, Target, Time, null_is_default, null_is_empty, set_time};
 use crate::problem::{MAX_REPEATED_CHARS, Problem};
@@ -112,11 +113,11 @@ pub fn parse(body: &[u8]) -> Result<Told, Problem> {
     super::storable(text)?;
     let event: Event = super::read(text, "a Kubernetes Event")?;
     if !event.kind.is_empty() && event.kind != "Event" {
-        let kind = text::cut_chars(&event.kind, MAX_REPEATED_CHARS);
+        let kind = cut_chars(&event.kind, MAX_REPEATED_CHARS);
         return Err(Problem::malformed(format!("the object is of kind {kind}, not Event")));
     }
     if !event.api_version.is_empty() && event.api_version != "v1" {
-        let version = text::cut_chars(&event.api_version, MAX_REPEATED_CHARS);
+        let version = cut_chars(&event.api_version, MAX_REPEATED_CHARS);
         return Err(Problem::malformed(format!("the Event is of {version}: send it as of v1, the core group")));
     }
     if event.event_type == "Normal" {

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use camino::Utf8Path;
 use console::Term;
 use e2e_support::Cancel;
 use serde_json::json;
 
 use crate::events::{Follower, Liveness, RunFolder, Runs, SpecStatus, StepStatus, Timeline};
+use crate::exit::WrongUsage;
 use crate::report::frame::{Size, frame};
 use crate::report::live::{Painter, lasting};
 use crate::report::summary::summary;
@@ -91,7 +92,8 @@ pub(super) fn newest(root: &Utf8Path, suite: Option<&str>) -> anyhow::Result<Opt
     let newest = runs.latest(suite);
     if newest.is_none() && !known.iter().any(|name| name == suite) {
         let near = did_you_mean(suite, known.iter().map(String::as_str));
-        bail!("no suite of the name `{suite}`: {}", near.unwrap_or_else(|| format!("there are: {}", known.join(", "))));
+        let near = near.unwrap_or_else(|| format!("there are: {}", known.join(", ")));
+        return Err(WrongUsage(format!("no suite of the name `{suite}`: {near}")).into());
     }
     Ok(newest)
 }

@@ -220,3 +220,23 @@ fn kinds_configuration_is_one_that_kind_takes() {
         assert_found(text, &project.findings(), &[expected]);
     }
 }
+
+#[test]
+fn the_benchs_edit_can_be_made() {
+    let suite = |file: &str, find: &str| {
+        let edit = format!(
+            "{{file: {file}, find: {find}, replace: '{{edit}}', shown: {{node_port: 30080, path: /, text: '{{edit}}'}}}}"
+        );
+        format!("{}bench:\n  edit: {edit}\n", image_suite(""))
+    };
+    for (file, find, expected) in [
+        ("src/a.txt", "once", None),
+        ("src/b.txt", "once", Some("manifests/suites/s.yaml:7: `src/b.txt`: cannot read it: No such file")),
+        ("src/a.txt", "twice", Some("manifests/suites/s.yaml:7: the text stands 2 times in src/a.txt")),
+        ("src/a.txt", "never", Some("manifests/suites/s.yaml:7: the text stands 0 times in src/a.txt")),
+    ] {
+        let project = Project::new(&[("Dockerfile", "FROM a\n"), ("src/a.txt", "once twice twice\n")]);
+        project.write("manifests/suites/s.yaml", &suite(file, find));
+        assert_found(find, &project.findings(), &expected.into_iter().collect::<Vec<_>>());
+    }
+}

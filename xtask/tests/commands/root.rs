@@ -46,10 +46,21 @@ fn a_project_without_a_suite_is_scanned_where_that_is_asked_for() -> Result<()> 
     let program = env!("CARGO_BIN_EXE_xtask");
     let out = Job::new(cmd!(sh, "{program} check").env("HOME", root)).output()?;
     assert!(out.ended == Ended::Exited(2) && out.tail.contains("`check --scan` looks at"), "{}", out.tail);
-    std::fs::create_dir_all(root.join("manifests/suites"))?;
-    std::fs::write(root.join("manifests/suites/shop.yml"), "")?;
+    std::fs::create_dir_all(root.join("manifests"))?;
+    std::fs::write(root.join("manifests/suites"), "")?;
     let out = Job::new(cmd!(sh, "{program} check").env("HOME", root)).output()?;
-    assert!(out.tail.contains("manifests/suites/shop.yml has to end in .yaml"), "{}", out.tail);
+    assert!(out.ended == Ended::Exited(2) && out.tail.contains("Not a directory"), "{}", out.tail);
+    std::fs::remove_file(root.join("manifests/suites"))?;
+    std::fs::create_dir_all(root.join("manifests/suites"))?;
+    std::fs::write(root.join("manifests/suites/kind.yml"), "kind: Cluster\n")?;
+    std::fs::write(root.join("manifests/suites/shop.yml"), "name: shop\ncluster: {}\n")?;
+    let out = Job::new(cmd!(sh, "{program} check").env("HOME", root)).output()?;
+    let found = "manifests/suites/shop.yml: this suite is not read: its file has to end in .yaml";
+    assert!(out.ended == Ended::Exited(2) && out.stdout.contains(found), "{}", out.stdout);
+    assert!(!out.stdout.contains("kind.yml"), "{}", out.stdout);
+    std::fs::remove_file(root.join("manifests/suites/shop.yml"))?;
+    let out = Job::new(cmd!(sh, "{program} status shpo").env("HOME", root)).output()?;
+    assert!(out.ended == Ended::Exited(2) && out.tail.contains("no suite of the name `shpo`"), "{}", out.tail);
     let out = Job::new(cmd!(sh, "{program} check --scan").env("HOME", root)).output()?;
     let (taken, found) = ("shop/Dockerfile: Dockerfile, context shop", "shop/Dockerfile:2:1: COPY srcc");
     assert!(

@@ -4,16 +4,17 @@ mod sarif;
 mod watch;
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 
 use anyhow::Result;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
 use crate::check::scan::{self, Scanned, Taken};
 use crate::check::{Finding, SUITE, Severity, allow, classes, explain, files, findings, first_sentence, fix, ids};
 use crate::exit::WrongUsage;
 use crate::paths::Paths;
-use crate::suite::yaml::{Problems, did_you_mean};
+use crate::suite::yaml::{Problem, Problems, did_you_mean, read_file};
 use crate::suite::{SUITES, Suite};
 
 /// Find the mistakes that a run would only find after minutes: in the suite, its Dockerfiles, manifests and packages
@@ -116,6 +117,30 @@ struct Looked {
     more: serde_json::Value,
 }
 
+/// Suites that nothing reads, because of how their files are called.
+fn misnamed(root: &Utf8Path) -> Vec<Finding> {
+    let entries = root.join(SUITES).read_dir_utf8().into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries
+        .map(|entry| Utf8Path::new(SUITES).join(entry.file_name()))
+        .filter(|file| file.extension() == Some("yml"))
+        // Other tools' files may lie beside them.
+        .filter(|file| {
+            let text = read_file(&root.join(file)).unwrap_or_default();
+            String::from_utf8_lossy(&text).lines().any(|line| line.starts_with("cluster:"))
+        })
+        .collect();
+    files.sort();
+    let problem = |file: Utf8PathBuf| Problem {
+        message: "this suite is not read: its file has to end in .yaml".to_owned(),
+        hint: Some(format!("call it `{}`", file.with_extension("yaml"))),
+        file,
+        line: 0,
+        column: 0,
+        fix: None,
+    };
+    files.into_iter().map(|file| Finding { class: SUITE, problem: problem(file) }).collect()
+}
+
 /// Looks at the suites, or at all that the project has.
 fn look(paths: &Paths, args: &Args) -> Result<Looked> {
     if args.scan {
@@ -125,19 +150,19 @@ fn look(paths: &Paths, args: &Args) -> Result<Looked> {
         Some(name) => vec![name.clone()],
         None => Suite::names(&paths.root),
     };
-    if names.is_empty() {
-        let entries = paths.root.join(SUITES).read_dir_utf8().into_iter().flatten().flatten();
-        let other = entries.map(|entry| entry.file_name().to_owned()).find(|name| name.ends_with(".yml"));
-        let message = match other {
-            Some(name) => format!("{} has no suite: {SUITES}/{name} has to end in .yaml", paths.root),
-            None => format!(
+    let mut all: Vec<Finding> = if args.suite.is_none() { misnamed(&paths.root) } else { Vec::new() };
+    if names.is_empty() && all.is_empty() {
+        let message = match paths.root.join(SUITES).read_dir() {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                format!("reading the suites in {}: {error}", paths.root.join(SUITES))
+            }
+            _ => format!(
                 "{} has no suite in {SUITES}/: `check --scan` looks at the Dockerfiles and manifests that it finds",
                 paths.root
             ),
         };
         return Err(WrongUsage(message).into());
     }
-    let mut all: Vec<Finding> = Vec::new();
     let mut read = BTreeSet::new();
     for name in &names {
         let found = match Suite::load(&paths.root, name) {
@@ -267,7 +292,6 @@ pub fn must_pass(paths: &Paths, suite: &Suite) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::suite::yaml::Problem;
 
     #[test]
     fn a_finding_in_each_format() {

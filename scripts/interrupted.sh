@@ -40,7 +40,7 @@ left_processes() { # their names
   done
 }
 things() { # containers, volumes, networks, temporary files
-  "$engine" ps --all --external --format 'container {{.Names}}'
+  if [ "${engine##*/}" = podman ]; then "$engine" ps --all --external --format 'container {{.Names}}'; else "$engine" ps --all --format 'container {{.Names}}'; fi
   "$engine" volume ls --format 'volume {{.Name}}'
   "$engine" network ls --format 'network {{.Name}}'
   find "$TMPDIR" /var/tmp /dev/shm -mindepth 1 -maxdepth 1 -printf 'file %p\n' 2>/dev/null

@@ -3,7 +3,7 @@
 # `begin "$@"`, does each case of `todo`, tells what came of it by `record`, and ends with `finish`. What it made it
 # removes in `tidy`, which is called however it ends.
 # What it leaves running beside it starts by `env --default-signal=INT`: a shell has it ignore SIGINT else, and so it would.
-cd "$(dirname "$0")/.."
+cd "$(git -C "$(dirname "$0")" rev-parse --show-toplevel)"
 trial=$(basename "$0" .sh)
 root=$PWD
 work=$root/target/trials

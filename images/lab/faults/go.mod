@@ -1,0 +1,3 @@
+module e2e.invalid/faults
+
+go 1.24

@@ -12,7 +12,7 @@ tidy() { :; }
 has_passed() { grep -q "^$1	passed" "$results"; }
 begin() { # [--list | NAME…]: sets `head`, `named`, and `todo`, those that have not passed yet
   if [ "${1:-}" = --list ]; then cases; exit; fi
-  head=$(git rev-parse --short=12 HEAD)
+  head=$(git rev-parse --short=12 "${revision:-HEAD}")
   results=$work/$trial-$head.tsv
   mkdir -p "$work"
   touch "$results"

@@ -4,9 +4,11 @@
 #   images/lab/lab.sh --list            the rows, each with about how many seconds it takes
 #   images/lab/lab.sh ROW…              those rows; one that has passed at this revision is not run again
 #   images/lab/lab.sh --remove          what it left on this machine
+# E2E_LAB_REVISION names another revision to try than HEAD; the recipes are those that are here.
 . "$(dirname "$0")/../../scripts/trial.sh"
 set -euo pipefail
 lab=$work/lab
+revision=${E2E_LAB_REVISION:-HEAD}
 here=images/lab
 . "$here/rows.sh"
 cases() {
@@ -36,10 +38,12 @@ if [ "${1:-}" = --remove ]; then
 fi
 begin "$@"
 [ ${#todo[@]} -gt 0 ] || finish
-mkdir -p "$lab/logs"
+mkdir -p "$lab"/{logs,bin,registry}
 # shellcheck source=images/lab/machines.sh
 . "$here/machines.sh"
 tidy() { stop_machines; }
+# Read as a whole before it begins: it may be edited meanwhile.
+{
 for name in "${todo[@]}"; do
   log=$lab/logs/$name-$head.log found='' spent='' verdict=passed
   : >"$log"
@@ -55,3 +59,4 @@ for name in "${todo[@]}"; do
   record "$name" "$verdict" "$(printf '%s\t' "${spent:-}" "$(system)" "$(engine_version)" "$(cgroup)" "$(route_of "$name")" "$(date -u +%F)")$found"
 done
 finish
+}

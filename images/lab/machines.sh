@@ -40,11 +40,11 @@ engine_version() { # the engine's, or what stands in its place where it does not
 }
 cgroup() { if [ -e /sys/fs/cgroup/cgroup.controllers ]; then echo v2; else echo v1; fi; }
 
-checkout() { # the machine's own clone of HEAD; what was compiled there stays
+checkout() { # the machine's own clone of the revision; what was compiled there stays
   local folder=$lab/$machine/checkout
   mkdir -p "$lab/$machine"
   [ -d "$folder" ] || git clone --quiet "$root" "$folder"
-  git -C "$folder" fetch --quiet "$root" HEAD
+  git -C "$folder" fetch --quiet "$root" HEAD '+refs/heads/*:refs/remotes/lab/*'
   git -C "$folder" checkout --quiet --force "$head"
   git -C "$folder" clean -qfd
 }

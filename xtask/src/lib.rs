@@ -33,6 +33,7 @@ pub mod exit;
 pub mod image_name;
 pub mod instance;
 mod kubernetes;
+pub mod lab;
 pub mod leftovers;
 pub mod machine;
 pub mod output;

@@ -8,6 +8,7 @@ pub mod crds;
 pub mod down;
 pub mod e2e;
 pub mod gc;
+pub mod lab;
 pub mod logs;
 pub mod plan;
 pub mod schema;

@@ -1,14 +1,12 @@
 //! `trials`: the long trials, or a sample of them.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use camino::Utf8Path;
-use e2e_support::{Cancel, Job};
-use xshell::{Shell, cmd};
+use e2e_support::Cancel;
 
 use crate::exit;
 use crate::paths::Paths;
@@ -16,10 +14,6 @@ use crate::trials::{self, Outcome, Part, Purpose, Script};
 
 /// How long a sample takes at most on two cores, by what its trials say.
 const SAMPLE_S: f64 = 90.0;
-/// How long one trial may take.
-const DEADLINE: Duration = Duration::from_secs(12 * 3600);
-/// How long a trial has to remove what it made, once it is asked to stop.
-const GRACE: Duration = Duration::from_secs(8);
 
 /// Break, interrupt and kill things on purpose, on a real cluster: the long trials in scripts/, or a sample of each
 #[derive(Debug, clap::Args)]
@@ -58,7 +52,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
         list(paths, &scripts, cancel)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let revision = revision(&paths.root)?;
+    let revision = trials::revision(&paths.root, "HEAD")?;
     let mut all = Vec::new();
     for script in chosen {
         all.push((script, script.cases(&paths.root, cancel)?));
@@ -77,7 +71,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
             })
             .collect(),
     };
-    let folder = paths.root.join("target/trials");
+    let folder = paths.root.join(trials::RESULTS);
     let started = Instant::now();
     let mut ran = Vec::new();
     for mut part in parts {
@@ -90,7 +84,9 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
         }
         println!("=== {}: {}", part.script.name, part.script.about);
         let started = Instant::now();
-        let error = carry_out(&paths.root, &folder, &part, cancel).err().map(|error| format!("{error:#}"));
+        let (name, cases) = (&part.script.name, &part.cases);
+        let carried_out = trials::carry_out(&paths.root, &part.script.path(), name, cases, &[], cancel);
+        let error = carried_out.err().map(|error| format!("{error:#}"));
         let mut outcomes = trials::outcomes(&trials::results(&folder, &part.script.name, &revision))?;
         outcomes.retain(|name, _| part.cases.contains(name));
         ran.push(Ran { part, outcomes, error, took: started.elapsed() });
@@ -123,34 +119,6 @@ fn list(paths: &Paths, scripts: &[Script], cancel: &Cancel) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Runs these cases of a trial, with its output passed on and kept.
-fn carry_out(root: &Utf8Path, folder: &Utf8Path, part: &Part<'_>, cancel: &Cancel) -> Result<()> {
-    let sh = Shell::new()?;
-    sh.change_dir(root);
-    let (path, cases) = (part.script.path(), &part.cases);
-    let merged = "exec \"$@\" 2>&1";
-    let job = Job::new(cmd!(sh, "sh -c {merged} sh bash {path} {cases...}"));
-    let log = folder.join(format!("{}.log", part.script.name));
-    std::fs::create_dir_all(folder).with_context(|| format!("making the folder {folder}"))?;
-    let mut kept = String::new();
-    let result = job.deadline(DEADLINE).grace(GRACE).cancel(cancel).lines(|line| {
-        println!("{line}");
-        kept.push_str(line);
-        kept.push('\n');
-        ControlFlow::<()>::Continue(())
-    });
-    std::fs::write(&log, kept).with_context(|| format!("writing {log}"))?;
-    result.map(drop)
-}
-
-/// The revision that outcomes belong to.
-fn revision(root: &Utf8Path) -> Result<String> {
-    let sh = Shell::new()?;
-    sh.change_dir(root);
-    let git = cmd!(sh, "git rev-parse --short=12 HEAD");
-    Job::new(git).deadline(Duration::from_secs(20)).read().context("asking for the revision that trials belong to")
 }
 
 impl Ran<'_> {

@@ -10,6 +10,7 @@
 //! `# Not sampled: …` says why no case of it can be in a sample. A script with `# Measures: …` finds numbers and no
 //! verdict, and is never run here.
 
+mod run;
 mod sample;
 
 use std::collections::BTreeMap;
@@ -23,10 +24,13 @@ use xshell::{Shell, cmd};
 use crate::exit::WrongUsage;
 use crate::suite::yaml::did_you_mean;
 
+pub use run::{carry_out, revision};
 pub use sample::{Part, sample};
 
 /// The folder of the scripts, relative to the workspace.
 pub const FOLDER: &str = "scripts";
+/// The folder that outcomes and logs are left in, relative to the workspace.
+pub const RESULTS: &str = "target/trials";
 /// Why a trial is not run whose script lists no case.
 pub const NONE_HERE: &str = "it has no case on this machine";
 /// A script that does not list its cases within this time has none.
@@ -128,16 +132,23 @@ impl Script {
     /// # Errors
     /// When it does not list them.
     pub fn cases(&self, root: &Utf8Path, cancel: &Cancel) -> Result<Cases> {
-        let sh = Shell::new()?;
-        sh.change_dir(root);
-        let path = self.path();
-        let list = Job::new(cmd!(sh, "bash {path} --list")).deadline(LIST).cancel(cancel).read();
-        let list = list.with_context(|| format!("asking {path} for its cases"))?;
-        Cases::parse(&list).with_context(|| format!("reading the cases of {path}"))
+        Cases::ask(root, &self.path(), cancel)
     }
 }
 
 impl Cases {
+    /// Asks the script at `path`, relative to the workspace, for its cases.
+    ///
+    /// # Errors
+    /// When it does not list them.
+    pub fn ask(root: &Utf8Path, path: &Utf8Path, cancel: &Cancel) -> Result<Cases> {
+        let sh = Shell::new()?;
+        sh.change_dir(root);
+        let list = Job::new(cmd!(sh, "bash {path} --list")).deadline(LIST).cancel(cancel).read();
+        let list = list.with_context(|| format!("asking {path} for its cases"))?;
+        Cases::parse(&list).with_context(|| format!("reading the cases of {path}"))
+    }
+
     fn parse(list: &str) -> Result<Cases> {
         let mut cases = Cases::default();
         for line in list.lines() {

@@ -5,7 +5,6 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use serving::text::cut_chars;
 
-
 const TYPE_BASE: &str = "https://kubernaut.ai/problems/";
 const TIMESTAMP: &str = "timestamp";
 /// Of what a sender wrote, no more than this is repeated.

@@ -19,6 +19,8 @@ use crate::process::{Ended, Job, ProcessError};
 
 /// An engine that does not answer a small question within this time is down.
 const ANSWER: Duration = Duration::from_secs(20);
+/// A container that only looks has this time to begin and end.
+const LOOK_INSIDE: Duration = Duration::from_secs(60);
 /// How often containers are listed until none of them goes meanwhile.
 const TRIES: u32 = 5;
 
@@ -154,6 +156,15 @@ pub struct Build {
     /// The stage to stop at; none for the last.
     pub target: Option<String>,
     pub deadline: Option<Duration>,
+}
+
+/// The machine that an engine's containers run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// All of its memory.
+    pub memory_mb: u64,
+    /// What is free where images lie; docker does not tell.
+    pub free_disk_mb: Option<u64>,
 }
 
 impl Engine {
@@ -534,12 +545,7 @@ impl Engine {
     /// The folder of this machine that images and containers lie in; none where that is another machine's, or the engine
     /// does not tell.
     pub fn storage(&self) -> Option<Utf8PathBuf> {
-        let elsewhere = match self.flavor {
-            Flavor::Podman => "CONTAINER_HOST",
-            Flavor::Docker => "DOCKER_HOST",
-        };
-        let elsewhere = std::env::var(elsewhere).unwrap_or_default();
-        if self.is_remote() || !(elsewhere.is_empty() || elsewhere.starts_with("unix:")) {
+        if self.is_remote() {
             return None;
         }
         let field = match self.flavor {
@@ -551,10 +557,62 @@ impl Engine {
         Some(Utf8PathBuf::from(path)).filter(|path| path.is_dir())
     }
 
-    /// Whether images and containers live in a virtual machine (a Mac), where paths of this machine
-    /// and its memory say little.
+    /// Whether images and containers live on another machine than this one, mostly a virtual machine beside it (a Mac),
+    /// where paths of this machine and its memory say little.
     pub fn is_remote(&self) -> bool {
-        std::env::consts::OS != "linux"
+        let variable = match self.flavor {
+            Flavor::Podman => "CONTAINER_HOST",
+            Flavor::Docker => "DOCKER_HOST",
+        };
+        let elsewhere = std::env::var(variable).unwrap_or_default();
+        std::env::consts::OS != "linux" || !(elsewhere.is_empty() || elsewhere.starts_with("unix:"))
+    }
+
+    /// What the machine has that containers run on.
+    ///
+    /// # Errors
+    /// When the engine does not answer, or tells something else than it is known to.
+    pub fn machine(&self) -> Result<Machine> {
+        let sh = Shell::new()?;
+        let format = match self.flavor {
+            Flavor::Podman => "{{json .}}",
+            // All of it has errors of plugins, too.
+            Flavor::Docker => r#"{"MemTotal": {{json .MemTotal}}}"#,
+        };
+        let doing = "asking the engine about its machine";
+        let said = self.ask(&sh, &["info", "--format", format]).read().context(doing)?;
+        let info: Value = serde_json::from_str(&said).with_context(|| format!("{doing}: it says {said:?}"))?;
+        let number = |pointer: &str| info.pointer(pointer).and_then(Value::as_u64).map(|bytes| bytes / 1_000_000);
+        let memory_mb = number("/host/memTotal").or_else(|| number("/MemTotal"));
+        let disk_mb = number("/store/graphRootAllocated").zip(number("/store/graphRootUsed"));
+        Ok(Machine {
+            memory_mb: memory_mb.with_context(|| format!("{doing}: it tells no memory: {said:?}"))?,
+            free_disk_mb: disk_mb.map(|(all_mb, used_mb)| all_mb.saturating_sub(used_mb)),
+        })
+    }
+
+    /// Whether containers see what this machine has at `path`, an absolute one: a machine that is not shared it gives
+    /// none of it, or an empty folder in its place. `image` has a shell.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn sees(&self, path: &Utf8Path, image: &str) -> Result<bool> {
+        let inside = match path.is_dir() {
+            true => path.read_dir_utf8().with_context(|| format!("reading the folder {path}"))?.flatten().next(),
+            false => None,
+        };
+        let inside = inside.map_or("/seen".to_owned(), |entry| format!("/seen/{}", entry.file_name()));
+        let volume = format!("{path}:/seen:ro");
+        let words = ["run", "--rm", "--network", "none", "--volume", &volume, "--entrypoint", "/bin/sh", image];
+        let look = r#"[ -e "$1" ] && echo seen || echo unseen"#;
+        let sh = Shell::new()?;
+        let words: Vec<&str> = words.into_iter().chain(["-c", look, "look", &inside]).collect();
+        match self.ask(&sh, &words).deadline(LOOK_INSIDE).read() {
+            Ok(said) => Ok(said.trim() == "seen"),
+            // Neither begins a container with a mount that is not there.
+            Err(error) if is_unshared(&format!("{error:#}")) => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("looking whether the engine's machine sees {path}")),
+        }
     }
 
     /// Saves an image for [`crate::load`]: with podman as an OCI folder `to` with uncompressed layers,
@@ -649,6 +707,13 @@ impl Engine {
 }
 
 /// Whether the engine said that it has no such container.
+/// What podman and Docker Desktop say of a mount whose source their machine does not have.
+fn is_unshared(said: &str) -> bool {
+    ["statfs", "no such file or directory", "is not shared from the host", "bind source path does not exist"]
+        .iter()
+        .any(|part| said.contains(part))
+}
+
 fn is_unknown(said: &str) -> bool {
     said.to_lowercase().contains("no such container")
 }

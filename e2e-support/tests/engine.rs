@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use camino::Utf8Path;
 use e2e_support::Cancel;
-use e2e_support::engine::{Build, Engine, Flavor};
+use e2e_support::engine::{Build, Engine, Flavor, Machine};
 use e2e_support::kind::{CLUSTER_LABEL, Create, Kind};
 use testbed::fakes::{Fake, Play};
 
@@ -68,6 +68,38 @@ fn a_build_with_docker_hands_everything_on() -> Result<()> {
          --build-arg A=b --build-arg HTTP_PROXY --build-context build=/stage --secret id=ca,src=/ca.crt --label k=v \
          --target last ."]
     );
+    Ok(())
+}
+
+#[test]
+fn a_folder_that_is_not_shared_with_the_engines_machine_is_told_apart() -> Result<()> {
+    let (dir, fake, engine) = docker()?;
+    let path = Utf8Path::from_path(dir.path()).context("the path is UTF-8")?;
+    for (play, seen) in [
+        (Play::says("seen"), Some(true)),
+        (Play::says("unseen"), Some(false)),
+        (Play::fails(125, format!("Error: statfs {path}: no such file or directory")), Some(false)),
+        (Play::fails(125, format!("docker: Mounts denied: The path {path} is not shared from the host")), Some(false)),
+        (Play::fails(125, "Error: short-name resolution enforced"), None),
+    ] {
+        fake.on("docker", "run *", play)?;
+        assert_eq!(engine.sees(path, "base:1").ok(), seen, "{:?}", engine.sees(path, "base:1"));
+    }
+    Ok(())
+}
+
+#[test]
+fn an_engines_machine_is_told_by_either() -> Result<()> {
+    let (_dir, fake, engine) = docker()?;
+    fake.on("docker", "info *", Play::says(r#"{"MemTotal": 2061893632}"#))?;
+    assert_eq!(engine.machine()?, Machine { memory_mb: 2061, free_disk_mb: None });
+    let said =
+        r#"{"host": {"memTotal": 2061893632}, "store": {"graphRootAllocated": 90000000, "graphRootUsed": 60000000}}"#;
+    fake.on("docker", "info *", Play::says(said))?;
+    assert_eq!(engine.machine()?.free_disk_mb, Some(30));
+    fake.on("docker", "info *", Play::says("{}"))?;
+    let error = format!("{:#}", engine.machine().unwrap_err());
+    assert!(error.contains("it tells no memory"), "{error}");
     Ok(())
 }
 

@@ -159,6 +159,20 @@ fn an_engine_that_does_not_answer_is_no_reason_to_install_it_again() {
 }
 
 #[test]
+fn a_machine_of_the_engines_own_that_is_too_small_is_told_before_it_is_used() {
+    let small =
+        r#"{"host": {"memTotal": 1000000000}, "store": {"graphRootAllocated": 90000000, "graphRootUsed": 60000000}}"#;
+    let machine = || Machine::new().with_go("1.25.0").with_apt("").on("podman", "info*", Play::says(small));
+    let remote = machine().env("CONTAINER_HOST", "tcp://127.0.0.1:1");
+    let memory = "too little memory for a cluster: 1000 MB of at least 1800 MB; podman machine";
+    remote.fails(&["--yes"], &[memory, "too little disk: about ", "30 MB are free"]);
+    // Of this machine it says nothing.
+    let here = machine().on("curl", "*", wrong());
+    let said = here.fails(&["--yes"], &[]);
+    assert!(!said.contains("the machine that podman runs containers on"), "{said}");
+}
+
+#[test]
 fn what_is_still_missing_after_it_was_put_in_place_ends_the_set_up() {
     let machine = Machine::new().with_apt("buildah").on("podman", "ps*", silent()).with_go("1.25.0");
     let machine = machine.with_pieces(&["kind", "kubectl"]);

@@ -39,6 +39,16 @@ impl Effective {
         let free = |address, port| !taken.contains(&port) && is_free(address, port);
         replace(&self.yaml, Utf8Path::new("/"), free).context("choosing other ports")
     }
+
+    /// What of this machine the nodes mount; what is not here may be on the engine's own machine.
+    ///
+    /// # Errors
+    /// When the configuration does not parse.
+    pub fn mounts(&self) -> Result<Vec<Utf8PathBuf>> {
+        let mut config: Value = serde_yaml::from_str(&self.yaml).context("reading the configuration of the cluster")?;
+        let paths = mounts(&mut config).filter_map(|source| source.as_str().map(Utf8PathBuf::from));
+        Ok(paths.filter(|path| path.exists()).collect())
+    }
 }
 
 /// Adds the configuration as written to `hash`, and what of the workspace it mounts.

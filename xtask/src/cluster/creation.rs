@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use camino::Utf8Path;
 use e2e_support::clock::Instant;
 use e2e_support::diagnosis::{self, Surety};
@@ -43,6 +43,7 @@ impl Creation<'_> {
         let mut taken = Vec::new();
         let mut tries = 1;
         self.shortage().inspect(|shortage| (self.say)(shortage));
+        self.mounts_are_seen(&config)?;
         loop {
             config = config.chosen_again(&taken)?;
             for (was, port) in &config.replaced {
@@ -61,6 +62,25 @@ impl Creation<'_> {
             network::clean(self.engine)?.iter().for_each(|line| (self.say)(line));
             tries += 1;
         }
+    }
+
+    /// A machine of the engine's own sees only those folders of this one that are shared with it; docker makes an empty
+    /// folder in the place of another.
+    fn mounts_are_seen(&self, config: &Effective) -> Result<()> {
+        if !self.engine.is_remote() {
+            return Ok(());
+        }
+        for path in config.mounts()? {
+            ensure!(
+                self.engine.sees(&path, &self.create.node_image)?,
+                "creating the cluster {}: its configuration mounts {path}, and the machine that {} runs containers on \
+                 does not see it; share that folder with it, or move the checkout to where one is shared (on a Mac: \
+                 below your home)",
+                self.create.name,
+                self.engine.flavor()
+            );
+        }
+        Ok(())
     }
 
     /// Creates the cluster, and stops that as soon as its node is known not to come.

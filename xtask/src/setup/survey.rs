@@ -16,6 +16,9 @@ use super::places::Places;
 use super::{engine, packages, tools};
 use crate::paths::Paths;
 
+/// What a node with a system on it takes (0.9 GB), and as much again for its machine and the loading of images.
+const MACHINE_MEMORY_MB: u64 = 1_800;
+
 /// What has to be there.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
@@ -132,6 +135,7 @@ impl Survey {
         }
         survey.check_tools(cancel);
         survey.check_disk()?;
+        survey.check_machine()?;
         Ok(survey)
     }
 
@@ -325,6 +329,33 @@ impl Survey {
                     "too little disk for {place}: about {wanted_mb} MB are needed, {free_mb} MB are free; {what_to_do}"
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// An engine that is elsewhere has a machine of its own, often a small one.
+    fn check_machine(&mut self) -> Result<()> {
+        let Some(engine) = self.workshop.engine.as_ref().filter(|engine| engine.is_remote()) else { return Ok(()) };
+        let machine = engine.machine()?;
+        let flavor = engine.flavor();
+        let images = self.tasks.iter().filter(|task| task.piece.kind == Kind::Image);
+        let wanted_mb: u64 = images.map(Task::disk_mb).sum();
+        if machine.memory_mb < MACHINE_MEMORY_MB {
+            let larger = match flavor {
+                Flavor::Podman => "podman machine stop && podman machine set --memory 4096 && podman machine start",
+                Flavor::Docker => "give it more in Docker Desktop's settings, under Resources",
+            };
+            self.blockers.push(format!(
+                "the machine that {flavor} runs containers on has too little memory for a cluster: {} MB of at least \
+                 {MACHINE_MEMORY_MB} MB; {larger}",
+                machine.memory_mb
+            ));
+        }
+        if let Some(free_mb) = machine.free_disk_mb.filter(|free_mb| *free_mb < wanted_mb) {
+            self.blockers.push(format!(
+                "the machine that {flavor} runs containers on has too little disk: about {wanted_mb} MB are needed for \
+                 images, {free_mb} MB are free; remove images there, or give it a larger disk"
+            ));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! Each rule is a file. No rule names a file or a value of this project.
 
 pub mod allow;
+mod bench_edit;
 mod cargo;
 mod cluster;
 mod context;
@@ -129,7 +130,6 @@ pub fn findings(root: &Utf8Path, suite: &Suite) -> Result<Vec<Finding>> {
     let mut problems = Vec::new();
     let catalog = catalog(root, &mut problems);
     let built = built(root, suite, &mut problems);
-    problems.extend(edit(root, suite));
     let mut is_whole = true;
     let sources = plan::read_manifests(root, suite).unwrap_or_else(|missing| {
         problems.extend(missing.0);
@@ -245,25 +245,6 @@ fn built<'a>(root: &Utf8Path, suite: &'a Suite, problems: &mut Vec<Problem>) -> 
         all.push(built);
     }
     all
-}
-
-/// What keeps the bench's edit from being made.
-fn edit(root: &Utf8Path, suite: &Suite) -> Option<Problem> {
-    let edit = suite.bench.as_ref()?.edit.as_ref()?;
-    match read_file(&root.join(&edit.file)) {
-        Err(error) => {
-            let near = plan::neighbours(root, &edit.file);
-            let hint = did_you_mean(edit.file.as_str(), near.iter().map(String::as_str));
-            let message = format!("`{}`: cannot read it: {error}", edit.file);
-            Some(suite.source.problem(&crate::at!["bench", "edit", "file"], message).hint(hint))
-        }
-        Ok(text) => {
-            let count = String::from_utf8_lossy(&text).matches(&edit.find).count();
-            let message = format!("the text stands {count} times in {}", edit.file);
-            let hint = Some("write one that is there once".to_owned());
-            (count != 1).then(|| suite.source.problem(&crate::at!["bench", "edit", "find"], message).hint(hint))
-        }
-    }
 }
 
 impl<'a> Built<'a> {

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    Subject, cluster, copies, declared, host_layout, image_paths, images, limits, made, order, packages, ports,
-    pull_policy, rbac, schema, security, selectors, services, volumes, webhooks,
+    Subject, bench_edit, cluster, copies, declared, host_layout, image_paths, images, limits, made, order, packages,
+    ports, pull_policy, rbac, schema, security, selectors, services, volumes, webhooks,
 };
 use crate::suite::yaml::Problem;
 
@@ -124,6 +124,7 @@ pub(super) const RULES: &[Rule] = &[
     of_suite(error("route"), declared::routes),
     of_suite(error("policy"), declared::policies),
     of_suite(warning("security"), security::check),
+    of_suite(warning("bench-edit"), bench_edit::check),
 ];
 
 /// All classes.

@@ -133,9 +133,11 @@ CONF
       local json='{}'
       [ -z "$mirror" ] || json="{\"registry-mirrors\": [\"$mirror\"]}"
       [ -z "$proxy" ] || json="{\"registry-mirrors\": [\"$mirror\"], \"proxies\": {\"http-proxy\": \"$proxy\", \"https-proxy\": \"$proxy\"}}"
+      if [ "$(inside cat /etc/docker/daemon.json 2>/dev/null)" = "$json" ] && inside docker info >/dev/null 2>&1; then return; fi
       inside mkdir -p /etc/docker
       podman exec --interactive "$prefix-$machine" sh -c 'cat >/etc/docker/daemon.json' <<<"$json"
-      inside sh -c 'pkill -x dockerd; for n in $(seq 100); do pgrep -x dockerd >/dev/null || break; sleep 0.1; done; rm -f /run/docker.pid'
+      # Its containerd ends with it; a second one would wait for the first one's lock.
+      inside sh -c 'pkill -x dockerd; for n in $(seq 600); do pgrep -x "dockerd|containerd" >/dev/null || break; sleep 0.1; done; rm -rf /run/docker.pid /run/docker/containerd'
       podman exec --detach "$prefix-$machine" sh -c 'exec dockerd --exec-opt native.cgroupdriver=cgroupfs >/lab/dockerd.log 2>&1'
       inside sh -c 'for n in $(seq 300); do docker info >/dev/null 2>&1 && exit; sleep 0.2; done; echo "dockerd does not answer after 60 s:"; tail -n3 /lab/dockerd.log; exit 1'
       ;;

@@ -66,6 +66,7 @@ enter() { # MACHINE ROW: it runs, its engine answers, and its checkout is HEAD's
   machine=$1
   checkout
   [ "$machine" != host ] || return 0
+  entered+=("$prefix-$machine")
   local engine state storage=/var/lib/containers image
   engine=$(engine_of "$machine")
   [ "$engine" = podman ] || storage=/var/lib/docker
@@ -102,7 +103,7 @@ route() {
   inside pkill -x registry || true
   inside pkill -x faults || true
   if [ "$1" != none ]; then
-    registry_is_filled || return 1
+    registry_is_filled && publish || return 1
     podman exec --detach "$prefix-$machine" sh -c 'exec /lab/bin/registry serve /lab/bin/registry.yaml >/lab/registry.log 2>&1'
     mirror=http://127.0.0.1:5000
     case $1 in
@@ -143,14 +144,22 @@ CONF
       ;;
   esac
 }
+publish() { # the checkout wants the node image that this registry has, as its publisher would say
+  local digest
+  digest=$(cat "$lab"/registry/docker/registry/v2/repositories/kindest/node/_manifests/tags/*/current/link) || return 1
+  sed -i "s/^    digest: sha256:[0-9a-f]*/    digest: $digest/" "$lab/$machine/checkout/images/setup.yaml"
+}
 begin_faults() {
   podman exec --detach "$prefix-$machine" sh -c 'exec /lab/bin/faults 127.0.0.1:5001 "$@" >/lab/faults.log 2>&1' sh "$@"
 }
 # The registry with the images that this host has built, as a publisher's would be: under their public names, without the
 # label that says what they are.
 registry_is_filled() {
-  [ ! -e "$lab/registry/filled-$head" ] || return 0
-  local name version pid
+  local name version pid images filled
+  images=$(podman images --filter label=gateway-e2e.stand-in --format '{{.Repository}}:{{.Tag}} {{.ID}}' | grep '^docker.io/' | sort -u)
+  [ -n "$images" ] || { echo 'this host has built no images: run cargo xtask setup'; return 1; }
+  filled=$lab/registry/filled-$(sha256sum <<<"$images" | cut -c1-12)
+  [ ! -e "$filled" ] || return 0
   mkdir -p "$lab/bin" "$lab/registry"
   version=$(sed -n 's/^  lab-registry: \([^ ]*\).*/\1/p' images/setup.yaml)
   [ -x "$lab/bin/registry" ] || CGO_ENABLED=0 GOBIN=$lab/bin go install "github.com/distribution/distribution/v3/cmd/registry@$version" || return 1
@@ -167,21 +176,20 @@ registry_is_filled() {
     sleep 0.2
   done
   [ -n "$port" ] || { kill "$pid"; echo "the registry does not start: $(tail -n1 "$lab/fill.log")"; return 1; }
-  local filled=yes container
-  while read -r name; do
+  local all=yes container
+  while read -r name _; do
     container=$(buildah from --pull-never "$name") &&
       buildah config --label gateway-e2e.stand-in- "$container" &&
-      buildah commit --quiet --tls-verify=false "$container" "docker://127.0.0.1:$port/${name#docker.io/}" || filled=''
+      buildah commit --quiet --tls-verify=false "$container" "docker://127.0.0.1:$port/${name#docker.io/}" || all=''
     [ -z "$container" ] || buildah rm "$container" >/dev/null
-    [ -n "$filled" ] || break
-  done < <(podman images --filter label=gateway-e2e.stand-in --format '{{.Repository}}:{{.Tag}}' | grep '^docker.io/')
+    [ -n "$all" ] || break
+  done <<<"$images"
   kill "$pid"
   wait "$pid" || true
-  [ -n "$filled" ] || { echo "filling the registry with $name failed"; return 1; }
-  : >"$lab/registry/filled-$head"
+  [ -n "$all" ] || { echo "filling the registry with $name failed"; return 1; }
+  : >"$filled"
 }
-stop_machines() {
-  local ids
-  mapfile -t ids < <(podman ps --quiet --filter label=gateway-e2e.lab.machine)
-  [ ${#ids[@]} -eq 0 ] || podman stop --time 2 "${ids[@]}" >/dev/null
+entered=()
+stop_machines() { # those of this call: another one may use others
+  [ ${#entered[@]} -eq 0 ] || podman stop --ignore --time 2 "${entered[@]}" >/dev/null 2>&1
 }

@@ -16,6 +16,7 @@ use crate::cancel::Cancel;
 use crate::meter::Meter;
 use crate::network;
 use crate::process::{Ended, Job, ProcessError};
+use crate::rootless;
 
 /// An engine that does not answer a small question within this time is down.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -234,7 +235,26 @@ impl Engine {
             oldest.0,
             oldest.1
         );
+        if flavor == Flavor::Podman && !engine.is_remote() && !rustix::process::geteuid().is_root() {
+            rootless::check(&engine, cancel)?;
+        }
         Ok(engine)
+    }
+
+    /// Whether images can be built with it as they are built here.
+    ///
+    /// # Errors
+    /// Where docker has no buildx: its own builder knows neither build contexts nor mounts. With what it said, and what to
+    /// do.
+    pub fn can_build(&self, cancel: &Cancel) -> Result<()> {
+        if self.flavor == Flavor::Podman {
+            return Ok(());
+        }
+        let sh = Shell::new()?;
+        self.ask(&sh, &["buildx", "version"]).cancel(cancel).read().map(drop).context(
+            "docker has no buildx, which images are built with here; install it (Debian and Ubuntu: `apt-get install \
+             docker-buildx`; where docker came from its own site: `docker-buildx-plugin`)",
+        )
     }
 
     /// The version of what answers: the client alone answers also when the daemon is down.

@@ -16,6 +16,7 @@ pub mod network;
 pub mod process;
 pub mod pull;
 mod reaper;
+mod rootless;
 pub mod signals;
 mod surroundings;
 

@@ -3,8 +3,8 @@
 //! Where podman, run by root, or its netavark is killed while it starts a container, nobody knows any more of what was
 //! there for it, and `podman rm` removes none of it:
 //!
-//! * iptables rules that lead a port of this machine to the container. They come first, so that every later container
-//!   with that port cannot be reached.
+//! * Rules of iptables, or of nftables, that lead a port of this machine to the container. They come first, so that every
+//!   later container with that port cannot be reached.
 //! * The bridge of a network that was removed since. It holds a subnet, and kind tries five.
 //! * The file with the names and addresses of the network. A network made anew under the same name gets it, and then
 //!   nobody answers for names where its containers ask.
@@ -14,6 +14,8 @@
 //! was taken, and of one that died long ago. From then on connections to the port hang.
 //!
 //! (Docker's daemon does all of this itself and lives on; podman without root does it in a namespace of its own.)
+
+mod nft;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -54,7 +56,8 @@ pub fn clean(engine: &Engine) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let mut said = Vec::new();
-    let ports = remove_forwards(engine)?;
+    let mut ports = remove_forwards(engine)?;
+    ports.extend(nft::remove_forwards(engine, || known(engine))?);
     if !ports.is_empty() {
         said.push(format!("freed ports that led to a node that is no more: {}", ports.join(", ")));
     }
@@ -76,14 +79,23 @@ pub fn restore_answers(engine: &Engine) -> Result<Option<String>> {
     if !has_rules(engine) {
         return Ok(None);
     }
+    let mut ports = restore_rules()?;
+    ports.extend(nft::restore_answers(engine)?);
+    let ports: Vec<String> = ports.into_iter().collect();
+    let sentence = || format!("restored what the end of another container took from ports: {}", ports.join(", "));
+    Ok((!ports.is_empty()).then(sentence))
+}
+
+/// Restores those of iptables, and returns the ports.
+fn restore_rules() -> Result<BTreeSet<String>> {
     let sh = Shell::new()?;
-    let Ok(rules) = list_rules(&sh) else { return Ok(None) };
     let mut ports = BTreeSet::new();
+    let Ok(rules) = list_rules(&sh) else { return Ok(ports) };
     for rule in without_answers(&rules) {
         let insert = iptables(&sh).arg("--insert").args(&words(&rule)[1..]);
         let is_missing = |rules: String| without_answers(&rules).contains(&rule);
         match Job::new(insert).deadline(ANSWER).run() {
-            Ok(()) => ports.extend(port(&rule)),
+            Ok(()) => ports.extend(port(&rule).map(|port| port.to_string())),
             // Else whoever had the port has gone in between, and its chain with it.
             Err(error) if list_rules(&sh).is_ok_and(is_missing) => {
                 return Err(error).context("restoring a rule of a node's port");
@@ -91,12 +103,10 @@ pub fn restore_answers(engine: &Engine) -> Result<Option<String>> {
             Err(_) => {}
         }
     }
-    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-    let sentence = || format!("restored what the end of another container took from ports: {}", ports.join(", "));
-    Ok((!ports.is_empty()).then(sentence))
+    Ok(ports)
 }
 
-/// Whether the engine's forwards are rules of this machine's iptables.
+/// Whether the engine's forwards are rules of this machine's iptables or nftables.
 fn has_rules(engine: &Engine) -> bool {
     engine.flavor() == Flavor::Podman && !engine.is_remote() && rustix::process::geteuid().is_root()
 }

@@ -277,6 +277,16 @@ fn the_node_image_is_pulled_by_its_digest_alone_and_then_named() {
 }
 
 #[test]
+fn one_image_that_a_registry_does_not_have_says_nothing_of_the_others() {
+    let machine = Machine::new().with_stand_ins(&["base", "redis"]).with_pieces(&["kind", "kubectl"]).with_apt("");
+    let unknown = Play::fails(125, "Error: reading manifest bookworm-slim in x/debian: manifest unknown");
+    let machine = machine.on("podman", "manifest inspect *", Play::default());
+    let machine = machine.on("podman", "manifest inspect *debian*", unknown);
+    let said = machine.fails(&["--check"], &["docker.io does not give it: Error: reading manifest bookworm-slim"]);
+    assert!(said.contains("pull (150 MB) as docker.io/library/redis"), "{said}");
+}
+
+#[test]
 fn an_image_that_is_pulled_and_is_another_one_ends_the_set_up() {
     let (catalog, _) = catalog();
     let reference = catalog.piece("node").unwrap().replaces.clone().unwrap();
@@ -287,6 +297,17 @@ fn an_image_that_is_pulled_and_is_another_one_ends_the_set_up() {
     let machine = machine.on("podman", &format!("image inspect {reference}"), Play::script(now).and_passes_on());
     machine.fails(&["--yes"], &["pulling docker.io/kindest/node@sha256:", "an image for riscv64 has that name"]);
     assert_eq!(machine.calls_of("podman").iter().filter(|call| call.starts_with("pull")).count(), 1);
+}
+
+#[test]
+fn a_registry_that_has_something_else_by_that_digest_ends_the_set_up() {
+    let machine = Machine::new().with_stand_ins(&["node"]).with_pieces(&["kind", "kubectl"]).with_apt("");
+    let other = "Error: parsing image: manifest does not match provided manifest digest sha256:abc";
+    let machine = machine.with_go("1.25.0").on("podman", "manifest*|pull*", Play::fails(125, other));
+    let words = ["pulling docker.io/kindest/node@sha256:", "manifest does not match provided manifest digest"];
+    let said = machine.fails(&["--yes"], &words);
+    assert!(!said.contains("build it from packages"), "{said}");
+    assert_eq!(machine.calls_of("podman").iter().filter(|call| call.starts_with("build")).count(), 0);
 }
 
 #[test]

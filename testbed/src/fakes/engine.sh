@@ -326,16 +326,20 @@ volume() {
     rm) for each in "$@"; do [ "$each" = rm ] || rm -rf "$store/volumes/$each"; done ;;
   esac
 }
+no_network() {
+  if pod; then fail 1 "Error: unable to find network with name or ID $1: network not found"; fi
+  fail 1 "Error response from daemon: network $1 not found"
+}
 network() {
   case $1 in
     ls) ls "$store/networks" ;;
     exists) [ -e "$store/networks/$2" ] ;;
-    inspect) say '[]' ;;
+    inspect)
+      # An id, where one is asked for.
+      case $2 in --format) [ -e "$store/networks/$4" ] || no_network "$4"; cat "$store/networks/$4"; echo ;; *) say '[]' ;; esac
+      ;;
     rm)
-      if [ ! -e "$store/networks/$2" ]; then
-        if pod; then fail 1 "Error: unable to find network with name or ID $2: network not found"; fi
-        fail 1 "Error response from daemon: network $2 not found"
-      fi
+      [ -e "$store/networks/$2" ] || no_network "$2"
       rm "$store/networks/$2"
       say "$2"
       ;;
@@ -354,7 +358,7 @@ kind_create() {
   [ ! -d "$store/containers/$node" ] ||
     fail 1 "ERROR: failed to create cluster: node(s) already exist for a cluster with the name \"$cluster\""
   add_container "$node" "$node_image" running "io.x-k8s.kind.cluster=$cluster" io.x-k8s.kind.role=control-plane
-  : >"$store/networks/kind"
+  [ -e "$store/networks/kind" ] || new_id >"$store/networks/kind"
   if pod; then mkdir "$store/volumes/$node" && say "$node=" >"$store/volumes/$node/labels"; fi
   say "apiVersion: v1" >"$kubeconfig"
   say "Creating cluster \"$cluster\" ..." >&2
@@ -372,7 +376,8 @@ fi
 command=$1
 case $command in
   --version) if pod; then say 'podman version 4.3.1'; else say 'Docker version 26.1.5+dfsg1, build a72d7cd'; fi ;;
-  info) case $* in *Version*) say 26.1.5 ;; *) say "$store" ;; esac ;;
+  info) case $* in *'--format json') say '{"host": {"security": {"rootless": true}, "cgroupVersion": "v2",
+    "cgroupControllers": ["cpu", "memory", "pids"], "pasta": {"executable": "/usr/bin/pasta"}}}' ;; *Version*) say 26.1.5 ;; *) say "$store" ;; esac ;;
   ps) shift && ps "$@" ;;
   container | image)
     case $2 in
@@ -382,6 +387,7 @@ case $command in
     esac
     ;;
   images) shift && images "$@" ;;
+  buildx) if pod; then fail 125 'Error: unrecognized command `podman buildx`'; else say 'github.com/docker/buildx 0.13.1+ds1-3'; fi ;;
   run) shift && run_container "$@" ;;
   exec) shift && exec_in "$@" ;;
   port) container_of "$2" && say 127.0.0.1:45678 || no_container "$2" ;;

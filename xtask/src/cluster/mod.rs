@@ -2,10 +2,10 @@
 
 mod config;
 mod creation;
+mod network;
 mod node_image;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::engine::{Container, Engine, Flavor};
 use e2e_support::kind::Kind;
 use e2e_support::kubectl::Kubectl;
-use e2e_support::{Cancel, Job, kind};
+use e2e_support::{Job, kind};
 use serde::{Deserialize, Serialize};
 use xshell::Shell;
 
@@ -22,6 +22,7 @@ use crate::instance::Instance;
 
 pub use config::{Effective, effective, hash as hash_config};
 pub(crate) use creation::{Creation, below};
+pub use network::{hold as hold_network, remove as remove_network};
 pub use node_image::ensure as ensure_node_image;
 
 /// What specs and people need to know of a cluster: written beside its kubeconfig.
@@ -163,27 +164,6 @@ pub enum Existing {
     Unfit(String),
 }
 
-/// Held while a cluster is created: the network of kind's nodes, which all clusters share, stays meanwhile.
-///
-/// # Errors
-/// When the lock's file cannot be made, or the work is cancelled.
-pub fn hold_network(cache: &Utf8Path, cancel: &Cancel) -> Result<File> {
-    let file = network_lock(cache)?;
-    while file.try_lock_shared().is_err() {
-        // It is taken alone for the moment of the removal.
-        if cancel.sleep(Duration::from_millis(50)) {
-            bail!("waiting for the network of kind's nodes: {}", cancel.reason().unwrap_or("cancelled"));
-        }
-    }
-    Ok(file)
-}
-
-fn network_lock(cache: &Utf8Path) -> Result<File> {
-    let path = cache.join("locks/network");
-    std::fs::create_dir_all(cache.join("locks")).with_context(|| format!("making the folder {cache}/locks"))?;
-    File::create(&path).with_context(|| format!("opening {path}"))
-}
-
 /// Looks for the instance's cluster. `made_from` is what it would be made from now.
 ///
 /// # Errors
@@ -240,23 +220,4 @@ pub fn must_own(instance: &Instance, nodes: &[Container]) -> Result<()> {
 pub fn delete(engine: &Engine, name: &str, cache: &Utf8Path, log: Option<&Utf8Path>) -> Result<()> {
     Kind::new("kind", engine.clone()).delete(name, log)?;
     remove_network(engine, cache)
-}
-
-/// Removes the network that kind made, where no cluster is left and none is being created.
-///
-/// # Errors
-/// When the engine does not answer.
-pub fn remove_network(engine: &Engine, cache: &Utf8Path) -> Result<()> {
-    let lock = network_lock(cache)?;
-    if lock.try_lock().is_err() {
-        return Ok(());
-    }
-    if engine.containers(kind::CLUSTER_LABEL, None)?.is_empty() {
-        let sh = Shell::new()?;
-        // Refused where somebody's container still uses it; then it is not ours to remove.
-        let _ = Job::new(engine.cmd(&sh).args(["network", "rm", kind::NETWORK]))
-            .deadline(Duration::from_secs(20))
-            .output()?;
-    }
-    Ok(())
 }

@@ -30,10 +30,15 @@ pub fn journal(cache: &Utf8Path) -> Utf8PathBuf {
 /// # Errors
 /// When the settings cannot be written to the cache.
 pub fn settings(host: &Host, cache: &Utf8Path) -> Result<Vec<(String, String)>> {
-    let Some(text) = containers_conf(host) else { return Ok(Vec::new()) };
+    // podman 5 warns of cgroup v1 with every command, and what it has to say of a failure would be that.
+    let mut env = Vec::new();
+    if host.cgroup_v1 {
+        env.push(("PODMAN_IGNORE_CGROUPSV1_WARNING".to_owned(), "1".to_owned()));
+    }
+    let Some(text) = containers_conf(host) else { return Ok(env) };
     // A person who has settings of their own knows better.
     if std::env::var("CONTAINERS_CONF").is_ok_and(|value| !value.is_empty()) {
-        return Ok(Vec::new());
+        return Ok(env);
     }
     let path = cache.join("containers.conf");
     if std::fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
@@ -42,7 +47,8 @@ pub fn settings(host: &Host, cache: &Utf8Path) -> Result<Vec<(String, String)>> 
         std::fs::write(&new, text).with_context(|| format!("writing {new}"))?;
         std::fs::rename(&new, &path).with_context(|| format!("writing {path}"))?;
     }
-    Ok(vec![("CONTAINERS_CONF".into(), path.into_string())])
+    env.push(("CONTAINERS_CONF".into(), path.into_string()));
+    Ok(env)
 }
 
 /// podman's settings where its defaults do not work: crun refuses a mixture of cgroup v1 and v2,
@@ -87,6 +93,16 @@ mod tests {
     fn host(cgroup_v1: bool, systemd: bool, raises_limits: bool) -> Host {
         let (open_files, processes) = (Some(20_000), Some(1000));
         Host { os: "linux", arch: "amd64", root: true, cgroup_v1, systemd, raises_limits, open_files, processes }
+    }
+
+    #[test]
+    fn podmans_warning_of_cgroup_v1_is_no_answer_to_anything() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Utf8Path::from_path(dir.path()).unwrap();
+        let names = |host: &Host| settings(host, cache).unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let warning = "PODMAN_IGNORE_CGROUPSV1_WARNING".to_owned();
+        assert!(names(&host(true, true, true)).contains(&warning));
+        assert!(!names(&host(false, true, true)).contains(&warning));
     }
 
     #[test]

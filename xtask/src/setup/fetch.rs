@@ -7,8 +7,9 @@ use std::fmt;
 use std::io::Read;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use camino::Utf8Path;
+use e2e_support::engine::{Engine, Flavor};
 use e2e_support::pull::by_digest;
 use e2e_support::{Cancel, Ended, Job, ProcessError};
 use sha2::{Digest, Sha256};
@@ -18,6 +19,8 @@ use super::catalog::{Piece, Source};
 use super::make::{Workshop, go_on};
 use super::piece;
 
+/// How long the engine may take for something small.
+const ANSWER: Duration = Duration::from_secs(20);
 const PULL: Duration = Duration::from_secs(1200);
 /// A download with all its tries. Each of them ends earlier where hardly anything arrives.
 const DOWNLOAD: Duration = Duration::from_secs(600);
@@ -120,9 +123,13 @@ impl Workshop {
         engine.pull(&exact, &platform, PULL, &self.log(piece), cancel).map_err(|error| {
             let word = said(&error);
             if is_about_digests(&word) {
-                Mismatch(format!("{}: {word}", doing())).into()
-            } else {
-                error.context(doing())
+                return Mismatch(format!("{}: {word}", doing())).into();
+            }
+            match mirrors(engine, cancel) {
+                Some(mirrors) => {
+                    anyhow!("{word}; the daemon's mirror {mirrors} has not given it either: its log says why")
+                }
+                None => error.context(doing()),
             }
         })?;
         if exact != *reference {
@@ -168,8 +175,20 @@ impl Workshop {
     }
 }
 
+/// The mirrors of docker's daemon, where it has some. It asks them first, and says nothing of what they answered: what it
+/// tells in the end is of the public registry alone.
+fn mirrors(engine: &Engine, cancel: &Cancel) -> Option<String> {
+    if engine.flavor() != Flavor::Docker {
+        return None;
+    }
+    let sh = Shell::new().ok()?;
+    let ask = engine.cmd(&sh).args(["info", "--format", "{{join .RegistryConfig.Mirrors \", \"}}"]);
+    let told = Job::new(ask).deadline(ANSWER).cancel(cancel).read().ok()?;
+    Some(told).filter(|told| !told.is_empty())
+}
+
 /// Whether an engine says that what it got does not have the digest that was asked for.
-fn is_about_digests(said: &str) -> bool {
+pub(super) fn is_about_digests(said: &str) -> bool {
     let said = said.to_lowercase();
     said.contains("digest")
         && ["does not match", "did not match", "verification failed"].iter().any(|s| said.contains(s))

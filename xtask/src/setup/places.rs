@@ -8,7 +8,7 @@ use e2e_support::{Cancel, Ended, Job};
 use xshell::{Shell, cmd};
 
 use super::catalog::Piece;
-use super::fetch::{CURL, ended, exact, has_curl, said};
+use super::fetch::{CURL, ended, exact, has_curl, is_about_digests, said};
 use super::make::Workshop;
 
 /// How long a question whether something is to be had may take.
@@ -16,12 +16,13 @@ const PROBE: Duration = Duration::from_secs(12);
 /// How curl ends when a server has answered, but not with what was asked for.
 const CURL_HTTP_ERROR: i32 = 22;
 
-/// What is known of where pieces are published. Each place is asked once in a set-up.
+/// What is known of where pieces are published. Each place is asked once in a set-up: a site as a whole, a registry for
+/// each image by itself, since a company's may have some of them and others not.
 #[derive(Debug, Default)]
 pub struct Places {
     /// Why a piece cannot be had there after all, by its name.
     failed: BTreeMap<String, String>,
-    /// What each host and registry said when it was asked: nothing, or why nothing can be had there.
+    /// What was said of each image by the engine, and by each host without it: nothing, or why nothing can be had there.
     said: BTreeMap<(bool, String), Option<String>>,
 }
 
@@ -106,7 +107,10 @@ impl Place {
 
     /// A registry is asked again once there is an engine.
     fn key(&self, workshop: &Workshop) -> (bool, String) {
-        (matches!(self, Place::Registry { .. }) && workshop.engine.is_some(), self.host().to_owned())
+        match self {
+            Place::Registry { exact, .. } if workshop.engine.is_some() => (true, exact.clone()),
+            Place::Registry { host, .. } | Place::Site { host, .. } => (false, host.clone()),
+        }
     }
 
     /// Why nothing can be had there; nothing where it can.
@@ -114,7 +118,9 @@ impl Place {
         let url = match (self, &workshop.engine) {
             // The engine may go by mirrors and proxies that nobody else knows of.
             (Place::Registry { exact, .. }, Some(engine)) => {
-                return engine.offers(exact, PROBE, cancel).err().map(|error| said(&error));
+                let refused = engine.offers(exact, PROBE, cancel).err().map(|error| said(&error));
+                // Something else in the image's place: no reason to build it, but for the pull to end the set-up.
+                return refused.filter(|word| !is_about_digests(word));
             }
             // Docker Hub's registry has another name than its references.
             (Place::Registry { host, .. }, None) if host == "docker.io" => "https://registry-1.docker.io/v2/".into(),

@@ -163,6 +163,10 @@ impl Survey {
         let env = engine::settings(host, &self.workshop.cache)?;
         let error = match Engine::find(choice, &env, cancel) {
             Ok(engine) => {
+                // Deleting works without; only who prepares a run has to know.
+                if let Err(error) = engine.can_build(cancel) {
+                    self.blockers.push(format!("{error:#}"));
+                }
                 self.workshop.engine = Some(engine.with_journal(&engine::journal(&self.workshop.cache))?);
                 return Ok(());
             }

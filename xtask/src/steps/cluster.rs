@@ -50,10 +50,12 @@ impl Running<'_> {
             deadline: self.left(),
         };
         let say = |text: &str| self.progress(text);
-        let _network = crate::cluster::hold_network(&site.paths.cache, self.cancel)?;
+        let network = crate::cluster::hold_network(&site.engine, &site.paths.cache, self.cancel)?;
         let creation =
             Creation { kind: &site.kind, engine: &site.engine, create, log: self.log, cancel: self.cancel, say: &say };
-        if creation.run(&site.config)? > 1 {
+        let tries = creation.run(&site.config)?;
+        network.came()?;
+        if tries > 1 {
             self.context.unusual("the cluster was created more than once");
         }
         Ok(())

@@ -168,3 +168,47 @@ fn without_root_packages_are_installed_with_sudo_which_may_ask() -> Result<()> {
     assert_eq!(stage.fake.calls_of("apt-get")?, [""; 0]);
     Ok(())
 }
+
+#[test]
+fn docker_without_buildx_is_told_before_anything_is_built() -> Result<()> {
+    let stage = Stage::new()?;
+    stage.fake.remove("podman")?;
+    stage.put_image("docker", "node")?;
+    stage.fake.on("docker", "buildx *", Play::fails(1, "docker: 'buildx' is not a docker command."))?;
+    let words = ["this machine cannot be set up", "docker has no buildx", "apt-get install docker-buildx"];
+    stage.xtask(&["setup", "shop", "--yes"])?.must(1, &words);
+    Ok(())
+}
+
+#[test]
+fn podman_without_root_that_can_run_no_node_gives_way_to_docker() -> Result<()> {
+    let stage = Stage::new()?;
+    stage.put_image("docker", "node")?;
+    let said = r#"{"host": {"security": {"rootless": true}, "cgroupVersion": "v1"}}"#;
+    stage.fake.on("podman", "info --format json", Play::says(said))?;
+    let Some(ran) = stage.xtask_without_root(&["setup", "shop", "--yes"])? else {
+        eprintln!("not tried: another user cannot read this checkout");
+        return Ok(());
+    };
+    ran.must(0, &["docker 26.1.5; everything that shop needs is there"]);
+    stage.fake.remove("docker")?;
+    let ran = stage.xtask_without_root(&["setup", "shop", "--yes"])?.context("it could be read just now")?;
+    ran.must(1, &["podman without root runs no cluster on cgroup v1"]);
+    Ok(())
+}
+
+#[test]
+fn a_mirror_that_docker_says_nothing_of_is_named_where_a_pull_fails() -> Result<()> {
+    let stage = Stage::bare()?;
+    debian(&stage)?;
+    stage.fake.remove("podman")?;
+    let catalog = std::fs::read_to_string(stage.paths.root.join("images/setup.yaml"))?;
+    stage.write("images/setup.yaml", &catalog.replace("localhost/node:1", "docker.io/shop/node:1"))?;
+    stage.write("recipe.sh", RECIPE)?;
+    let mirror = "http://mirror.example:5000/";
+    stage.fake.on("docker", "info --format {{len *", Play::says("1"))?;
+    stage.fake.on("docker", "info --format {{join *", Play::says(mirror))?;
+    let line = format!("no such host; the daemon's mirror {mirror} has not given it either: its log says why");
+    stage.xtask(&["setup", "shop", "--yes"])?.must(0, &[&line, "everything that shop needs is there"]);
+    Ok(())
+}

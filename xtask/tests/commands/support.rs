@@ -179,8 +179,17 @@ impl Stage {
 
     /// What podman was asked to change, in the order of the calls.
     pub(crate) fn changes(&self) -> Result<Vec<String>> {
-        let asks =
-            ["ps", "image inspect", "container inspect", "images", "--version", "info", "volume ls", "network ls"];
+        let asks = [
+            "ps",
+            "image inspect",
+            "container inspect",
+            "images",
+            "--version",
+            "info",
+            "volume ls",
+            "network ls",
+            "network inspect",
+        ];
         let calls = self.fake.calls_of("podman")?;
         Ok(calls.into_iter().filter(|call| !asks.iter().any(|ask| call.starts_with(ask))).collect())
     }

@@ -58,3 +58,29 @@ fn a_cluster_that_kind_cannot_make_is_told_with_kinds_words() -> Result<()> {
     ran.must(3, &["step cluster failed", "could not find a log line"]);
     Ok(())
 }
+
+#[test]
+fn kinds_network_goes_with_the_last_cluster_where_it_came_with_the_first() -> Result<()> {
+    let stage = Stage::new()?;
+    stage.xtask(&UP)?.must(0, &[]);
+    assert_eq!(stage.fake.networks("podman"), ["kind"]);
+    stage.xtask(&["down", "shop"])?.must(0, &[]);
+    assert_eq!(stage.fake.networks("podman"), [""; 0]);
+    // Somebody has made it with addresses of their own, and will count on it.
+    std::fs::write(stage.fake.dir().join("podman/networks/kind"), "theirs")?;
+    stage.xtask(&UP)?.must(0, &[]);
+    stage.xtask(&["down", "shop"])?.must(0, &[]);
+    stage.xtask(&["gc"])?.must(0, &[]);
+    assert_eq!(stage.fake.networks("podman"), ["kind"]);
+    Ok(())
+}
+
+#[test]
+fn a_network_that_took_the_place_of_ours_stays() -> Result<()> {
+    let stage = Stage::new()?;
+    stage.xtask(&UP)?.must(0, &[]);
+    std::fs::write(stage.fake.dir().join("podman/networks/kind"), "theirs")?;
+    stage.xtask(&["down", "shop"])?.must(0, &[]);
+    assert_eq!(stage.fake.networks("podman"), ["kind"]);
+    Ok(())
+}

@@ -21,6 +21,8 @@ impl Engine {
     pub fn offers(&self, reference: &str, deadline: Duration, cancel: &Cancel) -> Result<()> {
         let sh = Shell::new()?;
         let ask = self.cmd(&sh).args(["manifest", "inspect", reference]);
+        // podman tries again for minutes where a registry says that it is asked too often, and tells it nowhere else.
+        let ask = if self.flavor() == Flavor::Podman { ask.args(["--log-level", "debug"]) } else { ask };
         let error = match Job::new(ask).deadline(deadline).cancel(cancel).read() {
             Ok(_) => return Ok(()),
             Err(error) => error,

@@ -115,7 +115,7 @@ row_fault() {
   case $fault in
     403) says='403|[Dd]enied|[Ff]orbidden' ;;
     429) says='429|[Tt]oo ?[Mm]any ?[Rr]equests' ;;
-    hang) says='no answer|deadline|[Tt]imed? ?out|took longer|after [0-9]+ s' ;;
+    hang) says='its deadline|[Tt]imed? ?out' ;;
     digest) says='digest|verification' ;;
     proxy) says='everything that .* needs is there' ;;
     proxy-password) says='407|[Pp]roxy [Aa]uthentication' ;;

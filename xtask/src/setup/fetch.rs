@@ -76,10 +76,16 @@ pub(super) fn ended(error: &anyhow::Error) -> Option<Ended> {
     process_error(error).map(|error| error.ended)
 }
 
+/// What a line of an engine's log says, without its time and level; any other line as it is.
+fn plain(line: &str) -> &str {
+    let message = line.strip_prefix("time=").and_then(|line| line.split_once(" msg=\""));
+    message.and_then(|(_, message)| message.strip_suffix('"')).unwrap_or(line)
+}
+
 /// Why something failed, in one line: a program's own last word, where it had one.
 pub fn said(error: &anyhow::Error) -> String {
     if let Some(process) = process_error(error) {
-        let last = process.tail.lines().rfind(|line| !line.trim().is_empty()).map(str::trim);
+        let last = process.tail.lines().rfind(|line| !line.trim().is_empty()).map(|line| plain(line.trim()));
         return match (process.ended, last) {
             (Ended::Exited(_), Some(last)) => last.to_owned(),
             (ended, Some(last)) => format!("{ended}: {last}"),
@@ -320,6 +326,16 @@ pieces:
         stopper.join().unwrap();
         assert!(fetched.is_err() && begin.elapsed() < Duration::from_secs(10));
         assert!(!workshop.folder("tool").unwrap().exists());
+    }
+
+    #[test]
+    fn of_a_line_of_an_engines_log_the_message_is_told() {
+        let busy = "Too many requests to https://x/v2/: sleeping for 4.000000 seconds before next attempt";
+        let line = format!("time=\"2026-01-02T03:04:05Z\" level=debug msg=\"{busy}\"");
+        assert_eq!(plain(&line), busy);
+        for line in ["Error: manifest unknown", "time=\"x\" level=debug", "time to go msg=\"x"] {
+            assert_eq!(plain(line), line);
+        }
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::time::Duration;
 use e2e_support::clock::Instant;
 use serde_json::Value;
 
+/// What a kubelet says of pods until it has read the services for the first time.
+/// <https://github.com/kubernetes/kubernetes/blob/v1.34.3/pkg/kubelet/kubelet_pods.go>
+const KUBELET_BEGINS: &str = "services have not yet been read at least once";
 /// An unschedulable pod is given this long: a node that has just registered still has its taints.
 const UNSCHEDULABLE: Duration = Duration::from_secs(30);
 /// A registry that does not hand an image out is given this long, which is three tries of the kubelet: at once, and
@@ -114,7 +117,9 @@ impl Pod {
             };
             let text = format!("container {name}: {reason} {message}{ended}").trim_end().to_owned();
             let never = ["ErrImageNeverPull", "CreateContainerConfigError", "InvalidImageName", "RunContainerError"];
-            if never.contains(&reason) || (reason == "CrashLoopBackOff" && restarts >= RESTARTS) {
+            // It says so with the reason of what does not heal.
+            let begins = message.contains(KUBELET_BEGINS);
+            if (never.contains(&reason) && !begins) || (reason == "CrashLoopBackOff" && restarts >= RESTARTS) {
                 out.hopeless = Some(text.clone());
             }
             if ["ErrImagePull", "ImagePullBackOff"].contains(&reason) {
@@ -122,7 +127,7 @@ impl Pod {
             }
             if ["ContainerCreating", "PodInitializing"].contains(&reason) {
                 out.creating_since = since(|pod| pod.creating_since);
-            } else {
+            } else if !begins {
                 out.broken = true;
             }
             out.waiting = Some(text);
@@ -201,6 +206,17 @@ mod tests {
             let pod = Pod::read(&waiting(reason, restarts), None, now);
             assert_eq!(pod.hopeless(now).is_some(), hopeless, "{reason} after {restarts} restarts");
         }
+    }
+
+    #[test]
+    fn a_kubelet_that_has_just_begun_knows_no_services_and_that_passes() {
+        let now = Instant::now();
+        let mut pod = waiting("CreateContainerConfigError", 0);
+        pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"] =
+            "services have not yet been read at least once, cannot construct envvars".into();
+        let pod = Pod::read(&pod, None, now);
+        assert!(pod.hopeless(now).is_none() && !pod.was_broken, "{pod:?}");
+        assert!(pod.waiting.is_some_and(|said| said.contains("services have not yet been read")), "it is still told");
     }
 
     #[test]

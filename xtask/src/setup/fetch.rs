@@ -76,6 +76,12 @@ pub(super) fn ended(error: &anyhow::Error) -> Option<Ended> {
     process_error(error).map(|error| error.ended)
 }
 
+/// The last line that says why: what podman logs of its own end, where it is stopped, says nothing.
+fn last_word(tail: &str) -> Option<&str> {
+    let of_its_end = |line: &str| line.starts_with("time=") && line.contains("shutdown");
+    tail.lines().map(str::trim).rfind(|line| !line.is_empty() && !of_its_end(line)).map(plain)
+}
+
 /// What a line of an engine's log says, without its time and level; any other line as it is.
 fn plain(line: &str) -> &str {
     let message = line.strip_prefix("time=").and_then(|line| line.split_once(" msg=\""));
@@ -85,7 +91,7 @@ fn plain(line: &str) -> &str {
 /// Why something failed, in one line: a program's own last word, where it had one.
 pub fn said(error: &anyhow::Error) -> String {
     if let Some(process) = process_error(error) {
-        let last = process.tail.lines().rfind(|line| !line.trim().is_empty()).map(|line| plain(line.trim()));
+        let last = last_word(&process.tail);
         return match (process.ended, last) {
             (Ended::Exited(_), Some(last)) => last.to_owned(),
             (ended, Some(last)) => format!("{ended}: {last}"),
@@ -333,6 +339,9 @@ pieces:
         let busy = "Too many requests to https://x/v2/: sleeping for 4.000000 seconds before next attempt";
         let line = format!("time=\"2026-01-02T03:04:05Z\" level=debug msg=\"{busy}\"");
         assert_eq!(plain(&line), busy);
+        let end = "time=\"x\" level=debug msg=\"Completed shutdown handler \\\"libpod\\\", duration 0s\" PID=155";
+        assert_eq!(last_word(&format!("{line}\n{end}\n\n")), Some(busy));
+        assert_eq!(last_word("Error: shutdown of the registry\n"), Some("Error: shutdown of the registry"));
         for line in ["Error: manifest unknown", "time=\"x\" level=debug", "time to go msg=\"x"] {
             assert_eq!(plain(line), line);
         }

@@ -10,6 +10,8 @@ use crate::stand::{BATCH, EVENTS, Servers, event, unique, wait_for};
 
 /// What may stay of caches and of the allocator's own, in MiB.
 const MORE_MAX_MIB: u64 = 48;
+/// So many entries wait at most while more are added.
+const IN_QUEUE_MAX: u64 = 200;
 
 fn post(path: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -79,6 +81,13 @@ fn no_change_of_a_queued_entry_keeps_the_next_from_its_turn() {
     };
     let mut redis = runtime.block_on(servers.redis());
     let mut push = |json: &[u8]| {
+        // Each has six tries, so that no more are there than are worked off in a moment.
+        let mut length = redis::cmd("XLEN");
+        length.arg(datastorage::queue::STREAM);
+        runtime.block_on(wait_for("the queue to get shorter", async || {
+            let length: u64 = length.query_async(&mut redis.clone()).await.unwrap();
+            length < IN_QUEUE_MAX
+        }));
         let mut add = redis::cmd("XADD");
         add.arg(datastorage::queue::STREAM).arg("*").arg("format").arg("1").arg("event").arg(json);
         let added: redis::RedisResult<String> = runtime.block_on(add.query_async(&mut redis));

@@ -13,9 +13,9 @@ use crate::support::{policy, test, wait_for};
 /// What may stay of caches and of the allocator's own, in MiB.
 const MORE_MAX_MIB: u64 = 48;
 
-fn assert_no_fault(answer: &hostile::Answer) {
+fn assert_no_fault(answer: &hostile::Answer, sent: &[u8]) {
     assert!((200..500).contains(&answer.status), "{answer}");
-    assert!(hostile::inside(&answer.text()).is_none(), "{answer}");
+    assert!(hostile::inside(&answer.text(), sent).is_none(), "{answer}");
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn no_change_of_a_request_is_the_gateways_fault_or_stays_in_memory() {
             );
             [head.as_bytes(), body].concat()
         };
-        let check = |request: &[u8]| assert_no_fault(&hostile::ask(address, request).unwrap());
+        let check = |request: &[u8]| assert_no_fault(&hostile::ask(address, request).unwrap(), request);
 
         let about =
             |name| alert(&[("namespace", &world.namespace), ("pod", name), ("node", "n"), ("exported_pod", name)]);
@@ -65,7 +65,7 @@ fn no_change_of_a_request_is_the_gateways_fault_or_stays_in_memory() {
             whole.replace("host: x", "host: x\r\nx-timestamp: 1764240000\r\nexpect: 100-continue\r\norigin: null");
         fuzz::run("bytes", 100, &[&whole, &chunked, &dated], |bytes| {
             if let Some(answer) = hostile::provoke(address, bytes).unwrap().filter(|answer| answer.status != 100) {
-                assert_no_fault(&answer);
+                assert_no_fault(&answer, bytes);
             }
         });
         let after_mib = resident_mib();

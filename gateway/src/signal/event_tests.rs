@@ -121,7 +121,7 @@ fn whatever_becomes_of_an_event_gets_an_answer() {
             serde_json::from_str::<IgnoredAny>(&signal.payload).unwrap();
         }
         Ok(Told::Normal) => {}
-        Err(problem) => problem.assert_fit_for_a_sender(),
+        Err(problem) => problem.assert_fit_for_a_sender(body),
     });
 }
 

@@ -186,7 +186,7 @@ fn whatever_becomes_of_a_delivery_gets_an_answer() {
     fuzz::run("webhooks", 3_000, &[REAL, &one], |body| {
         let delivery = match parse(body) {
             Ok(delivery) => delivery,
-            Err(problem) => return problem.assert_fit_for_a_sender(),
+            Err(problem) => return problem.assert_fit_for_a_sender(body),
         };
         assert!((1..=MAX_ALERTS).contains(&delivery.len()));
         for index in 0..delivery.len().min(50) {
@@ -201,7 +201,7 @@ fn whatever_becomes_of_a_delivery_gets_an_answer() {
                     serde_json::from_str::<IgnoredAny>(&signal.payload).unwrap();
                 }
                 Item::Resolved => {}
-                Item::Invalid(problem) => problem.assert_fit_for_a_sender(),
+                Item::Invalid(problem) => problem.assert_fit_for_a_sender(body),
             }
         }
     });

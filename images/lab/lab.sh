@@ -56,7 +56,7 @@ for name in "${todo[@]}"; do
   fi
   # Tabs part the columns.
   found=$(tr '\t\n' '  ' <<<"${found:-see its log}" | sed 's/ *$//')
-  record "$name" "$verdict" "$(printf '%s\t' "${spent:-}" "$(system)" "$(engine_version)" "$(cgroup)" "$(route_of "$name")" "$(date -u +%F)")$found"
+  record "$name" "$verdict" "$(printf '%s\t' "${spent:-}" "$(system)" "$(engine_version)" "$(cgroup)" "$(route_of "$name")" "$(date -u +%FT%TZ)")$found"
 done
 finish
 }

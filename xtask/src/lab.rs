@@ -1,7 +1,7 @@
 //! What the lab has found: its rows, and the table of them in docs/lab.md.
 //!
 //! The lab's script (images/lab) records a line for each row in the results file of its revision, with tabs between: the
-//! row's name, `passed` or `failed`, seconds, system, engine, cgroup version, route to images, date, what was found. The
+//! row's name, `passed` or `failed`, seconds, system, engine, cgroup version, route to images, time of its end, what was found. The
 //! table keeps the last of each row, whichever revision it is of; so the document itself is where older ones are read.
 
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ pub const NAME: &str = "lab";
 
 const HEADER: &str = "| row | system | engine | cgroup | route | commit | date | result | seconds | found |";
 const RULE: &str = "|---|---|---|---|---|---|---|---|---|---|";
+
+/// The place, among what the script records of a row, of the time when it ended.
+const DATE: usize = 5;
 
 /// What came of one row of the lab.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +61,7 @@ impl Row {
             cgroup: cgroup.into(),
             route: route.into(),
             commit: revision.into(),
-            date: date.into(),
+            date: date.split('T').next().unwrap_or_default().into(),
             passed: outcome.passed,
             seconds: seconds.into(),
             found: found.into(),
@@ -82,13 +85,17 @@ pub fn recorded(folder: &Utf8Path) -> Result<BTreeMap<String, Row>> {
         }
     }
     files.sort();
-    let mut rows = BTreeMap::new();
+    let mut rows = Vec::new();
     for (_, revision, path) in files {
         for (name, outcome) in outcomes(&path)? {
-            rows.insert(name, Row::of(&outcome, &revision).with_context(|| format!("reading {path}"))?);
+            let row = Row::of(&outcome, &revision).with_context(|| format!("reading {path}"))?;
+            let when = outcome.found.split('\t').nth(DATE).unwrap_or_default().to_owned();
+            rows.push((when, name, row));
         }
     }
-    Ok(rows)
+    // A file is written to as long as any of its rows runs. Those of one time stay in the order of the files.
+    rows.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(rows.into_iter().map(|(_, name, row)| (name, row)).collect())
 }
 
 /// The document with `new` in its table, in the order of `order`; rows that are not named there are the script's no
@@ -191,11 +198,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = Utf8Path::from_path(dir.path()).unwrap();
         let (_, columns) = row("passed", "48 passed");
+        let at = |time: &str| columns.replace("2026-01-02", &format!("2026-01-02{time}"));
         let new = std::time::SystemTime::now();
         let old = new - std::time::Duration::from_secs(60);
         for (file, text, changed) in [
             ("lab-new.tsv", format!("a\tpassed\t{columns}\n"), new),
             ("lab-old.tsv", format!("a\tfailed\t{columns}\nb\tfailed\t{columns}\n"), old),
+            ("lab-mid.tsv", format!("c\tfailed\t{}\n", at("T09:00:00Z")), new),
+            ("lab-end.tsv", format!("c\tpassed\t{}\n", at("T10:00:00Z")), old),
             ("labels-x.tsv", "of another script\n".to_owned(), new),
         ] {
             let path = folder.join(file);
@@ -204,7 +214,8 @@ mod tests {
         }
         let rows = recorded(folder).unwrap();
         let told: Vec<_> = rows.iter().map(|(name, row)| (name.as_str(), row.passed, row.commit.as_str())).collect();
-        assert_eq!(told, [("a", true, "new"), ("b", false, "old")]);
+        assert_eq!(told, [("a", true, "new"), ("b", false, "old"), ("c", true, "end")]);
+        assert_eq!(rows["c"].date, "2026-01-02");
     }
 
     #[test]

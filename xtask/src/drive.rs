@@ -81,7 +81,8 @@ pub fn drive_with(
     work: impl Fn(&Step, &StepContext<'_>) -> Result<()> + Sync,
 ) -> Result<Driven> {
     let slots = Slots::for_cores(std::thread::available_parallelism().map_or(1, usize::from));
-    let environment = environment(&site.paths.root, &site.workshop);
+    let mut environment = environment(&site.paths.root, &site.workshop);
+    environment.extend(site.zig.as_ref().map(|zig| ("services are compiled".to_owned(), zig.describe())));
     let Paths { root, target, cache } = site.paths.clone();
     let mut folders = vec![(target, "{target}"), (root, "{root}"), (cache, "{cache}")];
     // `cargo xtask` names the very program that it is, a start of the task's own program none.

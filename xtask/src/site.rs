@@ -3,20 +3,21 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
 use e2e_support::engine::{Engine, Flavor};
 use e2e_support::kind::Kind;
 use e2e_support::{Cancel, network};
 use sha2::{Digest, Sha256};
 
-use crate::build_mode;
+use crate::build_mode::{self, Building, Choice, Decided, Target, Zig, zig};
 use crate::cluster::{self, Effective, Existing};
 use crate::commands::setup::{consent, wanted};
 use crate::dockerfile::runtime_base;
 use crate::instance::Instance;
 use crate::paths::Paths;
 use crate::plan::{BuildMode, Manifests, Plan, StepKind};
+use crate::setup::fetch::Mismatch;
 use crate::setup::make::Workshop;
 use crate::setup::piece::hex;
 use crate::setup::run;
@@ -49,7 +50,7 @@ pub fn open(
 ) -> Result<Site> {
     let instance = Instance::of(paths, &suite)?;
     let options = Options { engine: instance.engine_choice(options.engine), ..options.clone() };
-    let (workshop, build) = set_up(paths, &suite, &options, cancel)?;
+    let (workshop, Building { mode: build, zig }) = set_up(paths, &suite, &options, cancel)?;
     let engine = workshop.engine.clone().context("the set-up found no engine")?;
     modules_folder(&engine)?;
     let kind = Kind::new(workshop.folder("kind")?.join("bin/kind"), engine.clone());
@@ -105,6 +106,7 @@ pub fn open(
         instance,
         paths: paths.clone(),
         build,
+        zig,
         engine,
         kind,
         kubectl,
@@ -146,24 +148,40 @@ fn leave_engine(paths: &Paths, instance: &Instance, now: Flavor, say: &mut dyn F
 ///
 /// # Errors
 /// When something that is needed is missing, and cannot or may not be put in place.
-pub fn set_up(paths: &Paths, suite: &Suite, options: &Options, cancel: &Cancel) -> Result<(Workshop, BuildMode)> {
-    let mut mode = options.build.first();
-    let mut tried = Vec::new();
-    loop {
-        tried.push(mode);
+pub fn set_up(paths: &Paths, suite: &Suite, options: &Options, cancel: &Cancel) -> Result<(Workshop, Building)> {
+    let ensure = |mode| {
         let wanted = wanted(paths, suite, mode, options.engine)?;
-        let workshop = run::ensure(paths, &wanted, consent(options.yes), cancel)?;
-        let engine = workshop.engine.as_ref().context("the set-up found no engine")?;
-        let decided = options.build.decide(&paths.root, suite, engine, &paths.cache)?;
-        if decided == mode {
-            return Ok((workshop, mode));
-        }
-        ensure!(
-            !tried.contains(&decided),
-            "finding out how to build: {tried:?} came out as wrong one after the other; choose one with --build"
-        );
-        mode = decided;
+        run::ensure(paths, &wanted, consent(options.yes), cancel)
+    };
+    let first = options.build.first();
+    let workshop = ensure(first)?;
+    if first == BuildMode::Container {
+        return Ok((workshop, Building { mode: first, zig: None }));
     }
+    let engine = workshop.engine.as_ref().context("the set-up found no engine")?;
+    let why = match options.build.decide(&paths.root, suite, engine, &paths.cache)? {
+        Decided::Native => return Ok((workshop, Building { mode: first, zig: None })),
+        Decided::Zig(target) => match with_zig(paths, &workshop, target, options, cancel) {
+            Ok(zig) => return Ok((workshop, Building { mode: first, zig: Some(zig) })),
+            Err(error) => {
+                // What is not what it should be ends the set-up.
+                let is_fatal = cancel.is_cancelled() || error.chain().any(|cause| cause.is::<Mismatch>());
+                if is_fatal || options.build != Choice::Auto {
+                    return Err(error);
+                }
+                format!("{error:#}")
+            }
+        },
+        Decided::Container(why) => why,
+    };
+    eprintln!("set-up: services are compiled in containers, which takes longer: {why}");
+    Ok((ensure(BuildMode::Container)?, Building { mode: BuildMode::Container, zig: None }))
+}
+
+/// Puts zig in place, ready for the target.
+fn with_zig(paths: &Paths, workshop: &Workshop, target: Target, options: &Options, cancel: &Cancel) -> Result<Zig> {
+    run::ensure(paths, &zig::wanted(), consent(options.yes), cancel)?;
+    Zig::prepare(workshop, target, consent(options.yes), cancel)
 }
 
 /// What a cluster is made from, as one hash: node image and configuration as written, with what it mounts.

@@ -33,6 +33,8 @@ impl Machine {
             fake.remove(name).unwrap();
         }
         ["sed", "dirname", "flock"].iter().for_each(|name| fake.tool(name).unwrap());
+        // Images whose C library is younger than any machine's.
+        fake.on("podman", "run *getconf*", Play::says("glibc 2.99")).unwrap();
         Machine { _dir: dir, at, fake, env: Vec::new() }
     }
 
@@ -89,7 +91,8 @@ impl Machine {
     /// Gives podman an image with that digest in that repository.
     fn with_public(self, reference: &str, repository: &str, digest: &str) -> Machine {
         let arch = Host::look().arch;
-        let inspected = format!(r#"[{{"Architecture": "{arch}", "RepoDigests": ["{repository}@{digest}"]}}]"#);
+        let inspected =
+            format!(r#"[{{"Id": "sha256:0123", "Architecture": "{arch}", "RepoDigests": ["{repository}@{digest}"]}}]"#);
         self.on("podman", &format!("image inspect {reference}"), Play::says(inspected))
     }
 
@@ -331,4 +334,33 @@ fn a_proxys_password_is_on_no_command_line_and_in_no_output() {
     let calls = machine.fake.calls().unwrap();
     assert!(calls.iter().any(|call| call.program == "curl"));
     assert!(!format!("{said}{calls:?}").contains("hunter2"), "{said}{calls:?}");
+}
+
+/// A machine whose own binaries do not run in the images, on which everything else is there.
+fn newer_than_its_images() -> Machine {
+    let machine = Machine::new().with_stand_ins(&[]).with_pieces(&["kind", "kubectl"]);
+    machine.on("podman", "run *getconf*", Play::says("glibc 2.17"))
+}
+
+#[test]
+fn a_host_that_is_newer_than_the_images_gets_zig_and_others_do_not() {
+    let machine = Machine::new().with_stand_ins(&[]).with_pieces(&["kind", "kubectl"]);
+    assert_eq!(machine.setup(&["--check"]).ended, Ended::Exited(0), "{}", machine.said());
+    assert!(!machine.said().contains("zig"), "{}", machine.said());
+    let machine = newer_than_its_images().on("curl", "*--head*", Play::default()).on("curl", "*", wrong());
+    machine.fake.tool("unzip").unwrap();
+    let said = machine.fails(&["--check"], &["missing:", "zig: zig, a C compiler", "download (460 MB)"]);
+    assert!(!said.contains("rust-builder"), "{said}");
+    machine.fails(&["--yes"], &["the SHA-256 of what came is", "nothing of it was kept"]);
+}
+
+#[test]
+fn where_zig_is_not_to_be_had_services_are_compiled_in_containers_and_that_is_said() {
+    let machine = newer_than_its_images().on("curl", "*", Play::fails(6, "curl: (6) Could not resolve host: x"));
+    machine.fake.tool("unzip").unwrap();
+    assert_eq!(machine.setup(&["--yes"]).ended, Ended::Exited(0), "{}", machine.said());
+    let said = machine.said();
+    for word in ["services are compiled in containers", "zig cannot be had", "curl: (6) Could not resolve host"] {
+        assert!(said.contains(word), "{word:?} is missing in:\n{said}");
+    }
 }

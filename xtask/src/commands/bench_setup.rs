@@ -72,7 +72,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     if contenders.iter().any(|contender| contender.order == Order::Script) {
         site::set_up(paths, &suite, &Options { build: Choice::Container, ..options.clone() }, cancel)?;
     }
-    let (workshop, build) = site::set_up(paths, &suite, &options, cancel)?;
+    let (workshop, building) = site::set_up(paths, &suite, &options, cancel)?;
     let engine = workshop.engine.clone().context("the set-up found no engine")?;
     no_cluster_beside(paths, &suite, &engine)?;
     let environment = environment(&paths.root, &workshop);
@@ -92,7 +92,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         scenario: args.scenario,
         contenders,
         seed,
-        build: build.name().to_owned(),
+        build: building.name().to_owned(),
         engine: format!("{} {}", engine.flavor(), engine.version()),
         git_revision: environment.get("git revision").cloned().unwrap_or_else(|| "unknown".to_owned()),
         inputs: copy.hash.clone(),

@@ -1,18 +1,22 @@
 //! `setup`: puts tools and base images in place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use anyhow::{Result, bail};
 use e2e_support::Cancel;
 use e2e_support::engine::Flavor;
 
+use crate::build_mode::{Choice, Decided, zig};
 use crate::dockerfile::bases;
 use crate::paths::Paths;
 use crate::plan::BuildMode;
 use crate::setup::catalog::Catalog;
+use crate::setup::ends::ended;
 use crate::setup::places::Places;
-use crate::setup::run::{Consent, ensure};
+use crate::setup::run::Consent;
 use crate::setup::survey::{Survey, Wanted};
+use crate::site::{Options, set_up};
 use crate::suite::Suite;
 
 /// Put tools and base images in place: says what it will do, and does it after a yes
@@ -41,21 +45,44 @@ pub struct Args {
 /// When something is missing and cannot or may not be put in place.
 pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let suite = Suite::load(&paths.root, &args.suite)?;
-    let build = if args.container_builds { BuildMode::Container } else { BuildMode::Host };
-    let wanted = wanted(paths, &suite, build, args.engine)?;
+    let build = if args.container_builds { Choice::Container } else { Choice::Auto };
     if args.check {
-        let survey = Survey::look(paths, &wanted, &mut Places::default(), cancel)?;
-        if survey.is_complete() {
-            println!("everything that {} needs is there", suite.name);
-            return Ok(());
-        }
-        bail!("missing:\n{}{}", survey.describe(), survey.blockers.join("\n"));
+        return look(paths, &suite, build, args.engine, cancel);
     }
-    let workshop = ensure(paths, &wanted, consent(args.yes), cancel)?;
+    let options = Options { engine: args.engine, build, yes: args.yes, reuse: false };
+    let (workshop, _) = set_up(paths, &suite, &options, cancel)?;
+    tell_ended(&workshop.catalog);
     if let Some(engine) = &workshop.engine {
         println!("{} {}; everything that {} needs is there", engine.flavor(), engine.version(), suite.name);
     }
     Ok(())
+}
+
+/// Only looks, and fails with the list of what is missing.
+fn look(paths: &Paths, suite: &Suite, build: Choice, engine: Option<Flavor>, cancel: &Cancel) -> Result<()> {
+    let complete = |wanted: &Wanted| {
+        let survey = Survey::look(paths, wanted, &mut Places::default(), cancel)?;
+        match survey.is_complete() {
+            true => Ok(survey.workshop),
+            false => bail!("missing:\n{}{}", survey.describe(), survey.blockers.join("\n")),
+        }
+    };
+    let workshop = complete(&wanted(paths, suite, build.first(), engine)?)?;
+    // How it is built depends on the images that are there now.
+    if let (BuildMode::Host, Some(engine)) = (build.first(), &workshop.engine)
+        && let Decided::Zig(_) = build.decide(&paths.root, suite, engine, &paths.cache)?
+    {
+        complete(&zig::wanted())?;
+    }
+    tell_ended(&workshop.catalog);
+    println!("everything that {} needs is there", suite.name);
+    Ok(())
+}
+
+fn tell_ended(catalog: &Catalog) {
+    for line in ended(&catalog.ends, &catalog.versions, SystemTime::now()) {
+        eprintln!("set-up: {line}");
+    }
 }
 
 /// `--yes` or a question.

@@ -147,6 +147,7 @@ impl World {
         let engine = Engine::at(Flavor::Podman, &fake.program("podman"), &[]).unwrap();
         let catalog = Catalog {
             versions: BTreeMap::new(),
+            ends: BTreeMap::new(),
             oldest: BTreeMap::new(),
             engine_packages: Vec::new(),
             pieces: Vec::new(),
@@ -165,6 +166,7 @@ impl World {
             kind: Kind::new(fake.program("kind"), engine.clone()),
             kubectl: fake.program("kubectl"),
             build: BuildMode::Host,
+            zig: None,
             node_image: String::new(),
             made_from: String::new(),
             config: Effective { yaml: String::new(), ports: BTreeMap::new(), replaced: Vec::new() },

@@ -6,6 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
+use super::ends::{self, Ends};
+
 /// The file, relative to the workspace.
 pub const FILE: &str = "images/setup.yaml";
 
@@ -15,6 +17,9 @@ pub const FILE: &str = "images/setup.yaml";
 pub struct Catalog {
     /// The one place where versions are pinned.
     pub versions: BTreeMap<String, String>,
+    /// Until when versions are mended.
+    #[serde(default)]
+    pub ends: Ends,
     /// The oldest version of a tool that recipes work with, such as `1.24`.
     #[serde(default)]
     pub oldest: BTreeMap<String, String>,
@@ -41,8 +46,8 @@ pub struct Piece {
     pub kind: Kind,
     /// What it is, in one line for people.
     pub about: String,
-    /// The script that makes it from packages.
-    pub recipe: Utf8PathBuf,
+    /// The script that makes it from packages; none where only its publisher can make it.
+    pub recipe: Option<Utf8PathBuf>,
     /// Files and folders whose content goes into it.
     #[serde(default)]
     pub inputs: Vec<Utf8PathBuf>,
@@ -83,8 +88,16 @@ pub struct Piece {
 #[serde(deny_unknown_fields)]
 pub struct Download {
     pub url: String,
-    /// The program's SHA-256 in hex, by `os-arch`. Where there is none, the program is not to be had for that machine.
+    /// What `{file}` stands for in the address, by `os-arch`, where names follow no rule.
+    #[serde(default)]
+    pub file: BTreeMap<String, String>,
+    /// The file's SHA-256 in hex, by `os-arch`. Where there is none, the program is not to be had for that machine.
     pub sha256: BTreeMap<String, String>,
+    /// What Python's pip calls the file, where that is a wheel: it knows of indexes and proxies that nobody else knows.
+    pub pip: Option<String>,
+    /// Whether the file is a zip, as a wheel is, whose content becomes the piece.
+    #[serde(default)]
+    pub unzip: bool,
     /// What the program is called below the piece's folder.
     pub to: Utf8PathBuf,
 }
@@ -95,6 +108,10 @@ pub struct Source {
     pub url: String,
     /// Its SHA-256 in lower-case hex.
     pub sha256: String,
+    /// What pip calls it, if it has it.
+    pub pip: Option<String>,
+    /// Whether it is a zip with the program inside.
+    pub unzip: bool,
     /// What it is called below the piece's folder.
     pub to: Utf8PathBuf,
 }
@@ -113,6 +130,7 @@ impl Catalog {
 
     fn parse(text: &str) -> Result<Catalog> {
         let mut catalog: Catalog = serde_yaml::from_str(text)?;
+        ends::check(&catalog.ends, &catalog.versions)?;
         let mut seen = BTreeSet::new();
         for piece in &mut catalog.pieces {
             let name = &piece.name;
@@ -123,6 +141,10 @@ impl Catalog {
                     "the piece `{name}` names the version `{version}`, which is not among `versions`"
                 );
             }
+            ensure!(
+                piece.recipe.is_some() || piece.download.is_some(),
+                "the piece `{name}` has neither a recipe nor a download"
+            );
             ensure!(
                 (piece.kind == Kind::Image) == piece.replaces.is_some(),
                 "the piece `{name}`: an image has `replaces`, and files have not"
@@ -182,11 +204,19 @@ impl Catalog {
         let Some(download) = &piece.download else { return Ok(None) };
         // As Go calls it, and whoever publishes programs.
         let os = if os == "macos" { "darwin" } else { os };
-        let Some(sha256) = download.sha256.get(&format!("{os}-{arch}")) else { return Ok(None) };
+        let machine = format!("{os}-{arch}");
+        let Some(sha256) = download.sha256.get(&machine) else { return Ok(None) };
         let mut names = self.versions.clone();
         names.extend([("os", os), ("arch", arch)].map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let url = fill(&download.url, &names).with_context(|| format!("the piece `{}`", piece.name))?;
-        Ok(Some(Source { url, sha256: sha256.clone(), to: download.to.clone() }))
+        names.extend(download.file.get(&machine).map(|file| ("file".to_owned(), file.clone())));
+        let filled = |text: &str| fill(text, &names).with_context(|| format!("the piece `{}`", piece.name));
+        Ok(Some(Source {
+            url: filled(&download.url)?,
+            sha256: sha256.clone(),
+            pip: download.pip.as_deref().map(filled).transpose()?,
+            unzip: download.unzip,
+            to: filled(download.to.as_str())?.into(),
+        }))
     }
 
     /// The piece that stands in for the image `reference`, if one does.

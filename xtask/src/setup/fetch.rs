@@ -17,7 +17,7 @@ use xshell::{Shell, cmd};
 
 use super::catalog::{Piece, Source};
 use super::make::{Workshop, go_on};
-use super::piece;
+use super::{piece, wheel};
 
 /// How long the engine may take for something small.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -53,8 +53,24 @@ impl fmt::Display for Mismatch {
 
 impl std::error::Error for Mismatch {}
 
-/// What downloads take, and there is none of.
-pub(super) const NO_CURL: &str = "curl is not on PATH; with it, it would be downloaded";
+/// A program that a download takes, and that is not there.
+pub(super) struct Lack {
+    pub(super) why: &'static str,
+    /// The Debian packages that bring it.
+    pub(super) packages: &'static [&'static str],
+}
+
+const NO_CURL: Lack =
+    Lack { why: "curl is not on PATH; with it, it would be downloaded", packages: &["curl", "ca-certificates"] };
+const NO_UNZIP: Lack =
+    Lack { why: "unzip is not on PATH; with it, it would be downloaded and unpacked", packages: &["unzip"] };
+
+/// What of the programs that it takes to get a file is not there.
+pub(super) fn lacks(source: &Source) -> Vec<Lack> {
+    let curl = (!has_curl() && !wheel::pip_has(source)).then_some(NO_CURL);
+    let unzip = (source.unzip && which::which("unzip").is_err()).then_some(NO_UNZIP);
+    curl.into_iter().chain(unzip).collect()
+}
 
 pub(super) fn has_curl() -> bool {
     which::which("curl").is_ok()
@@ -158,17 +174,28 @@ impl Workshop {
     fn download(&self, piece: &Piece, source: &Source, cancel: &Cancel) -> Result<()> {
         let url = &source.url;
         let doing = || format!("downloading {url}");
-        ensure!(has_curl(), "downloading {url}: {NO_CURL}");
+        if let Some(lack) = lacks(source).first() {
+            bail!("{}: {}", doing(), lack.why);
+        }
         let work = self.work(piece)?;
-        let file = work.join("out").join(&source.to);
-        std::fs::create_dir_all(file.parent().unwrap_or(&work)).with_context(doing)?;
-        let sh = Shell::new()?;
-        Job::new(cmd!(sh, "curl").args(CURL).args(RETRY).args(["--output", file.as_str(), url]))
-            .deadline(DOWNLOAD)
-            .log(self.log(piece))
-            .cancel(cancel)
-            .run()
-            .with_context(doing)?;
+        let out = work.join("out");
+        let program = out.join(&source.to);
+        std::fs::create_dir_all(program.parent().unwrap_or(&work)).with_context(doing)?;
+        let by_pip = wheel::by_pip(source, &work.join("work"), &self.log(piece), cancel)?;
+        let file = match by_pip {
+            Some(file) => file,
+            None => {
+                let file = if source.unzip { work.join("work/zip") } else { program.clone() };
+                let sh = Shell::new()?;
+                Job::new(cmd!(sh, "curl").args(CURL).args(RETRY).args(["--output", file.as_str(), url]))
+                    .deadline(DOWNLOAD)
+                    .log(self.log(piece))
+                    .cancel(cancel)
+                    .run()
+                    .with_context(doing)?;
+                file
+            }
+        };
         let found = sha256(&file).with_context(doing)?;
         if found != source.sha256 {
             crate::disk::remove_folder(&work)?;
@@ -181,7 +208,11 @@ impl Workshop {
             );
             return Err(Mismatch(text).into());
         }
-        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).with_context(doing)?;
+        if source.unzip {
+            wheel::unzip(&file, &out, &self.log(piece), cancel).with_context(doing)?;
+            ensure!(program.is_file(), "{}: there is no {} in it", doing(), source.to);
+        }
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).with_context(doing)?;
         go_on(cancel)?;
         self.keep(piece, &work)
     }

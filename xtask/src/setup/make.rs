@@ -77,7 +77,8 @@ impl Workshop {
     /// # Errors
     /// When the recipe fails, with its last lines; nothing that could be taken for the piece is left.
     pub fn make(&self, piece: &Piece, cancel: &Cancel) -> Result<()> {
-        let doing = || format!("making {} by {}", piece.name, piece.recipe);
+        let recipe = piece.recipe.as_ref().with_context(|| format!("nothing here makes the piece {}", piece.name))?;
+        let doing = || format!("making {} by {recipe}", piece.name);
         let _lock = self.lock(piece, cancel)?;
         if self.state(piece)?.is_there() {
             return Ok(());
@@ -86,7 +87,6 @@ impl Workshop {
         let log = self.log(piece);
         let sh = Shell::new()?;
         sh.change_dir(&self.root);
-        let recipe = &piece.recipe;
         let mut cmd = cmd!(sh, "bash -c {OPEN} {recipe}")
             .env("E2E_WORK", work.join("work"))
             .env("E2E_ARCH", self.host.arch)

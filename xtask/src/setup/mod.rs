@@ -7,6 +7,7 @@
 pub mod catalog;
 pub mod digests;
 mod display;
+pub mod ends;
 pub mod engine;
 pub mod fetch;
 pub mod host;
@@ -17,3 +18,4 @@ pub mod places;
 pub mod run;
 pub mod survey;
 mod tools;
+mod wheel;

@@ -70,7 +70,7 @@ fn key(
         let need = catalog.piece(need)?;
         hash.update(format!("{}={}\0", need.name, key(root, catalog, arch, need, keys)?));
     }
-    for input in std::iter::once(&piece.recipe).chain(&piece.inputs) {
+    for input in piece.recipe.iter().chain(&piece.inputs) {
         hash_path(root, input, &mut hash).with_context(|| format!("reading the inputs of the piece {}", piece.name))?;
     }
     let key = hex(&hash.finalize());

@@ -10,6 +10,7 @@ use xshell::{Shell, cmd};
 use super::catalog::Piece;
 use super::fetch::{CURL, ended, exact, has_curl, is_about_digests, said};
 use super::make::Workshop;
+use super::wheel;
 
 /// How long a question whether something is to be had may take.
 const PROBE: Duration = Duration::from_secs(12);
@@ -76,8 +77,16 @@ impl Places {
 
 /// Where a piece is published.
 enum Place {
-    Registry { host: String, exact: String },
-    Site { host: String, url: String },
+    Registry {
+        host: String,
+        exact: String,
+    },
+    Site {
+        host: String,
+        url: String,
+        /// Whether pip gets it, by ways that curl does not know.
+        by_pip: bool,
+    },
 }
 
 impl Place {
@@ -90,7 +99,7 @@ impl Place {
         let source = workshop.source(piece)?;
         Ok(source.map(|source| {
             let rest = source.url.split_once("://").map_or(source.url.as_str(), |(_, rest)| rest);
-            Place::Site { host: host_of(rest), url: source.url.clone() }
+            Place::Site { host: host_of(rest), by_pip: wheel::pip_has(&source), url: source.url.clone() }
         }))
     }
 
@@ -102,7 +111,11 @@ impl Place {
 
     /// Whether there is something to ask it with. What cannot be asked may give all it has.
     fn can_be_asked(&self, workshop: &Workshop) -> bool {
-        has_curl() || (matches!(self, Place::Registry { .. }) && workshop.engine.is_some())
+        match self {
+            Place::Site { by_pip: true, .. } => false,
+            Place::Site { .. } => has_curl(),
+            Place::Registry { .. } => has_curl() || workshop.engine.is_some(),
+        }
     }
 
     /// A registry is asked again once there is an engine.

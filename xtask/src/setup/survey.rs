@@ -8,7 +8,7 @@ use e2e_support::Cancel;
 use e2e_support::engine::{Engine, Flavor, NoEngine};
 
 use super::catalog::{Catalog, Kind, Piece};
-use super::fetch;
+use super::fetch::{self, Lack};
 use super::host::{self, Host};
 use super::make::Workshop;
 use super::piece::{self, State};
@@ -238,13 +238,13 @@ impl Survey {
             return Ok(());
         }
         let piece = self.workshop.catalog.piece(name)?.clone();
-        let downloads = piece.replaces.is_none() && self.workshop.source(&piece)?.is_some();
-        let curl_is_missing = downloads && !fetch::has_curl();
+        let source = self.workshop.source(&piece)?.filter(|_| piece.replaces.is_none());
+        let lacks: Vec<Lack> = source.iter().flat_map(fetch::lacks).collect();
         let why = match places.fetchable(&self.workshop, &piece)? {
-            Ok(()) if curl_is_missing && !self.workshop.host.can_install() => fetch::NO_CURL.to_owned(),
+            Ok(()) if !lacks.is_empty() && !self.workshop.host.can_install() => lacks[0].why.to_owned(),
             Ok(()) => {
-                if curl_is_missing {
-                    let names = ["curl", "ca-certificates"].map(str::to_owned);
+                for lack in lacks {
+                    let names: Vec<String> = lack.packages.iter().map(|&name| name.to_owned()).collect();
                     self.want_packages(&names, |_| "downloads".into())?;
                 }
                 self.tasks.push(Task { piece, way: Way::Fetch, found: found.clone(), unfetched: None });
@@ -268,6 +268,9 @@ impl Survey {
     /// Whether the recipe of the piece works here, and if not, why.
     fn can_make(&self, piece: &Piece) -> Result<(), String> {
         let host = &self.workshop.host;
+        if piece.recipe.is_none() {
+            return Err("only its publisher makes it".into());
+        }
         if piece.kind == Kind::Image {
             return host.can_build();
         }
@@ -284,7 +287,14 @@ impl Survey {
             return Ok(format!("; once `pull {exact}` works with the engine here, so does this"));
         }
         let Some(source) = self.workshop.source(piece)? else { return Ok(String::new()) };
-        let to = self.workshop.folder(&piece.name)?.join(&source.to);
+        let folder = self.workshop.folder(&piece.name)?;
+        if source.unzip {
+            return Ok(format!(
+                "; or get {} by other means (SHA-256 {}), unpack it as a zip into {folder}, and make {} there executable",
+                source.url, source.sha256, source.to
+            ));
+        }
+        let to = folder.join(&source.to);
         Ok(format!(
             "; or get {} by other means (SHA-256 {}), and put it, executable, at {to}",
             source.url, source.sha256
@@ -369,7 +379,10 @@ impl Survey {
         let mut changes = self.package_changes();
         changes.extend(self.tasks.iter().map(|task| match task.way {
             Way::Fetch => format!("fetching {} ({})", task.piece.name, task.place()),
-            Way::Make => format!("building {} ({})", task.piece.name, task.piece.recipe),
+            Way::Make => {
+                let recipe = task.piece.recipe.as_ref().map(|recipe| format!(" ({recipe})")).unwrap_or_default();
+                format!("building {}{recipe}", task.piece.name)
+            }
         }));
         changes
     }

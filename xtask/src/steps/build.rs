@@ -11,11 +11,12 @@ use xshell::{Shell, cmd};
 
 use super::executables::Executables;
 use super::{Running, Way};
+use crate::build_mode::Zig;
 use crate::cargo_lock;
 use crate::dockerfile::replaced_stage;
 use crate::instance::Instance;
 use crate::plan::{BuildMode, ExpectedFrom};
-use crate::suite::Image;
+use crate::suite::{Image, Suite};
 
 impl Running<'_> {
     /// One cargo invocation for all of the suite's Rust, so that what is shared is compiled once. What it makes is put
@@ -25,22 +26,59 @@ impl Running<'_> {
         if matches!(source, ExpectedFrom::Packages(_)) {
             self.context.unusual(source.to_string());
         }
+        let (together, apart) = match &self.site.zig {
+            Some(zig) if !zig.runs_here => builds(packages, &self.site.suite),
+            _ => (packages.iter().map(String::as_str).collect(), None),
+        };
+        let made = self.cargo_build(&together, self.site.zig.as_ref())?;
+        if self.site.build == BuildMode::Host {
+            for image in &self.site.suite.images {
+                if let Some(package) = &image.package {
+                    self.stage(package, made.of(package, package)?)?;
+                }
+            }
+        }
+        let made = match apart {
+            Some(package) => self.cargo_build(&[package], None)?,
+            None => made,
+        };
+        match (&self.site.suite.specs, &self.site.specs) {
+            (Some(specs), Some(options)) => {
+                let from = made.of(&specs.package, &specs.binary)?;
+                let to = self.site.staged_specs(&specs.binary);
+                self.place(from, &to)?;
+                // What lets no spec through is told now, and not once there is a cluster.
+                self.specs_program(options)?.list(options.filter.as_deref()).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Has cargo build all binaries of these packages, for this machine or by zig.
+    fn cargo_build(&self, packages: &[&str], zig: Option<&Zig>) -> Result<Executables> {
+        let mut executables = Executables::default();
+        if packages.is_empty() {
+            return Ok(executables);
+        }
         let sh = Shell::new()?;
         sh.change_dir(&self.site.paths.root);
+        let target = &self.site.paths.target;
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         // What a person reads goes to the log as ever, through standard error.
         let words = ["build", "--locked", "--bins", "--color", "never", "--message-format", "json-render-diagnostics"];
-        let mut cmd = cmd!(sh, "{cargo} {words...}").env("CARGO_TARGET_DIR", &self.site.paths.target);
+        let mut cmd = cmd!(sh, "{cargo} {words...}").env("CARGO_TARGET_DIR", target);
         for package in packages {
             cmd = cmd.args(["--package", package]);
         }
-        let mut executables = Executables::default();
+        if let Some(zig) = zig {
+            cmd = zig.cargo(cmd);
+        }
         let job = Job::new(cmd).deadline(self.left()).log(self.log).cancel(self.cancel);
         let begin = self.log.metadata().map_or(0, |log| usize::try_from(log.len()).unwrap_or(0));
         let over = Cancel::new();
         let compiled = std::thread::scope(|scope| {
             scope.spawn(|| {
-                let made = self.site.paths.target.join("debug");
+                let made = zig.map_or_else(|| target.join("debug"), |zig| zig.made(target));
                 cargo_lock::watch(self.log, begin, &made, &over, |line| self.progress(line.unwrap_or_default()));
             });
             let compiled = job.lines(|line| {
@@ -51,31 +89,17 @@ impl Running<'_> {
             compiled
         });
         compiled.map_err(|error| self.with_compilers_word(error))?;
-        if self.site.build == BuildMode::Host {
-            for image in &self.site.suite.images {
-                if let Some(package) = &image.package {
-                    self.stage(package, executables.of(package, package)?)?;
-                }
-            }
-        }
-        match (&self.site.suite.specs, &self.site.specs) {
-            (Some(specs), Some(options)) => {
-                let from = executables.of(&specs.package, &specs.binary)?;
-                let to = self.site.staged_specs(&specs.binary);
-                self.place(from, &to)?;
-                // What lets no spec through is told now, and not once there is a cluster.
-                self.specs_program(options)?.list(options.filter.as_deref()).map(drop)
-            }
-            _ => Ok(()),
-        }
+        Ok(executables)
     }
 
     /// Puts a binary where its image's build reads it: the layout of the stage that it replaces.
     fn stage(&self, package: &str, from: &Utf8Path) -> Result<()> {
         let to = self.site.staged(package).join("out").join(package);
         let doing = || format!("staging {from} as {to}");
-        // As in the build stages: without symbols, a third less is loaded into the node. A linker comes with `strip`.
-        if which::which("strip").is_ok() {
+        // As in the build stages: without symbols, a third less is loaded into the node. A linker comes with `strip`; what
+        // is for another system has lost them when it was linked.
+        let is_of_here = self.site.zig.as_ref().is_none_or(|zig| zig.runs_here);
+        if is_of_here && which::which("strip").is_ok() {
             make_room(&to).with_context(doing)?;
             let sh = Shell::new()?;
             let strip = cmd!(sh, "strip --strip-all -o {to} {from}");
@@ -165,6 +189,16 @@ impl Running<'_> {
     }
 }
 
+/// What is compiled for the images, and the package of the specs, where they are among `packages`: for a build whose
+/// programs cannot be started here.
+fn builds<'a>(packages: &'a [String], suite: &Suite) -> (Vec<&'a str>, Option<&'a str>) {
+    let of_specs = suite.specs.as_ref().map(|specs| specs.package.as_str());
+    let is_of_image = |name: &str| suite.images.iter().any(|image| image.package.as_deref() == Some(name));
+    let all = packages.iter().map(String::as_str);
+    let of_images = all.clone().filter(|name| Some(*name) != of_specs || is_of_image(name)).collect();
+    (of_images, all.into_iter().find(|name| Some(*name) == of_specs))
+}
+
 /// The first error that cargo or rustc tells in `output`, with its place where it has one.
 fn first_error(output: &str) -> Option<String> {
     let mut lines = output.lines().skip_while(|line| !line.starts_with("error: ") && !line.starts_with("error["));
@@ -210,6 +244,21 @@ impl super::Site {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn specs_that_cannot_be_started_are_a_build_of_their_own() {
+        let suite = Suite::load(&Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), "gateway").unwrap();
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let all = words(&["datastorage", "e2e", "gateway"]);
+        assert_eq!(builds(&all, &suite), (vec!["datastorage", "gateway"], Some("e2e")));
+        // Without specs, as for `up`.
+        let services = words(&["datastorage", "gateway"]);
+        assert_eq!(builds(&services, &suite), (vec!["datastorage", "gateway"], None));
+        // A package that has both is built for both.
+        let mut both = suite.clone();
+        both.images[0].package = Some("e2e".into());
+        assert_eq!(builds(&words(&["e2e"]), &both), (vec!["e2e"], Some("e2e")));
+    }
 
     #[test]
     fn the_first_error_is_told_with_its_place() {

@@ -31,6 +31,7 @@ use e2e_support::kind::Kind;
 use e2e_support::kubectl::Kubectl;
 use e2e_support::{Cancel, Ended, ProcessError};
 
+use crate::build_mode::Zig;
 use crate::cluster::Effective;
 use crate::events::StepContext;
 use crate::instance::Instance;
@@ -49,6 +50,8 @@ pub struct Site {
     /// The suite's manifests as they were when the site was made.
     pub manifests: Arc<Manifests>,
     pub build: BuildMode,
+    /// With what it compiles on the host for the images; none for what it compiles with for itself.
+    pub zig: Option<Zig>,
     pub engine: Engine,
     pub kind: Kind,
     /// The program kubectl.

@@ -59,6 +59,7 @@ impl Stage {
         let site = Site {
             manifests: Arc::new(Manifests::new(sources.into()).unwrap()),
             build: BuildMode::Host,
+            zig: None,
             kind: Kind::new(fake.program("kind"), engine.clone()),
             kubectl: fake.program("kubectl"),
             node_image: "node:1".into(),

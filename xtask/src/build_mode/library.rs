@@ -1,4 +1,4 @@
-//! Where the Rust of a run is compiled: on the host only where its binaries run in the images.
+//! C libraries: the one of this machine, and those of images.
 
 use std::time::Duration;
 
@@ -8,90 +8,24 @@ use e2e_support::engine::Engine;
 use e2e_support::{Ended, Job};
 use xshell::{Shell, cmd};
 
-use crate::dockerfile::bases;
-use crate::plan::BuildMode;
-use crate::suite::Suite;
-
 /// How long a container may take that only prints a line.
 const PROBE: Duration = Duration::from_secs(60);
 
-/// `--build`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Choice {
-    /// On the host where its binaries run in the images, else in containers
-    #[default]
-    Auto,
-    /// On this machine; images only copy the binaries
-    Host,
-    /// In the Dockerfiles' own build stages
-    Container,
-}
+/// A version of glibc, such as 2.36: a program that was linked to it runs with it and with later ones.
+/// <https://sourceware.org/glibc/wiki/Development/Versioning>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Glibc(pub u32, pub u32);
 
-impl Choice {
-    /// What to set the machine up for before the images can be looked at.
-    pub fn first(self) -> BuildMode {
-        match self {
-            Choice::Container => BuildMode::Container,
-            Choice::Host => BuildMode::Host,
-            Choice::Auto if cfg!(target_os = "linux") => BuildMode::Host,
-            Choice::Auto => BuildMode::Container,
-        }
+impl std::fmt::Display for Glibc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
     }
-
-    /// The mode that works with the images that are there.
-    ///
-    /// # Errors
-    /// When `host` was asked for and its binaries do not run in an image; with the reason.
-    pub fn decide(self, root: &Utf8Path, suite: &Suite, engine: &Engine, cache: &Utf8Path) -> Result<BuildMode> {
-        if self.first() == BuildMode::Container {
-            return Ok(BuildMode::Container);
-        }
-        for image in suite.images.iter().filter(|image| image.package.is_some()) {
-            for base in bases(root, image, BuildMode::Host)? {
-                if let Err(why) = runs_in(engine, &base, cache)? {
-                    if self == Choice::Host {
-                        bail!("binaries of this machine do not run in {base}: {why}; use --build container");
-                    }
-                    return Ok(BuildMode::Container);
-                }
-            }
-        }
-        Ok(BuildMode::Host)
-    }
-}
-
-/// Whether a binary that is compiled here would run in the image `base`; if not, why. The answer is
-/// kept, for asking starts a container.
-fn runs_in(engine: &Engine, base: &str, cache: &Utf8Path) -> Result<Result<(), String>> {
-    let here = match glibc_here() {
-        Ok(version) => version,
-        Err(error) => return Ok(Err(format!("the C library of this machine is not known ({error:#})"))),
-    };
-    let image = engine.image(base)?.with_context(|| format!("the image {base} is not there"))?;
-    let arch = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    if image["Architecture"] != arch {
-        return Ok(Err(format!("it is for {}, and this machine is {arch}", image["Architecture"])));
-    }
-    let id = image["Id"].as_str().unwrap_or_default().trim_start_matches("sha256:");
-    let there = library_of(engine, base, &cache.join("runs-in").join(id))?;
-    Ok(match there {
-        Library::Glibc(there) if there >= here => Ok(()),
-        Library::Glibc(there) => {
-            Err(format!("its glibc is {}.{}, and this machine's {}.{}", there.0, there.1, here.0, here.1))
-        }
-        Library::Other(said) => Err(format!("its C library is not glibc ({said})")),
-        Library::Unknown => Err("its C library is not known: there is no getconf in it".into()),
-    })
 }
 
 /// The C library of an image.
-#[derive(Debug, PartialEq, Eq)]
-enum Library {
-    Glibc((u32, u32)),
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Library {
+    Glibc(Glibc),
     /// Another one, with what `getconf` said instead of a version.
     Other(String),
     /// There is nothing in it that could tell.
@@ -111,7 +45,7 @@ impl Library {
 
 /// The C library of the image `base`. What the image itself says is remembered in `answer`; that it could not be asked
 /// never is.
-fn library_of(engine: &Engine, base: &str, answer: &Utf8Path) -> Result<Library> {
+pub(super) fn library_of(engine: &Engine, base: &str, answer: &Utf8Path) -> Result<Library> {
     if let Some(library) = std::fs::read_to_string(answer).ok().and_then(|text| Library::remembered(&text)) {
         return Ok(library);
     }
@@ -140,16 +74,20 @@ fn library_of(engine: &Engine, base: &str, answer: &Utf8Path) -> Result<Library>
     Ok(library)
 }
 
-fn glibc_here() -> Result<(u32, u32)> {
+/// The glibc of this machine.
+///
+/// # Errors
+/// It has none, or does not tell.
+pub(super) fn glibc_here() -> Result<Glibc> {
     let sh = Shell::new()?;
     let text = Job::new(cmd!(sh, "getconf GNU_LIBC_VERSION")).deadline(Duration::from_secs(10)).read()?;
     version(&text).with_context(|| format!("getconf says {text:?}"))
 }
 
-/// `glibc 2.36` → (2, 36)
-fn version(text: &str) -> Option<(u32, u32)> {
+/// What `getconf GNU_LIBC_VERSION` prints: `glibc 2.36`.
+fn version(text: &str) -> Option<Glibc> {
     let (major, minor) = text.trim().strip_prefix("glibc ")?.split_once('.')?;
-    Some((major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
+    Some(Glibc(major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -182,7 +120,7 @@ mod tests {
             (Play::fails(127, "getconf: not found"), Library::Unknown, false),
             (Play::fails(1, "getconf: GNU_LIBC_VERSION: unknown variable"), other("unknown variable"), true),
             (Play::says("musl"), Library::Other("musl".to_owned()), true),
-            (Play::says("glibc 2.36"), Library::Glibc((2, 36)), true),
+            (Play::says("glibc 2.36"), Library::Glibc(Glibc(2, 36)), true),
         ] {
             let _ = std::fs::remove_file(&answer);
             fake.on("podman", "run *getconf base:1*", play.times(1)).unwrap();
@@ -200,7 +138,7 @@ mod tests {
 
     #[test]
     fn versions_compare_as_numbers() {
-        assert_eq!(version("glibc 2.36\n"), Some((2, 36)));
+        assert_eq!(version("glibc 2.36\n"), Some(Glibc(2, 36)));
         assert!(version("glibc 2.4") < version("glibc 2.36"));
         assert_eq!(version("musl"), None);
     }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use xshell::{Shell, cmd};
 
 use crate::suite::yaml::Problem;
+use crate::suite::{Specs, Suite};
 
 /// So many packages outside of the workspace are asked about; each costs a call of cargo.
 const OUTSIDE: usize = 20;
@@ -108,6 +109,39 @@ impl Packages {
             packages.all.insert(folder, package);
         }
         packages
+    }
+
+    /// Packages of the suite that the workspace has not, and specs that are no binary of theirs.
+    pub(super) fn named(&self, suite: &Suite) -> Vec<Problem> {
+        // Where cargo says nothing, nothing is known.
+        if self.root.is_none() {
+            return Vec::new();
+        }
+        let members = || self.members().map(|package| package.name.as_str());
+        let mut problems = Vec::new();
+        for (at, name) in suite.build.iter().flat_map(|build| &build.packages).enumerate() {
+            if self.member(name).is_none() {
+                let message = format!("the workspace has no package `{name}`");
+                let problem = suite.source.problem(&crate::at!["build", "packages", at], message);
+                problems.push(problem.meant(name, members()));
+            }
+        }
+        problems.extend(suite.specs.as_ref().and_then(|specs| self.specs(suite, specs)));
+        problems
+    }
+
+    fn specs(&self, suite: &Suite, specs: &Specs) -> Option<Problem> {
+        let targets = self.member(&specs.package)?.targets.iter().filter(|target| target.kind == Kind::Binary);
+        let names: Vec<&str> = targets.map(|target| target.name.as_str()).collect();
+        if names.contains(&specs.binary.as_str()) {
+            return None;
+        }
+        let message = format!("the package `{}` has no binary `{}`", specs.package, specs.binary);
+        let problem = suite.source.problem(&crate::at!["specs", "binary"], message);
+        Some(problem.meant(&specs.binary, names.iter().copied()).or_hint(|| match names.as_slice() {
+            [] => "it has none: write src/main.rs, or list a [[bin]] in its Cargo.toml".to_owned(),
+            names => format!("it has {}", names.join(", ")),
+        }))
     }
 
     pub(super) fn member(&self, name: &str) -> Option<&Package> {

@@ -3,6 +3,7 @@
 use camino::Utf8Path;
 
 use super::{Subject, listed};
+use crate::plan::object::list;
 use crate::setup::catalog::{FILE, Kind};
 use crate::suite::yaml::{Problem, Segment, Source, did_you_mean};
 use crate::suite::{SUITES, Suite};
@@ -38,12 +39,38 @@ fn other_suite(subject: &Subject<'_>) -> Option<Problem> {
     Some(suite.source.problem(&crate::at!["cluster", "name"], message).hint(Some(hint)))
 }
 
+/// Files of the project that the nodes are to see, and that are there under nearly the same path. An engine refuses to
+/// start a node without them, or makes an empty folder.
+fn mounts(subject: &Subject<'_>, source: &Source, config: &serde_yaml::Value) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (node, value) in list(config, &["nodes"]).iter().enumerate() {
+        for (at, mount) in list(value, &["extraMounts"]).iter().enumerate() {
+            let Some(path) = mount.get("hostPath").and_then(serde_yaml::Value::as_str) else { continue };
+            if path.starts_with(['/', '~']) || path.contains('$') || subject.root.join(path).exists() {
+                continue;
+            }
+            let near = crate::plan::neighbours(subject.root, Utf8Path::new(path));
+            let near = || near.iter().map(String::as_str);
+            if super::close(path, near()).is_some() {
+                let place = crate::at!["nodes", node, "extraMounts", at, "hostPath"];
+                let message = format!("`{path}`: there is no such file or folder");
+                problems.push(source.problem(&place, message).meant(path, near()));
+            }
+        }
+    }
+    problems
+}
+
 fn configuration(subject: &Subject<'_>) -> Vec<Problem> {
     let config = &subject.suite.cluster.config;
     let at = crate::at!["cluster", "config"];
     match Source::read(subject.root, config) {
         Ok(source) => match source.parse::<serde_yaml::Value>() {
-            Ok(value) => super::kind_config::check(&source, &subject.suite.cluster.name, value),
+            Ok(value) => {
+                let mut problems = mounts(subject, &source, &value);
+                problems.extend(super::kind_config::check(&source, &subject.suite.cluster.name, value));
+                problems
+            }
             Err(problem) => vec![problem],
         },
         Err(problem) => {

@@ -6,12 +6,13 @@ use super::context::{Context, Found};
 use super::layout::is_remote;
 use super::{Built, Subject, close, listed};
 use crate::dockerfile::pattern::is_pattern;
-use crate::dockerfile::{Instruction, Word};
+use crate::dockerfile::{Base, Instruction, Word};
 use crate::suite::yaml::{Problem, did_you_mean};
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for built in &subject.built {
+        problems.extend(bases(built));
         for instruction in built.instructions() {
             if matches!(instruction.keyword.as_str(), "COPY" | "ADD") {
                 copy(built, instruction, &mut problems);
@@ -23,6 +24,34 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
                 }
             }
         }
+    }
+    problems
+}
+
+/// Whether a stage is named wrong: what hangs on it is not known.
+pub(super) fn has_slips(built: &Built<'_>) -> bool {
+    let is_slip = |instruction: &Instruction| {
+        let mounted = instruction.mounts().into_iter().filter_map(|mount| mount.from);
+        let mut names = instruction.flag("from").cloned().into_iter().chain(mounted);
+        names.any(|name| stage(built, instruction, "", &name).is_some())
+    };
+    !bases(built).is_empty() || built.instructions().any(is_slip)
+}
+
+/// Stages that start from an image whose name is nearly that of an earlier stage, which nothing else uses.
+fn bases(built: &Built<'_>) -> Vec<Problem> {
+    let needed = built.target.map(|target| built.file.needed(target, None).0).unwrap_or_default();
+    let mut problems = Vec::new();
+    for at in needed.iter().copied() {
+        let stage = &built.file.stages[at];
+        let Base::Image(image) = &stage.base else { continue };
+        let unused = || (0..at).filter(|before| !needed.contains(before));
+        let names = || unused().filter_map(|before| built.file.stages[before].name.as_deref());
+        if image.contains(['/', ':', '.', '@']) || close(image, names()).is_none() {
+            continue;
+        }
+        let message = format!("FROM {image}: no stage before it has that name");
+        problems.push(built.on_line(stage.line, message, None).meant(image, names()));
     }
     problems
 }

@@ -28,8 +28,15 @@ pub(super) fn workloads(subject: &Subject<'_>) -> Vec<Problem> {
 /// Probes, and what the suite asks itself, of paths that the service does not answer at.
 pub(super) fn routes(subject: &Subject<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for service in subject.suite.services.iter().filter(|service| !service.routes.is_empty()) {
-        let known = || service.routes.iter().map(String::as_str);
+    for (at, service) in subject.suite.services.iter().enumerate().filter(|(_, service)| !service.routes.is_empty()) {
+        for (place, route) in service.routes.iter().enumerate().filter(|(_, route)| !route.starts_with('/')) {
+            let path = crate::at!["services", at, "routes", place];
+            let problem = subject.suite.source.problem(&path, format!("the route `{route}` begins with no slash"));
+            problems.push(problem.hint(Some(format!("write /{route}"))).replace(route, &format!("/{route}")));
+        }
+        let routes: Vec<String> =
+            service.routes.iter().map(|route| format!("/{}", route.trim_start_matches('/'))).collect();
+        let known = || routes.iter().map(String::as_str);
         for pods in pods(subject).iter().filter(|pods| pods.object.reference.name == service.workload) {
             for (place, container) in pods.containers() {
                 for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
@@ -46,7 +53,7 @@ pub(super) fn routes(subject: &Subject<'_>) -> Vec<Problem> {
                     );
                     let keys: Vec<Segment> = crate::at![probe, "httpGet", "path"].to_vec();
                     let hint = did_you_mean(asked, known());
-                    let all = || format!("there are: {}", service.routes.join(", "));
+                    let all = || format!("there are: {}", routes.join(", "));
                     let problem = pods.problem(subject, &place, &keys, message).meant(asked, known());
                     problems.push(if hint.is_none() { problem.hint(Some(all())) } else { problem });
                 }

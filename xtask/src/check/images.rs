@@ -47,6 +47,10 @@ pub(super) fn unknown(subject: &Subject<'_>) -> Vec<Problem> {
 
 /// The images that are built for nothing, where there are manifests that could use them.
 pub(super) fn unused(subject: &Subject<'_>) -> Vec<Problem> {
+    // A manifest that cannot be read may use any.
+    if !subject.is_whole {
+        return Vec::new();
+    }
     let used = used(subject);
     let names: BTreeSet<&str> = subject.objects.iter().copied().flat_map(images).collect();
     if names.is_empty() {

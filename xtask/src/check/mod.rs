@@ -10,6 +10,7 @@ mod cluster;
 mod context;
 mod copies;
 mod declared;
+mod dockerfile;
 pub mod fix;
 mod host_layout;
 mod ignore;
@@ -129,7 +130,11 @@ pub fn findings(root: &Utf8Path, suite: &Suite) -> Result<Vec<Finding>> {
     add(rules::CARGO, std::mem::take(&mut packages.problems));
     let mut problems = Vec::new();
     let catalog = catalog(root, &mut problems);
-    let built = built(root, suite, &mut problems);
+    let mut unread = Vec::new();
+    let built = built(root, suite, &mut problems, &mut unread);
+    add(rules::DOCKERFILE, unread);
+    problems.extend(packages.named(suite));
+    problems.extend(dependencies(root, suite));
     let mut is_whole = true;
     let sources = plan::read_manifests(root, suite).unwrap_or_else(|missing| {
         problems.extend(missing.0);
@@ -210,7 +215,13 @@ fn catalog(root: &Utf8Path, problems: &mut Vec<Problem>) -> Catalog {
     Catalog::default()
 }
 
-fn built<'a>(root: &Utf8Path, suite: &'a Suite, problems: &mut Vec<Problem>) -> Vec<Built<'a>> {
+/// The images whose Dockerfiles can be read; what is wrong with the paths of the others, and what keeps theirs from it.
+fn built<'a>(
+    root: &Utf8Path,
+    suite: &'a Suite,
+    problems: &mut Vec<Problem>,
+    unread: &mut Vec<Problem>,
+) -> Vec<Built<'a>> {
     let mut all = Vec::new();
     for (at, image) in suite.images.iter().enumerate() {
         // Any bytes may stand in a Dockerfile's strings.
@@ -234,17 +245,43 @@ fn built<'a>(root: &Utf8Path, suite: &'a Suite, problems: &mut Vec<Problem>) -> 
             continue;
         }
         let built = Built::new(root, image, at, text);
+        let wrong = dockerfile::check(&built, false);
+        if !wrong.is_empty() {
+            unread.extend(wrong);
+            continue;
+        }
         if let (None, Some(name)) = (built.target, &image.target) {
             let path = crate::at!["images", at, "target"];
             let hint = did_you_mean(name, built.file.stages.iter().filter_map(|stage| stage.name.as_deref()));
             let message = format!("{} has no stage `{name}`", built.source.file);
             problems.push(suite.source.problem(&path, message).hint(hint));
-        } else {
-            problems.extend(built.without_stages());
         }
         all.push(built);
     }
     all
+}
+
+/// What is wrong with the stage that all images share.
+fn dependencies(root: &Utf8Path, suite: &Suite) -> Option<Problem> {
+    let dependencies = suite.build.as_ref()?.dependencies.as_ref()?;
+    let place = |key: &str| crate::at!["build", "dependencies", key].to_vec();
+    let text = match read_file(&root.join(&dependencies.dockerfile)) {
+        Ok(text) => text,
+        Err(error) => {
+            let near = plan::neighbours(root, &dependencies.dockerfile);
+            let hint = did_you_mean(dependencies.dockerfile.as_str(), near.iter().map(String::as_str));
+            let message = format!("`{}`: cannot read it: {error}", dependencies.dockerfile);
+            return Some(suite.source.problem(&place("dockerfile"), message).hint(hint));
+        }
+    };
+    let file = Dockerfile::parse(&String::from_utf8_lossy(&text));
+    let name = dependencies.target.as_str();
+    if file.stages.is_empty() || file.stage(name).is_some() {
+        return None;
+    }
+    let message = format!("{} has no stage `{name}`", dependencies.dockerfile);
+    let names = file.stages.iter().filter_map(|stage| stage.name.as_deref());
+    Some(suite.source.problem(&place("target"), message).meant(name, names))
 }
 
 impl<'a> Built<'a> {

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::cargo::{Kind, Package, Packages};
 use super::context::Found;
 use super::layout::{Layout, Point, Presence};
-use super::{Built, Subject};
+use super::{Built, Subject, close, copies};
 use crate::dockerfile::script::{CargoBuild, builds, rewrites};
 use crate::dockerfile::{BUILD_STAGE, Instruction, join};
 use crate::suite::yaml::{Problem, did_you_mean};
@@ -18,13 +18,16 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     for built in &subject.built {
         if let Some(name) = &built.image.package {
             let Some(package) = subject.packages.member(name) else {
-                // A workspace that cannot be read may have it.
-                if subject.packages.root.is_some() || !subject.root.join("Cargo.toml").exists() {
+                // A workspace that cannot be read may have it. What a readable one lacks is told where it is to be built.
+                if !subject.root.join("Cargo.toml").exists() {
                     problems.push(unknown(subject, built, name));
                 }
                 continue;
             };
-            problems.extend(stage_to_replace(built, name));
+            // A name that leads nowhere is told where it stands.
+            if !copies::has_slips(built) {
+                problems.extend(stage_to_replace(built, name));
+            }
             if !package.targets.iter().any(|target| target.kind == Kind::Binary && target.name == *name) {
                 let path = crate::at!["images", built.at, "package"];
                 let message = format!("the package `{name}` has no binary of that name");
@@ -34,7 +37,9 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
                 problems.push(subject.suite.source.problem(&path, message).hint(hint));
             }
         }
-        problems.extend(Compilation::find(subject, built).map(|found| found.check()).unwrap_or_default());
+        if !copies::has_slips(built) {
+            problems.extend(Compilation::find(subject, built).map(|found| found.check()).unwrap_or_default());
+        }
     }
     problems
 }
@@ -114,7 +119,10 @@ impl<'a> Compilation<'a> {
         if self.built.in_context(self.root).is_none() {
             return self.apart();
         }
-        let mut problems = Vec::new();
+        let mut problems = self.told_wrong();
+        if !problems.is_empty() {
+            return problems;
+        }
         let manifest = self.root.join("Cargo.toml");
         if let Some((why, hint)) = self.missing(&manifest, "Cargo.toml") {
             problems.push(self.problem(format!("cargo is called here, and {why}"), hint));
@@ -144,6 +152,27 @@ impl<'a> Compilation<'a> {
         for package in sources {
             problems.extend(self.sources(package, &selected));
         }
+        problems
+    }
+
+    /// Packages and binaries that cargo is told to build, and that are nearly those that there are. Dependencies can be
+    /// told, too.
+    fn told_wrong(&self) -> Vec<Problem> {
+        let packages: Vec<&str> = self.packages.members().map(|package| package.name.as_str()).collect();
+        let targets = self.packages.members().flat_map(|package| &package.targets);
+        let binaries: Vec<&str> =
+            targets.filter(|target| target.kind == Kind::Binary).map(|target| target.name.as_str()).collect();
+        let wrong = |told: &[String], there: &[&str], what: &str| -> Vec<Problem> {
+            let is_slip =
+                |name: &&String| !there.contains(&name.as_str()) && close(name, there.iter().copied()).is_some();
+            let problem = |name: &String| {
+                let message = format!("cargo is told to build `{name}`, and {what} of that name");
+                self.problem(message, None).meant(name, there.iter().copied())
+            };
+            told.iter().filter(is_slip).map(problem).collect()
+        };
+        let mut problems = wrong(&self.build.packages, &packages, "the workspace has no package");
+        problems.extend(wrong(&self.build.bins, &binaries, "no package has a binary"));
         problems
     }
 

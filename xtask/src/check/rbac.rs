@@ -10,7 +10,7 @@ use super::pods::{Pods, pods};
 use crate::kubernetes::{has_group, kinds};
 use crate::plan::Object;
 use crate::plan::object::list;
-use crate::suite::yaml::Problem;
+use crate::suite::yaml::{Problem, Segment};
 use crate::suite::{Call, Service};
 
 /// What may be done to a resource.
@@ -43,17 +43,79 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
             _ => {}
         }
     }
-    problems.extend(calls(subject));
+    // Where a binding leads nowhere, all that it would allow is wanting.
+    if subject.is_whole && !problems.iter().any(|problem| problem.message.contains("no manifest makes")) {
+        problems.extend(calls(subject));
+    }
+    problems.extend(unknown(subject));
     problems
 }
 
-/// The plurals of custom kinds, with their groups.
+/// Verbs and resources of calls that no API has.
+fn unknown(subject: &Subject<'_>) -> Vec<Problem> {
+    let custom = custom(subject);
+    let mut problems = Vec::new();
+    for (at, service) in subject.suite.services.iter().enumerate() {
+        for (place, call) in service.calls.iter().enumerate() {
+            let problem = |keys: &[Segment], message: String| {
+                let path = [&crate::at!["services", at, "calls", place][..], keys].concat();
+                subject.suite.source.problem(&path, format!("{}: {message}", service.workload))
+            };
+            for (number, verb) in call.verbs.iter().enumerate() {
+                if !is_verb(verb) && super::close(verb, VERBS).is_some() {
+                    let message = format!("no API has the verb `{verb}`");
+                    problems.push(problem(&crate::at!["verbs", number], message).meant(verb, VERBS));
+                }
+            }
+            let (plural, group) = parts(call);
+            let plural = plural.split('/').next().unwrap_or_default();
+            let all = kinds().iter().map(|kind| (kind.group(), kind.plural)).chain(custom.iter().copied());
+            let there: Vec<&str> = all.filter(|(other, _)| *other == group).map(|(_, plural)| plural).collect();
+            if there.contains(&plural) || is_served_beside(plural) {
+                continue;
+            }
+            let whole = |plural: &str| if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
+            let names: Vec<String> = there.iter().map(|plural| whole(plural)).collect();
+            let names = || names.iter().map(String::as_str);
+            let wrong = whole(plural);
+            if super::close(&wrong, names()).is_some() {
+                let message = format!("no API has the resource `{wrong}`");
+                problems.push(problem(&crate::at!["resource"], message).meant(&wrong, names()));
+            }
+        }
+    }
+    problems
+}
+
+/// The plurals of custom kinds, with their groups. A definition that contradicts itself counts for both that it says.
 fn custom<'a>(subject: &Subject<'a>) -> Vec<(&'a str, &'a str)> {
-    let of = |object: &&'a Object| {
-        let is_it = object.reference.kind == "CustomResourceDefinition";
-        is_it.then(|| Some((object.text(&["spec", "group"])?, object.text(&["spec", "names", "plural"])?))).flatten()
-    };
-    subject.objects.iter().filter_map(of).collect()
+    let mut all = Vec::new();
+    for &object in subject.objects.iter().filter(|object| object.reference.kind == "CustomResourceDefinition") {
+        let Some(group) = object.text(&["spec", "group"]) else { continue };
+        let called = object.reference.name.split_once('.').map(|(plural, _)| plural);
+        all.extend([object.text(&["spec", "names", "plural"]), called].into_iter().flatten().map(|one| (group, one)));
+    }
+    all
+}
+
+/// The API groups that there are.
+fn groups_of<'a>(custom: &[(&'a str, &'a str)]) -> BTreeSet<&'a str> {
+    kinds().iter().map(|kind| kind.group()).chain(custom.iter().map(|(group, _)| *group)).collect()
+}
+
+/// Whether a word of a rule and one of a call mean the same: they are, or one that is told to be wrong is a slip of the
+/// other.
+fn is_same(one: &str, other: &str, is_known: impl Fn(&str) -> bool) -> bool {
+    let is_slip = |wrong: &str, right: &str| !is_known(wrong) && super::close(wrong, [right]).is_some();
+    one == other || is_slip(one, other) || is_slip(other, one)
+}
+
+fn is_verb(word: &str) -> bool {
+    VERBS.contains(&word)
+}
+
+fn is_plural(word: &str) -> bool {
+    kinds().iter().any(|kind| kind.plural == word)
 }
 
 fn rules(subject: &Subject<'_>, object: &Object, problems: &mut Vec<Problem>) {
@@ -74,6 +136,14 @@ fn rules(subject: &Subject<'_>, object: &Object, problems: &mut Vec<Problem>) {
             }
         }
         let groups = texts("apiGroups");
+        let names = groups_of(&custom);
+        for (place, group) in groups.iter().enumerate() {
+            // Of others, who extend the API, nothing is known.
+            if !has_group(group) && !names.contains(group) && super::close(group, names.iter().copied()).is_some() {
+                let message = format!("{}: there is no API group `{group}`", object.reference);
+                problems.push(problem("apiGroups", place, message).meant(group, names.iter().copied()));
+            }
+        }
         let known = |group: &str| has_group(group) || custom.iter().any(|(other, _)| *other == group);
         if groups.is_empty() || groups.contains(&"*") || !groups.iter().all(|group| known(group)) {
             continue;
@@ -95,10 +165,14 @@ fn rules(subject: &Subject<'_>, object: &Object, problems: &mut Vec<Problem>) {
             let names = names.collect::<Vec<_>>().join(", ");
             let message = format!("{}: the API group {names} has no resource `{plural}`", object.reference);
             let problem = problem("resources", place, message);
-            problems.push(match group {
+            let problem = match group {
                 Some(group) => problem.hint(Some(format!("it is of the group \"{group}\""))),
                 None => problem.meant(plural, there.iter().copied()),
-            });
+            };
+            // Other clusters have other versions.
+            if subject.elsewhere.is_none() || problem.fix.is_some() {
+                problems.push(problem);
+            }
         }
     }
 }
@@ -165,25 +239,31 @@ fn binding(subject: &Subject<'_>, object: &Object, problems: &mut Vec<Problem>) 
 
 /// Calls that services declare in the suite, and that nothing allows them.
 fn calls(subject: &Subject<'_>) -> Vec<Problem> {
-    if !subject.is_whole {
-        return Vec::new();
-    }
+    let custom = custom(subject);
+    let groups = groups_of(&custom);
+    let is_group = |word: &str| groups.contains(word);
+    let is_resource = |word: &str| is_plural(word) || custom.iter().any(|(_, plural)| *plural == word);
     let mut problems = Vec::new();
     for (at, service) in subject.suite.services.iter().enumerate() {
         let pods = pods(subject);
         let Some(pods) = pods.iter().find(|pods| pods.object.reference.name == service.workload) else { continue };
         let account = pods.spec.get("serviceAccountName").and_then(Value::as_str).unwrap_or("default");
+        // That there is no such account is told by itself.
+        if account != "default" && subject.find("ServiceAccount", pods.namespace(), account).is_none() {
+            continue;
+        }
         let rules = rules_of(subject, pods.namespace(), account);
         for (place, call) in service.calls.iter().enumerate() {
             let (resource, group) = parts(call);
             for verb in &call.verbs {
                 let allows = |(namespace, rule): &(Option<&str>, &Value)| {
-                    let has = |key: &str, wanted: &str| {
-                        list(rule, &[key]).iter().filter_map(Value::as_str).any(|one| one == "*" || one == wanted)
-                    };
+                    let words = |key: &str| list(rule, &[key]).iter().filter_map(Value::as_str);
+                    let of_group = words("apiGroups").any(|one| one == "*" || is_same(one, group, is_group));
+                    let of_resource = words("resources").any(|one| one == "*" || is_same(one, &resource, is_resource));
+                    let of_verb = words("verbs").any(|one| one == "*" || is_same(one, verb, is_verb));
                     let is_everywhere =
                         namespace.is_none() || (namespace.is_some() && call.namespace.as_deref() == *namespace);
-                    is_everywhere && has("apiGroups", group) && has("resources", &resource) && has("verbs", verb)
+                    is_everywhere && of_group && of_resource && of_verb
                 };
                 if rules.iter().any(allows) {
                     continue;
@@ -243,10 +323,10 @@ fn unneeded(subject: &Subject<'_>, right: &Right<'_>, calls: &[&Call], account: 
         (is_of_others && verb == "create")
             || calls.iter().any(|call| {
                 let (plural, group) = parts(call);
-                let fits = |all: &[&str], one: &str| all.contains(&"*") || all.contains(&one);
-                (resource.contains('*') || resource == plural)
-                    && (verb == "*" || call.verbs.iter().any(|one| one == verb))
-                    && fits(&groups, group)
+                let of_group = |one: &&str| *one == "*" || is_same(one, group, has_group);
+                (resource.contains('*') || is_same(resource, &plural, is_plural))
+                    && (verb == "*" || call.verbs.iter().any(|one| is_same(one, verb, is_verb)))
+                    && groups.iter().any(of_group)
                     && (right.namespace.is_none()
                         || call.namespace.is_none()
                         || call.namespace.as_deref() == right.namespace)

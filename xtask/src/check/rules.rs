@@ -63,6 +63,8 @@ pub(super) const PLAN: Class = error("plan");
 /// Cargo's own manifests.
 pub(super) const CARGO: Class = error("cargo");
 
+/// A Dockerfile that no builder reads.
+pub(super) const DOCKERFILE: Class = error("dockerfile");
 /// A comment that allows something.
 pub(super) const ALLOW: Class = warning("allow");
 /// The cluster's part of a suite.
@@ -117,7 +119,7 @@ pub(super) const RULES: &[Rule] = &[
     of_part(error("volume"), volumes::check),
     of_suite(warning("volume-unused"), volumes::unused),
     of_part(error("limits"), limits::check),
-    of_suite(error("rights"), rbac::check),
+    of_part(error("rights"), rbac::check),
     of_suite(warning("rights-unused"), rbac::unused),
     of_suite(error("webhook"), webhooks::check),
     of_suite(error("workload"), declared::workloads),
@@ -129,7 +131,7 @@ pub(super) const RULES: &[Rule] = &[
 
 /// All classes.
 pub fn classes() -> impl Iterator<Item = Class> {
-    [SUITE, MANIFEST, PLAN, CARGO, ALLOW].into_iter().chain(RULES.iter().map(|rule| rule.class))
+    [SUITE, MANIFEST, PLAN, CARGO, DOCKERFILE, ALLOW].into_iter().chain(RULES.iter().map(|rule| rule.class))
 }
 
 /// All ids.

@@ -71,6 +71,10 @@ fn token(subject: &Subject<'_>, pods: &Pods<'_>) -> Option<Problem> {
     }
     let name = pods.spec.get("serviceAccountName").and_then(Value::as_str).unwrap_or("default");
     let account = subject.find("ServiceAccount", pods.namespace(), name);
+    // That there is no such account is told by itself.
+    if name != "default" && account.is_none() {
+        return None;
+    }
     let says = |value: Option<&Value>| value.and_then(|value| value.get("automountServiceAccountToken")?.as_bool());
     let is_mounted = says(Some(pods.spec)).or_else(|| says(account.map(|account| &account.value))).unwrap_or(true);
     if !is_mounted || !rules_of(subject, pods.namespace(), name).is_empty() || is_bound_elsewhere(subject, name) {

@@ -24,8 +24,21 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let pods = pods(subject);
     let may_be_made = !subject.is_whole || MadeLater::of(subject.objects).may_create("Pod");
     let mut problems: Vec<Problem> = pods.iter().filter_map(|pods| own(subject, pods)).collect();
+    // What selects the same as such a workload is right, or as wrong as that.
+    let wrong: Vec<(&Pods<'_>, &Mapping)> = pods
+        .iter()
+        .filter(|pods| own(subject, pods).is_some())
+        .filter_map(|pods| Some((pods, get(&pods.object.value, &["spec", "selector", "matchLabels"])?.as_mapping()?)))
+        .collect();
     for &object in subject.objects {
         for wanted in wanted(object) {
+            let is_same = |(pods, labels): &(&Pods<'_>, &Mapping)| {
+                is_near(object, &wanted, pods)
+                    && wanted.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            };
+            if wrong.iter().any(is_same) {
+                continue;
+            }
             let is_met = |pods: &&Pods<'_>| pods.meets(wanted.labels) && is_near(object, &wanted, pods);
             if !pods.iter().any(|pods| is_met(&pods)) {
                 problems.extend(unmet(subject, object, &wanted, &pods, may_be_made || wanted.is_free));

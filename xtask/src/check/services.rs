@@ -44,6 +44,25 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
         }
     }
     problems.extend(ingresses(subject));
+    problems.extend(governing(subject));
+    problems
+}
+
+/// A StatefulSet whose `serviceName` is nearly that of a Service: its pods would have no names in DNS. The API server
+/// takes any.
+fn governing(subject: &Subject<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for &object in subject.objects.iter().filter(|object| object.reference.kind == "StatefulSet") {
+        let Some(name) = object.text(&["spec", "serviceName"]) else { continue };
+        let namespace = object.reference.namespace.as_str();
+        let there = subject.index.keys().filter(|(kind, space, _)| *kind == "Service" && *space == namespace);
+        let names: Vec<&str> = there.map(|(_, _, name)| *name).collect();
+        if !names.contains(&name) && super::close(name, names.iter().copied()).is_some() {
+            let message = format!("{}: no Service `{name}` is in the namespace `{namespace}`", object.reference);
+            let problem = object.problem(subject.source(object), &["spec", "serviceName"], message);
+            problems.push(problem.meant(name, names));
+        }
+    }
     problems
 }
 

@@ -45,6 +45,23 @@ pub struct Instruction {
     pub workdir: Utf8PathBuf,
 }
 
+/// An instruction as it stands, whatever it is called: also one that there is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// The line it begins on, from 1.
+    pub line: usize,
+    pub keyword: String,
+    /// `--name=value`, without the hyphens.
+    pub flags: Vec<(String, String)>,
+    /// What follows the flags.
+    pub text: String,
+}
+
+/// The instructions of a text, in their order.
+pub fn statements(text: &str) -> Vec<Statement> {
+    lines::lines(text).1.iter().map(parse::statement).collect()
+}
+
 /// `RUN --mount=…`: something that is there for one RUN.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mount {

@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::lines::{self, Line};
 use super::words::{self, Unset, Value, Values, Word};
-use super::{Base, Dockerfile, Instruction, Stage};
+use super::{Base, Dockerfile, Instruction, Stage, Statement};
 
 /// Values from outside of the file: what the build is told, and what the engine sets by itself.
 struct Given<'a> {
@@ -100,6 +100,19 @@ fn keyword(text: &str) -> (String, &str) {
     let text = text.trim();
     let (keyword, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     (keyword.to_uppercase(), rest.trim_start())
+}
+
+/// A line as it stands.
+pub(super) fn statement(line: &Line) -> Statement {
+    let text = line.text.trim();
+    let (keyword, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let (flags, rest) = flags(rest);
+    Statement {
+        line: line.number,
+        keyword: keyword.to_owned(),
+        flags: flags.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        text: rest.trim().to_owned(),
+    }
 }
 
 fn from(file: &Dockerfile, scopes: &[Scope], line: &Line, rest: &str, escape: char, global: &Values) -> (Stage, Scope) {

@@ -200,7 +200,7 @@ pub struct Policy {
 pub struct Specs {
     /// The package that holds them.
     pub package: String,
-    /// The test target of that package.
+    /// The binary of that package, which cargo builds.
     pub binary: String,
     /// The groups that must be ready before the first spec.
     #[serde(default)]

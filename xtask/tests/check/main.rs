@@ -6,6 +6,7 @@ mod copies;
 mod image_paths;
 mod inputs;
 mod manifests;
+mod once;
 mod packages;
 mod planted;
 mod scan;

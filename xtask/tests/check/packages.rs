@@ -207,7 +207,7 @@ fn the_stage_that_compiles_is_found_by_what_it_does() {
 fn names_of_packages_and_binaries() {
     let file = dockerfile("FROM r AS build\nCOPY . .\nRUN cargo build");
     for (package, expected) in [
-        ("shpo", "manifests/suites/s.yaml:6: the workspace has no package `shpo` (did you mean `shop`?)"),
+        ("shpo", "manifests/suites/s.yaml:4: the workspace has no package `shpo` (did you mean `shop`?)"),
         ("base", "manifests/suites/s.yaml:6: the package `base` has no binary of that name"),
     ] {
         let project = workspace();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Project;
 
 /// A project with one of everything.
-const SHOP: &[(&str, &str)] = &[
+pub(super) const SHOP: &[(&str, &str)] = &[
     (
         "manifests/suites/s.yaml",
         "\
@@ -444,6 +444,102 @@ const MISTAKES: &[Planted] = &[
         "serves no version v2",
     ),
     ("manifests/gears.yaml", "kind: Gear\n", "kind: Geer\n", "not-made manifests/gears.yaml:2", "did you mean `Gear`?"),
+    // What the API server refuses although each value is of its type.
+    (
+        "manifests/net.yaml",
+        "metadata: {name: store,",
+        "metadata: {name: Store_1,",
+        "schema manifests/net.yaml:3",
+        "cannot be a name",
+    ),
+    (
+        "manifests/shop.yaml",
+        "metadata: {labels: {app: shop, tier: front}}",
+        "metadata: {labels: {app: shop, tier: front, note: two words}}",
+        "schema manifests/shop.yaml:64",
+        "`two words` cannot be a label's value",
+    ),
+    (
+        "manifests/shop.yaml",
+        "readinessProbe: {httpGet:",
+        "readinessProbe: {tcpSocket: {port: 8081}, httpGet:",
+        "schema manifests/shop.yaml:79",
+        "httpGet and tcpSocket at once",
+    ),
+    (
+        "manifests/shop.yaml",
+        "readinessProbe: {httpGet: {path: /readyz, port: health}}",
+        "readinessProbe: {periodSeconds: 5}",
+        "schema manifests/shop.yaml:79",
+        "does nothing",
+    ),
+    (
+        "manifests/shop.yaml",
+        "readinessProbe: {httpGet:",
+        "readinessProbe: {periodSeconds: -1, httpGet:",
+        "schema manifests/shop.yaml:79",
+        "is -1 (at least 0)",
+    ),
+    (
+        "manifests/shop.yaml",
+        "livenessProbe: {httpGet:",
+        "livenessProbe: {successThreshold: 2, httpGet:",
+        "schema manifests/shop.yaml:80",
+        "is 2 (it has to be 1",
+    ),
+    (
+        "manifests/shop.yaml",
+        "spec:\n  selector: {matchLabels: {app: shop, tier: front}}\n",
+        "spec:\n  strategy: {type: Recreate, rollingUpdate: {maxSurge: 1}}\n  selector: {matchLabels: {app: shop, tier: front}}\n",
+        "schema manifests/shop.yaml:62",
+        "beside the type Recreate",
+    ),
+    (
+        "manifests/shop.yaml",
+        "spec:\n  selector: {matchLabels: {app: shop, tier: front}}\n",
+        "spec:\n  strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 0%}}\n  selector: {matchLabels: {app: shop, tier: front}}\n",
+        "schema manifests/shop.yaml:62",
+        "are both 0",
+    ),
+    (
+        "manifests/shop.yaml",
+        "serviceAccountName: shop",
+        "restartPolicy: Never\n      serviceAccountName: shop",
+        "schema manifests/shop.yaml:66",
+        "is `Never` (pods of a Deployment are always started again: leave it out)",
+    ),
+    (
+        "manifests/gears.yaml",
+        "spec: {teeth: 12}\n",
+        "spec: {teeth: 12}\n---\napiVersion: batch/v1\nkind: Job\nmetadata: {name: once, namespace: shop}\nspec: {template: {spec: \
+         {containers: [{name: a, image: 'localhost/shop:1'}]}}}\n",
+        "schema manifests/gears.yaml:9",
+        "write `restartPolicy: OnFailure` or `Never`",
+    ),
+    (
+        "manifests/gears.yaml",
+        "spec: {teeth: 12}\n",
+        "spec: {teeth: 12}\n---\napiVersion: batch/v1\nkind: CronJob\nmetadata: {name: daily, namespace: shop}\nspec:\n  \
+         schedule: '0 4 * *'\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: \
+         'localhost/shop:1'}]}}}}\n",
+        "schema manifests/gears.yaml:10",
+        "has 4 fields",
+    ),
+    (
+        "manifests/gears.yaml",
+        "spec: {teeth: 12}\n",
+        "spec: {teeth: 12}\n---\napiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: shop, namespace: \
+         shop}\nspec: {minReplicas: 3, maxReplicas: 2, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: shop}}\n",
+        "schema manifests/gears.yaml:9",
+        "the least is 3, and the most is 2",
+    ),
+    (
+        "manifests/store.yaml",
+        "serviceName: store",
+        "serviceName: stroe",
+        "service manifests/store.yaml:12",
+        "did you mean `store`?",
+    ),
     // What must be there.
     (
         "manifests/ground.yaml",
@@ -775,7 +871,7 @@ const MISTAKES: &[Planted] = &[
     ),
 ];
 
-fn shop() -> Project {
+pub(super) fn shop() -> Project {
     let project = Project::new(SHOP);
     let twice = "apiVersion: v1\nkind: Service\nmetadata: {name: store, namespace: shop}\nspec: {selector: {app: store}, ports: [{port: 1}]}\n";
     project.write("manifests/twice.yaml", twice);
@@ -783,7 +879,7 @@ fn shop() -> Project {
 }
 
 /// Class, place and text of everything that is found.
-fn found(project: &Project) -> Vec<String> {
+pub(super) fn found(project: &Project) -> Vec<String> {
     match xtask::suite::Suite::load(&project.root, "s") {
         Ok(suite) => xtask::check::findings(&project.root, &suite)
             .unwrap()
@@ -903,6 +999,47 @@ const VARIATIONS: &[(&str, &str, &str)] = &[
         "rules: [{apiGroups: [''], resources: [services], resourceNames: [shop], verbs: [create]}, {apiGroups: [coordination.k8s.io]",
     ),
     ("policies/routing.rego", "default path := \"slow\"", "default path := `slow {`"),
+    (
+        "Dockerfile",
+        "ENTRYPOINT [\"/app/run\"]",
+        "HEALTHCHECK --interval=5s --start-period=1m CMD [ -f /x ] && true\nSTOPSIGNAL SIGTERM\nmaintainer a\nEXPOSE 80/tcp \
+         90-91\nRUN --mount=type=tmpfs,target=/t --network=none [ \"$A\" = \"b\" ]\nCOPY --chmod=u=rwx,go=rx --link --exclude=*.a run \
+         /app/other\nCMD [ -f /x ]\nENTRYPOINT [\"/app/run\"]",
+    ),
+    (
+        "manifests/shop.yaml",
+        "readinessProbe: {httpGet:",
+        "readinessProbe: {successThreshold: 2, periodSeconds: 0, httpGet:",
+    ),
+    (
+        "manifests/shop.yaml",
+        "spec:\n  selector: {matchLabels: {app: shop, tier: front}}\n",
+        "spec:\n  strategy: {type: Recreate}\n  selector: {matchLabels: {app: shop, tier: front}}\n",
+    ),
+    (
+        "manifests/shop.yaml",
+        "metadata: {labels: {app: shop, tier: front}}",
+        "metadata: {labels: {app: shop, tier: front, note: '', other: A_b.c-9}}",
+    ),
+    (
+        "manifests/shop.yaml",
+        "metadata: {name: token, namespace",
+        "metadata: {labels: {example.com/a: b}, name: token, namespace",
+    ),
+    (
+        "manifests/shop.yaml",
+        "kind: ClusterRole\nmetadata: {name: shop}\nrules",
+        "kind: ClusterRole\nmetadata: {name: 'Shop:all_of it'}\nrules: []\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: \
+         ClusterRole\nmetadata: {name: shop}\nrules",
+    ),
+    (
+        "manifests/gears.yaml",
+        "spec: {teeth: 12}\n",
+        "spec: {teeth: 12}\n---\napiVersion: batch/v1\nkind: CronJob\nmetadata: {name: daily, namespace: shop}\nspec:\n  \
+         schedule: '@daily'\n  jobTemplate: {spec: {template: {spec: {automountServiceAccountToken: false, restartPolicy: Never, \
+         securityContext: {runAsNonRoot: true}, containers: [{name: a, image: 'localhost/shop:1', imagePullPolicy: Never, \
+         securityContext: {readOnlyRootFilesystem: true}}]}}}}\n",
+    ),
     ("Dockerfile", "COPY run /app/run", "COPY --chmod=755 [\"run\", \"/app/run\"]"),
 ];
 
@@ -929,6 +1066,22 @@ fn what_is_written_in_another_way_is_no_mistake() {
 type Here = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
 
 const HERE: &[Here] = &[
+    (
+        "manifests/kind/gateway.yaml",
+        "hostPath: manifests/kind/patches",
+        "hostPath: manifests/kind/patchs",
+        "cluster manifests/kind/gateway.yaml",
+        "hostPath: manifests/kind/patchs",
+        "did you mean `manifests/kind/patches`?",
+    ),
+    (
+        "manifests/namespace.yaml",
+        "enforce: restricted",
+        "enforce: restrictd",
+        "schema manifests/namespace.yaml",
+        "enforce: restrictd",
+        "did you mean `restricted`?",
+    ),
     (
         "manifests/suites/gateway.yaml",
         "reference: localhost/kubernaut-gateway:",

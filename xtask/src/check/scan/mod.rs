@@ -21,7 +21,7 @@ use serde_yaml::Value;
 use super::cargo::Packages;
 use super::kind_config;
 use super::rules::{self, Finding, Knows, RULES};
-use super::{Built, Elsewhere, Subject, index, uses};
+use super::{Built, Elsewhere, Subject, dockerfile, index, uses};
 use crate::dockerfile::script;
 use crate::plan::Object;
 use crate::plan::object::parse_all;
@@ -107,7 +107,12 @@ fn is_dockerfile(file: &Utf8Path) -> bool {
         ".swp",
         ".bak",
     ];
-    (is_named("dockerfile") || is_named("containerfile")) && !of_other.iter().any(|ending| lower.ends_with(ending))
+    // A program's source that is about such files.
+    let of_code = [".c", ".cs", ".go", ".h", ".java", ".js", ".lua", ".php", ".py", ".rb", ".rs", ".ts", ".vim"];
+    let is_code = name == lower && of_code.iter().any(|ending| lower.ends_with(ending));
+    (is_named("dockerfile") || is_named("containerfile"))
+        && !is_code
+        && !of_other.iter().any(|ending| lower.ends_with(ending))
 }
 
 /// `path` as it is meant in `folder`, relative to the project; none where it leads out of it.
@@ -172,7 +177,15 @@ fn dockerfiles_of(tree: &Tree, builds: &[Chosen], scanned: &mut Scanned) -> Resu
                 .notes
                 .push(format!("{}: not in the tree, made before the build perhaps: {names}{more}", image.dockerfile));
         }
-        scanned.findings.extend(built.without_stages().map(|problem| Finding { class: rules::SUITE, problem }));
+        let unread = dockerfile::check(&built, true);
+        if !unread.is_empty() {
+            scanned.findings.extend(unread.into_iter().map(|problem| Finding { class: rules::DOCKERFILE, problem }));
+            continue;
+        }
+        if built.file.stages.is_empty() {
+            scanned.notes.push(format!("{}: it has no FROM; not looked at", image.dockerfile));
+            continue;
+        }
         built.context.assume(made);
         by_workspace.entry(workspace(tree, &built)).or_default().push(built);
     }
@@ -407,6 +420,7 @@ fn manifests_of(tree: &Tree, manifests: Vec<Manifest>, builds: &[Chosen], scanne
     let rendered = Rendered::of(tree, &Whole { kustomizations, charts: &charts, raw, sources });
     groups.extend(rendered.groups);
     scanned.taken.extend(rendered.taken);
+    scanned.findings.extend(rendered.problems.into_iter().map(|problem| Finding { class: rules::MANIFEST, problem }));
     let found: Vec<Vec<Finding>> = groups.par_iter().map(|group| of_group(tree, group, &elsewhere)).collect();
     // What many kustomizations bring is wrong once.
     let mut told = BTreeSet::new();
@@ -465,6 +479,8 @@ fn kustomizations(tree: &Tree) -> (Vec<Kustomization>, Vec<Problem>) {
 struct Rendered {
     groups: Vec<Group>,
     taken: Vec<Taken>,
+    /// Of those that cannot be rendered whatever is done before.
+    problems: Vec<Problem>,
 }
 
 impl Rendered {
@@ -491,11 +507,20 @@ impl Rendered {
                 Ok(group) => format!("{what}, rendered: {}", count(group.objects.len(), "object")),
                 Err(why) => format!("{what}, not rendered: {why}"),
             };
-            (group.ok(), Taken { path: shown(folder).to_owned(), as_what })
+            let problem = match (target, &group) {
+                (Target::Kustomization(one), Err(said)) => one.refused(said),
+                _ => None,
+            };
+            (group.ok(), Taken { path: shown(folder).to_owned(), as_what }, problem)
         };
-        let done: Vec<(Option<Group>, Taken)> = targets.par_iter().enumerate().map(one).collect();
-        let (groups, taken): (Vec<Option<Group>>, Vec<Taken>) = done.into_iter().unzip();
-        Rendered { groups: groups.into_iter().flatten().collect(), taken }
+        let done: Vec<(Option<Group>, Taken, Option<Problem>)> = targets.par_iter().enumerate().map(one).collect();
+        let mut rendered = Rendered::default();
+        for (group, taken, problem) in done {
+            rendered.groups.extend(group);
+            rendered.taken.push(taken);
+            rendered.problems.extend(problem);
+        }
+        rendered
     }
 }
 

@@ -209,7 +209,15 @@ impl Kustomization {
             return Err(why.clone());
         }
         let Some(command) = tools.kustomize else { return Err("neither kustomize nor kubectl is installed".into()) };
-        print(command, &tree.root.join(&self.folder))
+        let printed = print(command, &tree.root.join(&self.folder));
+        printed.map_err(|said| said.replace(&format!("{}/", tree.root), ""))
+    }
+
+    /// What is wrong with it for sure, where kustomize has `said` why it does not render it.
+    pub(super) fn refused(&self, said: &str) -> Option<Problem> {
+        let message = format!("it cannot be rendered: {said}");
+        let problem = Problem { file: self.file.clone(), line: 1, column: 1, message, ..Problem::default() };
+        (self.not_rendered.is_none() && is_refused(said)).then_some(problem)
     }
 }
 
@@ -218,16 +226,90 @@ fn print((program, arguments): Command, folder: &Utf8Path) -> Result<String, Str
     let told = Shell::new()
         .map_err(anyhow::Error::from)
         .and_then(|sh| Job::new(cmd!(sh, "{program} {arguments...} {folder}")).deadline(DEADLINE).read());
-    told.map_err(|error| {
-        let text = format!("{error:#}");
-        let said = text.lines().find_map(|line| line.split_once("rror: ")).map(|(_, said)| said);
-        format!("{program}: {}", said.or_else(|| text.lines().next()).unwrap_or_default())
-    })
+    told.map_err(|error| format!("{program}: {}", said(&format!("{error:#}"), folder)))
+}
+
+/// What a program says is wrong, without its log's own words and without the place of the project on this machine.
+fn said(text: &str, folder: &Utf8Path) -> String {
+    let lines = || text.lines();
+    let quoted = |line: &str| {
+        let said = line.trim_end().split_once("err=\"")?.1;
+        Some(said.strip_suffix('"').unwrap_or(said).replace("\\\"", "\"").replace("\\n", " "))
+    };
+    // Of a chain of causes the last one.
+    let last = |said: String| said.rsplit("accumulating resources: ").next().unwrap_or_default().to_owned();
+    let inner = |said: String| said.split_once("rror: ").map_or(said.clone(), |(_, inner)| inner.to_owned());
+    let said = lines().find_map(quoted).map(last).map(inner);
+    let said = said.or_else(|| lines().find_map(|line| Some(line.split_once("rror: ")?.1.to_owned())));
+    let said = said.or_else(|| lines().next().map(str::to_owned)).unwrap_or_default();
+    said.replace(&format!("{folder}/"), "").replace(folder.as_str(), ".").trim().to_owned()
+}
+
+/// Whether kustomize says of its own input that it contradicts itself, whatever its version and whatever is made before.
+fn is_refused(said: &str) -> bool {
+    let marks = [
+        "unknown field",
+        "no resource matches strategic merge patch",
+        "no matches for Id",
+        "may not add resource with an already registered id",
+        "exists; behavior must be merge or replace",
+    ];
+    marks.iter().any(|mark| said.contains(mark))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_kustomize_says_is_told_in_its_own_words() {
+        let log = |said: &str| {
+            format!(
+                "`kubectl kustomize /p/dev`: exit code 1: E1127 21:44:08.970949   23669 run.go:72] \"command failed\" err=\"{said}\""
+            )
+        };
+        for (text, expected, is_wrong) in [
+            (
+                log("invalid Kustomization: json: unknown field \\\"secretGenerators\\\""),
+                "invalid Kustomization: json: unknown field \"secretGenerators\"",
+                true,
+            ),
+            (
+                log("no resource matches strategic merge patch \\\"Deployment.v1.apps/a.[noNs]\\\""),
+                "no resource matches strategic merge patch \"Deployment.v1.apps/a.[noNs]\"",
+                true,
+            ),
+            (
+                log("id resid.ResId{Kind:\\\"Secret\\\"} exists; behavior must be merge or replace"),
+                "id resid.ResId{Kind:\"Secret\"} exists; behavior must be merge or replace",
+                true,
+            ),
+            (
+                log("accumulating resources: accumulation err='x': accumulating resources: no matches for Id A"),
+                "no matches for Id A",
+                true,
+            ),
+            (
+                log("accumulating resources: MalformedYAMLError: yaml: line 18: no '-' in File: a.yaml"),
+                "yaml: line 18: no '-' in File: a.yaml",
+                false,
+            ),
+            (
+                log("file sources: [password.txt]: evalsymlink failure on '/p/dev/password.txt'"),
+                "file sources: [password.txt]: evalsymlink failure on 'password.txt'",
+                false,
+            ),
+            ("Error: no matches for Id A\nmore".to_owned(), "no matches for Id A", true),
+            (
+                "`kustomize build /p/dev`: took longer than 30 s".to_owned(),
+                "`kustomize build .`: took longer than 30 s",
+                false,
+            ),
+        ] {
+            let said = said(&text, "/p/dev".into());
+            assert_eq!((said.as_str(), is_refused(&said)), (expected, is_wrong), "{text}");
+        }
+    }
 
     #[test]
     fn what_is_fetched_is_told_from_what_is_there() {

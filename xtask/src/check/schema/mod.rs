@@ -1,7 +1,8 @@
 //! Objects that are not of the form that their kind has: fields that it does not know, values of another type, fields
-//! that are missing, kinds that no API server has.
+//! that are missing, kinds that no API server has, and what it refuses all the same.
 
 mod custom;
+mod refused;
 mod scalar;
 mod types;
 
@@ -21,6 +22,10 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let is_older = is_older(subject.catalog.versions.get("kubernetes").map(String::as_str));
     let mut problems = Vec::new();
     for &object in subject.objects {
+        // Of a part of a project what is not rendered may be changed before it is applied.
+        if subject.elsewhere.is_none() {
+            problems.extend(refused::check(subject, object));
+        }
         let kind = kubernetes::kind(&object.api_version, &object.reference.kind);
         let of = match kind {
             Some(kind) => Some(Type::Known(kind.of)),

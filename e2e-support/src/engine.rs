@@ -726,7 +726,6 @@ impl Engine {
     }
 }
 
-/// Whether the engine said that it has no such container.
 /// What podman and Docker Desktop say of a mount whose source their machine does not have.
 fn is_unshared(said: &str) -> bool {
     ["statfs", "no such file or directory", "is not shared from the host", "bind source path does not exist"]
@@ -734,6 +733,7 @@ fn is_unshared(said: &str) -> bool {
         .any(|part| said.contains(part))
 }
 
+/// Whether the engine said that it has no such container.
 fn is_unknown(said: &str) -> bool {
     said.to_lowercase().contains("no such container")
 }

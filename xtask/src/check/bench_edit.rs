@@ -2,17 +2,15 @@
 
 use super::Subject;
 use crate::plan;
-use crate::suite::yaml::{Problem, did_you_mean, read_file};
+use crate::suite::yaml::{Problem, read_file};
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let source = &subject.suite.source;
     let Some(edit) = subject.suite.bench.as_ref().and_then(|bench| bench.edit.as_ref()) else { return Vec::new() };
     let problem = match read_file(&subject.root.join(&edit.file)) {
         Err(error) => {
-            let near = plan::neighbours(subject.root, &edit.file);
-            let hint = did_you_mean(edit.file.as_str(), near.iter().map(String::as_str));
-            let message = format!("`{}`: cannot read it: {error}", edit.file);
-            source.problem(&crate::at!["bench", "edit", "file"], message).hint(hint)
+            let (path, why) = (crate::at!["bench", "edit", "file"], format!("cannot read it: {error}"));
+            plan::unusable(subject.root, subject.suite, &path, &edit.file, &why)
         }
         Ok(text) => {
             let count = String::from_utf8_lossy(&text).matches(&edit.find).count();

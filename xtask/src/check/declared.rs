@@ -79,10 +79,14 @@ pub(super) fn policies(subject: &Subject<'_>) -> Vec<Problem> {
             let text = match std::fs::read_to_string(subject.root.join(&policy.file)) {
                 Ok(text) => text,
                 Err(error) => {
-                    let near = crate::plan::neighbours(subject.root, &policy.file);
-                    let message = format!("`{}`: cannot read it: {error}", policy.file);
-                    let hint = did_you_mean(policy.file.as_str(), near.iter().map(String::as_str));
-                    problems.push(subject.suite.source.problem(&path("file"), message).hint(hint));
+                    let why = format!("cannot read it: {error}");
+                    problems.push(crate::plan::unusable(
+                        subject.root,
+                        subject.suite,
+                        &path("file"),
+                        &policy.file,
+                        &why,
+                    ));
                     continue;
                 }
             };

@@ -229,19 +229,14 @@ fn built<'a>(
             Ok(text) => String::from_utf8_lossy(&text).into_owned(),
             Err(error) => {
                 let path = crate::at!["images", at, "dockerfile"];
-                let near = plan::neighbours(root, &image.dockerfile);
-                let hint = did_you_mean(image.dockerfile.as_str(), near.iter().map(String::as_str));
-                let message = format!("`{}`: cannot read it: {error}", image.dockerfile);
-                problems.push(suite.source.problem(&path, message).hint(hint));
+                let why = format!("cannot read it: {error}");
+                problems.push(plan::unusable(root, suite, &path, &image.dockerfile, &why));
                 continue;
             }
         };
         if !root.join(&image.context).is_dir() {
             let path = crate::at!["images", at, "context"];
-            let near = plan::neighbours(root, &image.context);
-            let hint = did_you_mean(image.context.as_str(), near.iter().map(String::as_str));
-            let message = format!("`{}`: there is no such folder", image.context);
-            problems.push(suite.source.problem(&path, message).hint(hint));
+            problems.push(plan::unusable(root, suite, &path, &image.context, "there is no such folder"));
             continue;
         }
         let built = Built::new(root, image, at, text);
@@ -268,10 +263,8 @@ fn dependencies(root: &Utf8Path, suite: &Suite) -> Option<Problem> {
     let text = match read_file(&root.join(&dependencies.dockerfile)) {
         Ok(text) => text,
         Err(error) => {
-            let near = plan::neighbours(root, &dependencies.dockerfile);
-            let hint = did_you_mean(dependencies.dockerfile.as_str(), near.iter().map(String::as_str));
-            let message = format!("`{}`: cannot read it: {error}", dependencies.dockerfile);
-            return Some(suite.source.problem(&place("dockerfile"), message).hint(hint));
+            let why = format!("cannot read it: {error}");
+            return Some(plan::unusable(root, suite, &place("dockerfile"), &dependencies.dockerfile, &why));
         }
     };
     let file = Dockerfile::parse(&String::from_utf8_lossy(&text));

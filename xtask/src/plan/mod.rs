@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::schedule as scheduling;
 use crate::suite::Suite;
-use crate::suite::yaml::{Problem, Problems, Source};
+use crate::suite::yaml::{Problem, Problems, Segment, Source, did_you_mean};
 
 pub use derive::derive;
 pub(crate) use derive::{derive_groups, parse_groups};
@@ -414,15 +414,20 @@ pub fn read_manifests(root: &Utf8Path, suite: &Suite) -> Result<BTreeMap<Utf8Pat
                 }
                 Err(problem) => {
                     let path = crate::at!["manifests", group, "files", at];
-                    let message = format!("`{file}`: {}", problem.message);
-                    let near = neighbours(root, file);
-                    let hint = crate::suite::yaml::did_you_mean(file.as_str(), near.iter().map(String::as_str));
-                    problems.push(suite.source.problem(&path, message).hint(hint));
+                    problems.push(unusable(root, suite, &path, file, &problem.message));
                 }
             }
         }
     }
     Problems(problems).into_result().map(|()| texts)
+}
+
+/// A file or folder that the suite names at `path` and that cannot be used, for the reason `why`; with the nearest one
+/// beside it.
+pub(crate) fn unusable(root: &Utf8Path, suite: &Suite, path: &[Segment], file: &Utf8Path, why: &str) -> Problem {
+    let near = neighbours(root, file);
+    let hint = did_you_mean(file.as_str(), near.iter().map(String::as_str));
+    suite.source.problem(path, format!("`{file}`: {why}")).hint(hint)
 }
 
 /// The files beside the one that is missing.

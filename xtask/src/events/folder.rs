@@ -177,14 +177,21 @@ impl SuiteLock {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
             .with_context(|| format!("writing {path}"))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
 /// The right to run a suite; given back when dropped, and by the kernel when the process dies.
 #[derive(Debug)]
 pub struct SuiteLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for SuiteLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a program that another thread starts at this moment has the file, too, until it runs.
+        let _ = self.file.unlock();
+    }
 }
 
 /// Makes `link` point at `target`, in one move. Where it is a copy of a run in place of a link, the copy goes.

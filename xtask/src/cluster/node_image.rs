@@ -17,7 +17,7 @@ use crate::setup::make::lock;
 use crate::setup::piece::hex;
 
 /// Raised when what this file does to a node changes.
-const RECIPE: u32 = 7;
+const RECIPE: u32 = 8;
 
 /// A volume while a node image is made, as it is in each node that kind creates: the container's own root is an overlay,
 /// which takes neither another overlay's layers nor what deletions look like in one.
@@ -40,7 +40,9 @@ for reference in "$@"; do
   # To read from, and to write to. (A view would go with the next collection of garbage.)
   ctr snapshots prepare whole "$top"
   ctr snapshots prepare flat
-  ctr snapshots mounts /tmp/whole whole | bash -e
+  # By the way of fsconfig(2), which newer mounts take, the kernel has at most 255 characters of an option; the paths of
+  # all layers are more. https://github.com/util-linux/util-linux/issues/2287
+  ctr snapshots mounts /tmp/whole whole | LIBMOUNT_FORCE_MOUNT2=always bash -e
   flat=$(ctr snapshots mounts /tmp/flat flat | awk '{ print $4 }')
   kept=/kind/store/snapshots/$(basename "$(dirname "$flat")")
   cp -a /tmp/whole "$kept"

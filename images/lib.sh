@@ -22,7 +22,7 @@ go_linux() {
   env CGO_ENABLED=0 GOOS="${go_os:-linux}" GOARCH="$E2E_ARCH" GOWORK=off go "$@"
 }
 
-# go_programs OUT LDFLAGS PACKAGE…: compiles the programs of the module in the current folder.
+# go_programs OUT LDFLAGS PACKAGE…: compiles the programs of the module in the current folder, with the build tags $tags.
 # One recipe compiles at a time, with all cores: two at once make what they share twice. What is missing is fetched
 # before that. A compiler on one core each, that does not collect garbage until it has 1 GiB of it, takes seven eighths
 # of the processor time of one that uses all cores and collects as usual; without debug data, which the linker would
@@ -36,8 +36,18 @@ go_programs() {
   # Without it (as on macOS) all compile at once.
   ! command -v flock >/dev/null || flock 9
   GOGC=${GOGC:-off} GOMEMLIMIT=${GOMEMLIMIT:-1GiB} GOMAXPROCS=1 go_linux build -p "$(getconf _NPROCESSORS_ONLN)" \
-    -mod=mod -trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags "-s -w $flags" -o "$out/" "$@"
+    -mod=mod -trimpath -buildvcs=false -tags "${tags:-}" -gcflags=all=-dwarf=false -ldflags "-s -w $flags" -o "$out/" "$@"
   exec 9>&-
+}
+
+# go_source MODULE@VERSION: fetches it and prints its folder.
+go_source() {
+  local told dir
+  told=$(go_linux mod download -json "$1") ||
+    die "Go cannot fetch ${1%@*} ${1##*@}: $(sed -n 's/^\t"Error": "\(.*\)",\?$/\1/p' <<<"$told")"
+  dir=$(sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p' <<<"$told")
+  [ -d "$dir" ] || die "Go has no source of ${1%@*} ${1##*@}"
+  echo "$dir"
 }
 
 # go_module NAME MODULE@VERSION: makes the current folder a throw-away module with the version selection of
@@ -45,11 +55,8 @@ go_programs() {
 # Modules that its go.mod replaces by folders of its own repository, which no module proxy has, are listed in
 # local-modules.txt; their published versions are required in its go.mod anyway, or the caller replaces them.
 go_module() {
-  local name=$1 module=${2%@*} version=${2##*@} told dir replaced
-  told=$(go_linux mod download -json "$module@$version") ||
-    die "Go cannot fetch $module $version: $(sed -n 's/^\t"Error": "\(.*\)",\?$/\1/p' <<<"$told")"
-  dir=$(sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p' <<<"$told")
-  [ -d "$dir" ] || die "Go has no source of $module $version"
+  local name=$1 module=${2%@*} version=${2##*@} dir replaced
+  dir=$(go_source "$2")
   install -m 644 "$dir/go.mod" go.mod
   [ ! -f "$dir/go.sum" ] || install -m 644 "$dir/go.sum" go.sum
   go_linux mod edit -module="e2e.invalid/$name" -require="$module@$version"
@@ -57,6 +64,24 @@ go_module() {
   while read -r replaced; do
     go_linux mod edit -dropreplace="$replaced"
   done <local-modules.txt
+}
+
+# go_module_beside_kubernetes NAME MODULE@VERSION: likewise, of each module the later version of the one that MODULE asks
+# for and of the one that Kubernetes does. Nearly always that is Kubernetes', and what the two share is compiled once.
+go_module_beside_kubernetes() {
+  local name=$1 own kubernetes minor patch module version asked required=()
+  own=$(go_source "$2")
+  kubernetes=$(go_source "k8s.io/kubernetes@$E2E_VERSION_KUBERNETES")
+  IFS=. read -r _ minor patch <<<"${E2E_VERSION_KUBERNETES#v}"
+  while read -r module version; do
+    # Its staging modules, which it names by folders, have no version there.
+    [ "$version" != v0.0.0 ] || version=v0.$minor.$patch
+    required+=("-require=$module@$version")
+  done < <(sed -nE 's/^(require)?[[:space:]]+([^ ]+) (v[^ ]+).*/\2 \3/p' "$kubernetes/go.mod")
+  asked=$(sed -n 's/^go //p' "$own/go.mod" "$kubernetes/go.mod" | sort -V | tail -n 1)
+  printf 'module e2e.invalid/%s\ngo %s\n' "$name" "$asked" >go.mod
+  cat "$own/go.sum" "$kubernetes/go.sum" >go.sum
+  go_linux mod edit "${required[@]}" -require="$2"
 }
 
 # engine_build CONTEXT ARGS: an image build that reaches the host's network as the host does. The build context

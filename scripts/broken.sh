@@ -57,8 +57,8 @@ wrong-reference() {
   expect 2 'manifests/gateway.yaml:[0-9]+:.* image `gateway:e2e-test` is built by no part'
 }
 image-never-loaded() {
-  change manifests/redis.yaml 's#redis:7.0-bookworm#redis:7.0-alpine#'
-  expect 2 'manifests/redis.yaml:[0-9]+:.*redis:7.0-alpine'
+  change manifests/redis.yaml 's#redis:8.0#redis:8.0-alpine#'
+  expect 2 'manifests/redis.yaml:[0-9]+:.*redis:8.0-alpine'
 }
 no-secret() {
   change manifests/datastorage.yaml 's#secretName: redis-auth#secretName: redis-password#'

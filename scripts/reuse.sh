@@ -90,7 +90,7 @@ spec:
       securityContext: {runAsNonRoot: true, runAsUser: 999, seccompProfile: {type: RuntimeDefault}}
       containers:
         - name: says
-          image: docker.io/library/redis:7.0-bookworm
+          image: docker.io/library/redis:8.0
           imagePullPolicy: IfNotPresent
           command: [echo, $1]
           securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Debian bookworm, as small as docker.io/library/debian:bookworm-slim: essential packages and apt.
+# Debian, as small as docker.io/library/debian:trixie-slim: essential packages and apt.
 source images/lib.sh
 
 suite=$E2E_VERSION_DEBIAN

@@ -3,7 +3,7 @@
 source images/lib.sh
 version=$E2E_VERSION_ETCD
 cd "$E2E_WORK"
-go_module etcd "go.etcd.io/etcd/server/v3@$version"
+go_module_beside_kubernetes etcd "go.etcd.io/etcd/server/v3@$version"
 go_programs programs '' go.etcd.io/etcd/server/v3
 mkdir -p "$E2E_OUT/bin"
 mv programs/server "$E2E_OUT/bin/etcd"

@@ -16,6 +16,7 @@ engine_build images/node ${rights[@]+"${rights[@]}"} \
   --build-context "etcd=$E2E_NEED_ETCD/bin" \
   --build-context "coredns=$E2E_NEED_COREDNS/bin" \
   --build-context "crictl=$E2E_NEED_CRICTL/bin" \
+  --build-context "containerd=$E2E_NEED_CONTAINERD/bin" \
   --build-context "pause=$E2E_WORK/pause" \
   --build-arg "KUBERNETES_VERSION=$E2E_VERSION_KUBERNETES" \
   --build-arg "ETCD_IMAGE=${E2E_VERSION_ETCD#v}-0" \

@@ -44,7 +44,7 @@ image "registry.k8s.io/etcd:$ETCD_IMAGE" '["etcd"]' /root-fs
 mkdir -p /root-fs && cp /from/coredns/coredns /root-fs/
 image "registry.k8s.io/coredns/coredns:$COREDNS_VERSION" '["/coredns"]' /root-fs
 mkdir -p /root-fs && cp /from/pause/pause /root-fs/
-image "$(sed -n 's/^ *sandbox_image = "\(.*\)"/\1/p' /etc/containerd/config.toml)" '["/pause"]' /root-fs
+image "$(sed -n 's/^ *sandbox = "\(.*\)"/\1/p' /etc/containerd/config.toml)" '["/pause"]' /root-fs
 
 # kube-proxy needs iptables: both kinds of it, the libraries they load, and a shell to choose between the two.
 root=/root-fs

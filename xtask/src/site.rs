@@ -33,6 +33,8 @@ pub struct Options {
     pub yes: bool,
     /// Whether a cluster that is there and fits is used as it is.
     pub reuse: bool,
+    /// `--kubernetes`: another version than that of the catalog itself.
+    pub kubernetes: Option<String>,
 }
 
 /// Sets the machine up if need be, and makes ready what the steps of `suite` work with. A cluster
@@ -150,7 +152,7 @@ fn leave_engine(paths: &Paths, instance: &Instance, now: Flavor, say: &mut dyn F
 /// When something that is needed is missing, and cannot or may not be put in place.
 pub fn set_up(paths: &Paths, suite: &Suite, options: &Options, cancel: &Cancel) -> Result<(Workshop, Building)> {
     let ensure = |mode| {
-        let wanted = wanted(paths, suite, mode, options.engine)?;
+        let wanted = wanted(paths, suite, mode, options)?;
         run::ensure(paths, &wanted, consent(options.yes), cancel)
     };
     let first = options.build.first();

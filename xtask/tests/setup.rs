@@ -14,7 +14,7 @@ use xtask::setup::piece::{self, STAND_IN_LABEL};
 
 /// A set-up that has not ended by then loops.
 const LOOPS: Duration = Duration::from_secs(40);
-const DEBIAN: &str = "docker.io/library/debian:bookworm-slim";
+const DEBIAN: &str = "docker.io/library/debian:trixie-slim";
 
 /// A machine with podman and hardly anything else.
 struct Machine {
@@ -282,10 +282,10 @@ fn the_node_image_is_pulled_by_its_digest_alone_and_then_named() {
 #[test]
 fn one_image_that_a_registry_does_not_have_says_nothing_of_the_others() {
     let machine = Machine::new().with_stand_ins(&["base", "redis"]).with_pieces(&["kind", "kubectl"]).with_apt("");
-    let unknown = Play::fails(125, "Error: reading manifest bookworm-slim in x/debian: manifest unknown");
+    let unknown = Play::fails(125, "Error: reading manifest trixie-slim in x/debian: manifest unknown");
     let machine = machine.on("podman", "manifest inspect *", Play::default());
     let machine = machine.on("podman", "manifest inspect *debian*", unknown);
-    let said = machine.fails(&["--check"], &["docker.io does not give it: Error: reading manifest bookworm-slim"]);
+    let said = machine.fails(&["--check"], &["docker.io does not give it: Error: reading manifest trixie-slim"]);
     assert!(said.contains("pull (150 MB) as docker.io/library/redis"), "{said}");
 }
 

@@ -84,7 +84,9 @@ fn complaint(line: &str) -> Option<String> {
             (None, _) => message.to_owned(),
         });
     }
-    if ["level=fatal", "level=error", "level=warn"].iter().any(|level| line.contains(level)) {
+    // What will be a reason in years is none now.
+    let is_deprecation = line.contains("msg=\"DEPRECATION: ");
+    if !is_deprecation && ["level=fatal", "level=error", "level=warn"].iter().any(|level| line.contains(level)) {
         let value = |key: &str| {
             let rest = line.split_once(key)?.1;
             quoted(rest).or_else(|| rest.split_whitespace().next().map(str::to_owned))
@@ -156,6 +158,13 @@ pub(super) fn advice(sentence: &str) -> Option<&'static str> {
     }
     if has("inotify") && has("no space left on device") {
         return Some("no inotify watch is left on this machine: raise `sysctl fs.inotify.max_user_watches=1048576`");
+    }
+    // https://github.com/kubernetes/kubernetes/blob/v1.37.0/pkg/kubelet/apis/config/validation/validation_linux.go
+    if has("cgroup v1") && has("kubelet") {
+        return Some(
+            "kind's configuration can tell it to: in kubeadmConfigPatches, `kind: KubeletConfiguration` with \
+             `failCgroupV1: false`",
+        );
     }
     None
 }

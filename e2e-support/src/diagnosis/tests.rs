@@ -148,6 +148,25 @@ fn a_used_up_limit_of_inotify_is_told_with_the_setting() {
 }
 
 #[test]
+fn what_will_no_longer_work_one_day_is_not_why_it_ends_now() {
+    let cause = "time=\"2026-11-28T01:37:31Z\" level=error msg=\"failed to load plugin\" error=\"no disk\"";
+    let later = "time=\"2026-11-28T01:37:32Z\" level=warning msg=\"DEPRECATION: The support for cgroup v1 is deprecated \
+                 since containerd v2.2 and will be removed by no later than May 2029. Upgrade the host to use cgroup v2.\"";
+    assert_eq!(said::by_program(&[cause, later]).as_deref(), Some("failed to load plugin: no disk"));
+}
+
+#[test]
+fn a_kubelet_that_refuses_the_machine_is_told_with_the_setting() {
+    let told = "== unit containerd 0\n== unit kubelet 9\nStarted kubelet.service - kubelet.\n\
+                E1127 07:04:07.519874    1735 run.go:72] \"command failed\" err=\"failed to validate kubelet configuration, \
+                error: kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is unsupported and \
+                will be removed in a future release\"\nkubelet.service: Main process exited, code=exited, status=1/FAILURE\n";
+    let sentence = of_told(told, "n", Surety::Hopeless).unwrap();
+    assert!(sentence.contains("kubelet on n ends again and again (9 restarts): failed to validate"), "{sentence}");
+    assert!(sentence.ends_with("`kind: KubeletConfiguration` with `failCgroupV1: false`"), "{sentence}");
+}
+
+#[test]
 fn a_console_ends_with_what_went_wrong() {
     let console = "INFO: starting init\r\nFailed to create inotify object: Too many open files\r\n\
                    \u{1b}[1;31m[!!!!!!] Failed to allocate manager object.\u{1b}[0m\r\nExiting PID 1... Freezing execution.\r\n";

@@ -68,7 +68,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let runs = Runs::of(&paths.root);
     let _lock = runs.lock(&suite.name, &format!("cargo xtask bench-setup {}", suite.name))?;
     super::check::must_pass(paths, &suite)?;
-    let options = Options { engine: args.engine, build: args.build, yes: args.yes, reuse: false };
+    let options = Options { engine: args.engine, build: args.build, yes: args.yes, ..Options::default() };
     if contenders.iter().any(|contender| contender.order == Order::Script) {
         site::set_up(paths, &suite, &Options { build: Choice::Container, ..options.clone() }, cancel)?;
     }

@@ -44,6 +44,9 @@ pub struct Args {
     /// The container engine; podman before docker where none is named
     #[arg(long, env = "E2E_ENGINE")]
     pub engine: Option<Flavor>,
+    /// The version of Kubernetes, of those in images/setup.yaml, such as 1.36
+    #[arg(long, value_name = "VERSION")]
+    pub kubernetes: Option<String>,
     /// Only specs whose name has this in it
     #[arg(long)]
     pub filter: Option<String>,
@@ -103,7 +106,9 @@ fn begin(paths: &Paths, suite: Suite, args: &Args, cancel: &Cancel) -> Result<(S
     let limit = Duration::from_secs(args.timeout.saturating_mul(60));
     let stop = Stop::within(cancel, limit, format!("the run's --timeout of {} min has passed", args.timeout));
     let folder = runs.create(&suite.name)?;
-    let options = site::Options { engine: args.engine, build: args.build, yes: args.yes, reuse: args.reuse };
+    let kubernetes = args.kubernetes.clone();
+    let options =
+        site::Options { engine: args.engine, build: args.build, yes: args.yes, reuse: args.reuse, kubernetes };
     let name = suite.name.clone();
     let path = folder.path().to_owned();
     let opened = site::open(paths, suite, &options, path, stop.cancel(), &mut |line| eprintln!("{line}"));

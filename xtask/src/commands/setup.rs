@@ -34,6 +34,9 @@ pub struct Args {
     /// The container engine; podman before docker where none is named
     #[arg(long, env = "E2E_ENGINE")]
     pub engine: Option<Flavor>,
+    /// The version of Kubernetes, of those in images/setup.yaml, such as 1.36
+    #[arg(long, value_name = "VERSION")]
+    pub kubernetes: Option<String>,
     /// Also what a build inside of containers needs
     #[arg(long)]
     pub container_builds: bool,
@@ -46,10 +49,11 @@ pub struct Args {
 pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let suite = Suite::load(&paths.root, &args.suite)?;
     let build = if args.container_builds { Choice::Container } else { Choice::Auto };
+    let kubernetes = args.kubernetes.clone();
+    let options = Options { engine: args.engine, build, yes: args.yes, reuse: false, kubernetes };
     if args.check {
-        return look(paths, &suite, build, args.engine, cancel);
+        return look(paths, &suite, &options, cancel);
     }
-    let options = Options { engine: args.engine, build, yes: args.yes, reuse: false };
     let (workshop, _) = set_up(paths, &suite, &options, cancel)?;
     tell_ended(&workshop.catalog);
     if let Some(engine) = &workshop.engine {
@@ -59,7 +63,8 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
 }
 
 /// Only looks, and fails with the list of what is missing.
-fn look(paths: &Paths, suite: &Suite, build: Choice, engine: Option<Flavor>, cancel: &Cancel) -> Result<()> {
+fn look(paths: &Paths, suite: &Suite, options: &Options, cancel: &Cancel) -> Result<()> {
+    let build = options.build;
     let complete = |wanted: &Wanted| {
         let survey = Survey::look(paths, wanted, &mut Places::default(), cancel)?;
         match survey.is_complete() {
@@ -67,7 +72,7 @@ fn look(paths: &Paths, suite: &Suite, build: Choice, engine: Option<Flavor>, can
             false => bail!("missing:\n{}{}", survey.describe(), survey.blockers.join("\n")),
         }
     };
-    let workshop = complete(&wanted(paths, suite, build.first(), engine)?)?;
+    let workshop = complete(&wanted(paths, suite, build.first(), options)?)?;
     // How it is built depends on the images that are there now.
     if let (BuildMode::Host, Some(engine)) = (build.first(), &workshop.engine)
         && let Decided::Zig(_) = build.decide(&paths.root, suite, engine, &paths.cache)?
@@ -94,8 +99,9 @@ pub fn consent(yes: bool) -> Consent {
 ///
 /// # Errors
 /// When the catalog or a Dockerfile of the suite cannot be read, or the suite names no piece of it.
-pub fn wanted(paths: &Paths, suite: &Suite, build: BuildMode, engine: Option<Flavor>) -> Result<Wanted> {
-    let catalog = Catalog::read(&paths.root)?;
+pub fn wanted(paths: &Paths, suite: &Suite, build: BuildMode, options: &Options) -> Result<Wanted> {
+    let (engine, kubernetes) = (options.engine, options.kubernetes.clone());
+    let catalog = Catalog::read_for(&paths.root, kubernetes.as_deref())?;
     let mut pieces = BTreeSet::from(["kind".to_owned(), "kubectl".to_owned(), suite.cluster.node.clone()]);
     pieces.extend(suite.cluster.preload.iter().cloned());
     for name in &pieces {
@@ -106,5 +112,5 @@ pub fn wanted(paths: &Paths, suite: &Suite, build: BuildMode, engine: Option<Fla
             pieces.extend(catalog.stand_in_for(&base).map(|piece| piece.name.clone()));
         }
     }
-    Ok(Wanted { engine, any_engine: true, pieces, packages: BTreeMap::new() })
+    Ok(Wanted { engine, any_engine: true, pieces, packages: BTreeMap::new(), kubernetes })
 }

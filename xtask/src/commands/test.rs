@@ -55,6 +55,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         any_engine: true,
         pieces: BTreeSet::from(["kubernetes".to_owned(), "etcd".to_owned()]),
         packages,
+        kubernetes: None,
     };
     let workshop = ensure(paths, &wanted, consent(args.yes), cancel)?;
     let sh = Shell::new()?;

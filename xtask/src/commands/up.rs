@@ -36,6 +36,9 @@ pub struct Args {
     /// Where the Rust is compiled
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     pub build: Choice,
+    /// The version of Kubernetes, of those in images/setup.yaml, such as 1.36
+    #[arg(long, value_name = "VERSION")]
+    pub kubernetes: Option<String>,
 }
 
 /// Runs it.
@@ -47,7 +50,8 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let runs = Runs::of(&paths.root);
     let _lock = runs.lock(&suite.name, &format!("cargo xtask up {}", suite.name))?;
     let extent = if args.cluster_only { Extent::Cluster } else { Extent::Deployed };
-    let options = site::Options { engine: args.engine, build: args.build, yes: args.yes, reuse: true };
+    let kubernetes = args.kubernetes.clone();
+    let options = site::Options { engine: args.engine, build: args.build, yes: args.yes, reuse: true, kubernetes };
     let folder = runs.create(&suite.name)?;
     let path = folder.path().to_owned();
     let opened = site::open(paths, suite, &options, path, cancel, &mut |line| eprintln!("{line}"));

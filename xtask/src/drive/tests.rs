@@ -145,18 +145,11 @@ impl World {
         let paths = Paths { target: root.join("target"), cache: fake.dir().join("cache"), root };
         let instance = Instance::of(&paths, &suite).unwrap();
         let engine = Engine::at(Flavor::Podman, &fake.program("podman"), &[]).unwrap();
-        let catalog = Catalog {
-            versions: BTreeMap::new(),
-            ends: BTreeMap::new(),
-            oldest: BTreeMap::new(),
-            engine_packages: Vec::new(),
-            pieces: Vec::new(),
-        };
         let workshop = Workshop {
             root: paths.root.clone(),
             cache: paths.cache.clone(),
             host: Host::look(),
-            catalog,
+            catalog: Catalog::default(),
             keys: BTreeMap::new(),
             engine: Some(engine.clone()),
             images: Vec::new(),

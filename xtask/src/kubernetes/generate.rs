@@ -2,7 +2,7 @@
 //! generated with the values that texts may have, which are not published.
 //!
 //! ```console
-//! $ dir=$(go mod download -json k8s.io/kubernetes@v1.34.3 | jq -r .Dir)
+//! $ dir=$(go mod download -json k8s.io/kubernetes@v1.37.0 | jq -r .Dir)
 //! $ KUBERNETES=$dir cargo test --package xtask --lib kubernetes::generate -- --ignored
 //! ```
 

@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use super::ends::{self, Ends};
+use crate::exit::WrongUsage;
 
 /// The file, relative to the workspace.
 pub const FILE: &str = "images/setup.yaml";
@@ -17,6 +18,9 @@ pub const FILE: &str = "images/setup.yaml";
 pub struct Catalog {
     /// The one place where versions are pinned.
     pub versions: BTreeMap<String, String>,
+    /// The other versions of Kubernetes that there are, and what goes with each.
+    #[serde(default)]
+    pub kubernetes: BTreeMap<String, Others>,
     /// Until when versions are mended.
     #[serde(default)]
     pub ends: Ends,
@@ -26,6 +30,17 @@ pub struct Catalog {
     /// The Debian packages of podman and of what it works with.
     pub engine_packages: Vec<String>,
     pub pieces: Vec<Piece>,
+}
+
+/// What goes with another version of Kubernetes, in place of what the catalog says elsewhere.
+#[derive(Clone, Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Others {
+    pub versions: BTreeMap<String, String>,
+    /// Digests of images, by piece.
+    pub digest: BTreeMap<String, String>,
+    /// Checksums of downloads, by piece and `os-arch`.
+    pub sha256: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// What a piece becomes.
@@ -123,14 +138,86 @@ impl Catalog {
     /// When it does not parse, or names what it does not list; with the file and, where the parser
     /// knows it, the line.
     pub fn read(root: &Utf8Path) -> Result<Catalog> {
-        let path = root.join(FILE);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-        Catalog::parse(&text).with_context(|| format!("reading {FILE}"))
+        Catalog::read_for(root, None)
     }
 
+    /// As [`Catalog::read`], with another version of Kubernetes, and with what goes with it: `v1.36.4`, `1.36.4` or
+    /// `1.36`.
+    ///
+    /// # Errors
+    /// As [`Catalog::read`]; also when the catalog does not have that version: [`WrongUsage`].
+    pub fn read_for(root: &Utf8Path, kubernetes: Option<&str>) -> Result<Catalog> {
+        let path = root.join(FILE);
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let read: Catalog = serde_yaml::from_str(&text).with_context(|| format!("reading {FILE}"))?;
+        let mut chosen = read.clone().completed().with_context(|| format!("reading {FILE}"))?;
+        for version in read.kubernetes.keys() {
+            let with = read.clone().with_kubernetes(version).completed();
+            let with = with.with_context(|| format!("reading {FILE}: Kubernetes {version}"))?;
+            if kubernetes.is_some_and(|wanted| is_version(version, wanted)) {
+                chosen = with;
+            }
+        }
+        let found = chosen.versions.get("kubernetes").map(String::as_str).unwrap_or_default();
+        match kubernetes.filter(|wanted| !is_version(found, wanted)) {
+            None => Ok(chosen),
+            Some(wanted) => {
+                let others = read.kubernetes.keys().rev().map(String::as_str);
+                let there: Vec<&str> = std::iter::once(found).chain(others).collect();
+                bail!(WrongUsage(format!("{FILE} has no Kubernetes {wanted}; it has {}", there.join(", "))))
+            }
+        }
+    }
+
+    #[cfg(test)]
     fn parse(text: &str) -> Result<Catalog> {
-        let mut catalog: Catalog = serde_yaml::from_str(text)?;
+        serde_yaml::from_str::<Catalog>(text)?.completed()
+    }
+
+    /// With another version of Kubernetes and what goes with it; what that names and there is not stays beside.
+    fn with_kubernetes(mut self, version: &str) -> Catalog {
+        let Some(others) = self.kubernetes.get(version).cloned() else { return self };
+        self.versions.insert("kubernetes".to_owned(), version.to_owned());
+        self.versions.extend(others.versions);
+        for piece in &mut self.pieces {
+            if let Some(digest) = others.digest.get(&piece.name) {
+                piece.digest = Some(digest.clone());
+            }
+            if let (Some(download), Some(sums)) = (&mut piece.download, others.sha256.get(&piece.name)) {
+                download.sha256.clone_from(sums);
+            }
+        }
+        self
+    }
+
+    /// Fails where another version of Kubernetes names what there is not, or leaves out what is another one with it.
+    fn check_others(&self) -> Result<()> {
+        for (version, others) in &self.kubernetes {
+            let unknown = others.versions.keys().find(|name| !self.versions.contains_key(*name));
+            ensure!(unknown.is_none(), "Kubernetes {version}: {unknown:?} is not among `versions`");
+            for name in others.digest.keys().chain(others.sha256.keys()) {
+                self.piece(name).with_context(|| format!("Kubernetes {version}"))?;
+            }
+            for piece in self.pieces.iter().filter(|piece| piece.versions.iter().any(|name| name == "kubernetes")) {
+                let name = &piece.name;
+                ensure!(
+                    piece.digest.is_none() || others.digest.contains_key(name),
+                    "Kubernetes {version} has no `digest` of the piece `{name}`"
+                );
+                ensure!(
+                    piece.download.is_none() || others.sha256.contains_key(name),
+                    "Kubernetes {version} has no `sha256` of the piece `{name}`"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks it, and fills in versions.
+    fn completed(self) -> Result<Catalog> {
+        let mut catalog = self;
         ends::check(&catalog.ends, &catalog.versions)?;
+        catalog.check_others()?;
         let mut seen = BTreeSet::new();
         for piece in &mut catalog.pieces {
             let name = &piece.name;
@@ -225,6 +312,13 @@ impl Catalog {
     }
 }
 
+/// Whether `wanted`, as somebody types it, means this version: `1.36` and `1.36.4` mean `v1.36.4`.
+fn is_version(version: &str, wanted: &str) -> bool {
+    let bare = |text: &str| text.strip_prefix('v').unwrap_or(text).to_owned();
+    let (version, wanted) = (bare(version), bare(wanted));
+    version.strip_prefix(&wanted).is_some_and(|rest| rest.is_empty() || (rest.starts_with('.') && wanted.contains('.')))
+}
+
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -270,6 +364,73 @@ pieces:
         assert!(catalog.stand_in_for("docker.io/library/redis:8").is_none());
     }
 
+    /// A catalog in a folder, as a file that is read.
+    fn written(text: &str) -> (tempfile::TempDir, Utf8PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap().to_owned();
+        std::fs::create_dir(root.join("images")).unwrap();
+        std::fs::write(root.join(FILE), text).unwrap();
+        (dir, root)
+    }
+
+    const TWO: &str = "
+versions: { kubernetes: v1.37.0, etcd: v3.7.0 }
+kubernetes:
+  v1.36.4: { versions: { etcd: v3.6.8 }, digest: { node: 'sha256:BBB' }, sha256: { kubectl: { linux-amd64: BBB } } }
+engine_packages: []
+pieces:
+  - { name: etcd, kind: files, about: a, recipe: r, versions: [etcd] }
+  - { name: node, kind: image, about: a, recipe: r, versions: [kubernetes], needs: [etcd],
+      replaces: 'docker.io/kindest/node:{kubernetes}', digest: 'sha256:AAA' }
+  - { name: kubectl, kind: files, about: a, recipe: r, versions: [kubernetes],
+      download: { url: 'https://x/{kubernetes}/kubectl', sha256: { linux-amd64: AAA }, to: bin/kubectl } }
+";
+
+    #[test]
+    fn another_version_of_kubernetes_brings_what_goes_with_it() {
+        let text = TWO.replace("AAA", &"a".repeat(64)).replace("BBB", &"b".repeat(64));
+        let (_dir, root) = written(&text);
+        for (wanted, version, etcd, sum) in [
+            (None, "v1.37.0", "v3.7.0", "a"),
+            (Some("1.37"), "v1.37.0", "v3.7.0", "a"),
+            (Some("v1.37.0"), "v1.37.0", "v3.7.0", "a"),
+            (Some("1.36"), "v1.36.4", "v3.6.8", "b"),
+            (Some("1.36.4"), "v1.36.4", "v3.6.8", "b"),
+            (Some("v1.36.4"), "v1.36.4", "v3.6.8", "b"),
+        ] {
+            let catalog = Catalog::read_for(&root, wanted).unwrap();
+            assert_eq!(catalog.versions["etcd"], etcd, "{wanted:?}");
+            let node = catalog.piece("node").unwrap();
+            assert_eq!(node.replaces.as_deref(), Some(format!("docker.io/kindest/node:{version}").as_str()));
+            assert_eq!(node.digest.as_deref(), Some(format!("sha256:{}", sum.repeat(64)).as_str()));
+            let kubectl = catalog.source(catalog.piece("kubectl").unwrap(), "linux", "amd64").unwrap().unwrap();
+            assert_eq!((kubectl.url, kubectl.sha256), (format!("https://x/{version}/kubectl"), sum.repeat(64)));
+        }
+        for wanted in ["1.3", "1", "1.36.3", "1.37.01", "", "latest"] {
+            let error = Catalog::read_for(&root, Some(wanted)).unwrap_err();
+            assert!(error.is::<WrongUsage>(), "{wanted:?}");
+            let said = error.to_string();
+            assert!(said.contains(&format!("no Kubernetes {wanted}; it has v1.37.0, v1.36.4")), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_with_another_version_is_an_error_that_names_it() {
+        for (from, to, names) in [
+            ("versions: { etcd: v3.6.8 }", "versions: { etdc: v3.6.8 }", "etdc"),
+            ("digest: { node:", "digest: { nodes:", "nodes"),
+            ("digest: { node: 'sha256:BBB' }, ", "", "no `digest` of the piece `node`"),
+            (", sha256: { kubectl: { linux-amd64: BBB } }", "", "no `sha256` of the piece `kubectl`"),
+            ("linux-amd64: BBB", "linux-amd64: CCC", "Kubernetes v1.36.4: the piece `kubectl`: the SHA-256"),
+            ("digest: { node: 'sha256:BBB'", "digests: { node: 'sha256:BBB'", "digests"),
+        ] {
+            let text = TWO.replacen(from, to, 1).replace("AAA", &"a".repeat(64)).replace("BBB", &"b".repeat(64));
+            let (_dir, root) = written(&text);
+            let error = format!("{:#}", Catalog::read(&root).unwrap_err());
+            assert!(error.contains(names), "{names:?} is missing in {error:?}");
+        }
+    }
+
     #[test]
     fn without_a_checksum_for_the_machine_a_file_is_not_to_be_had() {
         let sum = "a".repeat(64);
@@ -297,10 +458,16 @@ pieces:
     /// Whatever the project's own file says can be downloaded is pinned for every kind of machine it is used on.
     #[test]
     fn every_download_of_this_project_is_pinned_for_four_kinds_of_machine() {
-        let catalog = Catalog::read(Utf8Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))).unwrap();
-        for piece in catalog.pieces.iter().filter(|piece| piece.download.is_some()) {
-            for (os, arch) in [("linux", "amd64"), ("linux", "arm64"), ("macos", "amd64"), ("macos", "arm64")] {
-                assert!(catalog.source(piece, os, arch).unwrap().is_some(), "{} for {os}-{arch}", piece.name);
+        let root = Utf8Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let others = Catalog::read(root).unwrap().kubernetes;
+        assert!(!others.is_empty(), "`--kubernetes` has nothing to choose from");
+        for version in std::iter::once(None).chain(others.keys().map(|version| Some(version.as_str()))) {
+            let catalog = Catalog::read_for(root, version).unwrap();
+            for piece in catalog.pieces.iter().filter(|piece| piece.download.is_some()) {
+                for (os, arch) in [("linux", "amd64"), ("linux", "arm64"), ("macos", "amd64"), ("macos", "arm64")] {
+                    let source = catalog.source(piece, os, arch).unwrap();
+                    assert!(source.is_some(), "{} for {os}-{arch}, {version:?}", piece.name);
+                }
             }
         }
     }

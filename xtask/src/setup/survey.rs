@@ -30,6 +30,8 @@ pub struct Wanted {
     pub pieces: BTreeSet<String>,
     /// Debian packages, each with what it is for.
     pub packages: BTreeMap<String, String>,
+    /// The version of Kubernetes, where it is not that of the catalog itself.
+    pub kubernetes: Option<String>,
 }
 
 /// How a missing piece would be put in place.
@@ -91,7 +93,7 @@ impl Survey {
     /// When the catalog or one of its inputs cannot be read, or the engine stops answering.
     pub fn look(paths: &Paths, wanted: &Wanted, places: &mut Places, cancel: &Cancel) -> Result<Survey> {
         let host = Host::look();
-        let catalog = Catalog::read(&paths.root)?;
+        let catalog = Catalog::read_for(&paths.root, wanted.kubernetes.as_deref())?;
         let keys = piece::keys(&paths.root, &catalog, host.arch)?;
         let mut survey = Survey {
             workshop: Workshop {

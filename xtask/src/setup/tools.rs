@@ -56,7 +56,7 @@ fn numbers(version: &str) -> Vec<u32> {
 
 fn how_to_get(tool: &str) -> &'static str {
     match tool {
-        "go" => "install Go 1.24 or later from https://go.dev/dl/",
+        "go" => "install Go from https://go.dev/dl/",
         "rustc" | "cargo" => "install Rust by https://rustup.rs",
         _ => "install it with the system's package manager",
     }

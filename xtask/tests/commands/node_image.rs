@@ -43,6 +43,35 @@ fn it_is_made_once_of_its_content() -> Result<()> {
 }
 
 #[test]
+fn the_version_of_kubernetes_that_is_asked_for_is_that_of_the_node() -> Result<()> {
+    let stage = Stage::bare()?;
+    let catalog = std::fs::read_to_string(stage.paths.root.join("images/setup.yaml"))?;
+    let catalog = catalog
+        .replace("versions: {}", "versions: { kubernetes: v1.37.0 }\nkubernetes: { v1.35.8: {} }")
+        .replace("replaces: 'localhost/node:1'", "versions: [kubernetes], replaces: 'localhost/node:{kubernetes}'");
+    stage.write("images/setup.yaml", &catalog)?;
+    stage.put_tools()?;
+    stage.put_image("podman", "node")?;
+    stage.put_image_of("podman", "node", Some("1.35"))?;
+    for (words, says) in [
+        (&UP[..], "node image localhost/shop-node:"),
+        (&UP[..], "the cluster shop"),
+        (&[&UP[..], &["--kubernetes", "1.35"]].concat(), "replacing the cluster shop"),
+        (&[&UP[..], &["--kubernetes", "v1.35.8"]].concat(), "the cluster shop"),
+    ] {
+        stage.xtask(words)?.must(0, &[says]);
+    }
+    let nodes: Vec<String> =
+        runs_of(&stage)?.iter().filter_map(|run| Some(run.split_once("localhost/")?.1.into())).collect();
+    assert_eq!(nodes, ["node:v1.37.0 infinity", "node:v1.35.8 infinity"]);
+    let said = "images/setup.yaml has no Kubernetes 1.34; it has v1.37.0, v1.35.8";
+    for command in [&UP[..], &["e2e", "shop", "--yes"], &["setup", "shop", "--check"], &["setup", "shop", "--yes"]] {
+        stage.xtask(&[command, &["--kubernetes", "1.34"]].concat())?.must(2, &[said]);
+    }
+    Ok(())
+}
+
+#[test]
 fn where_images_cannot_be_unpacked_they_lie_in_it_packed() -> Result<()> {
     let stage = with_preload()?;
     stage.fake.on("podman", "exec * bash -c *unpack *", Play::fails(1, "ctr: operation not permitted"))?;

@@ -56,11 +56,14 @@ impl Stage {
     /// A workspace with the suite `shop`, on a machine that is set up for it with podman.
     pub(crate) fn new() -> Result<Stage> {
         let stage = Stage::bare()?;
-        for name in ["kind", "kubectl"] {
-            stage.put_tool(name)?;
-        }
+        stage.put_tools()?;
         stage.put_image("podman", "node")?;
         Ok(stage)
+    }
+
+    /// Puts kind and kubectl in place.
+    pub(crate) fn put_tools(&self) -> Result<()> {
+        ["kind", "kubectl"].into_iter().try_for_each(|name| self.put_tool(name))
     }
 
     /// The same on a machine with an engine and no more.
@@ -97,7 +100,12 @@ impl Stage {
 
     /// Gives the engine the image of the piece of that name, as its recipe would have made it.
     pub(crate) fn put_image(&self, engine: &str, name: &str) -> Result<()> {
-        let catalog = Catalog::read(&self.paths.root)?;
+        self.put_image_of(engine, name, None)
+    }
+
+    /// As [`Stage::put_image`], for another version of Kubernetes than the catalog's own.
+    pub(crate) fn put_image_of(&self, engine: &str, name: &str, kubernetes: Option<&str>) -> Result<()> {
+        let catalog = Catalog::read_for(&self.paths.root, kubernetes)?;
         let keys = piece::keys(&self.paths.root, &catalog, Host::look().arch)?;
         let reference = catalog.piece(name)?.replaces.as_deref().context("an image")?;
         self.fake.image(engine, reference, &[(piece::STAND_IN_LABEL, &keys[name])])

@@ -83,13 +83,22 @@ impl Pods {
     }
 }
 
-/// The kubectl that the set-up put in place.
+/// The kubectl that the set-up put in place, whichever version of Kubernetes that was for.
 fn program(paths: &Paths) -> Result<camino::Utf8PathBuf> {
-    let catalog = Catalog::read(&paths.root)?;
-    let keys = piece::keys(&paths.root, &catalog, Host::look().arch)?;
-    let kubectl = catalog.piece("kubectl")?;
-    let key = keys.get(&kubectl.name).context("the piece kubectl has no key")?;
-    Ok(piece::folder(&paths.cache, kubectl, key).join("bin/kubectl"))
+    let of = |kubernetes: Option<&str>| {
+        let catalog = Catalog::read_for(&paths.root, kubernetes)?;
+        let keys = piece::keys(&paths.root, &catalog, Host::look().arch)?;
+        let kubectl = catalog.piece("kubectl")?;
+        let key = keys.get(&kubectl.name).context("the piece kubectl has no key")?;
+        Ok::<_, anyhow::Error>(piece::folder(&paths.cache, kubectl, key).join("bin/kubectl"))
+    };
+    let usual = of(None)?;
+    if usual.exists() {
+        return Ok(usual);
+    }
+    let others = Catalog::read(&paths.root)?.kubernetes;
+    let others = others.keys().map(|version| of(Some(version))).collect::<Result<Vec<_>>>()?;
+    Ok(others.into_iter().find(|program| program.exists()).unwrap_or(usual))
 }
 
 /// Namespace and name of each pod in a list of them.

@@ -87,7 +87,8 @@ pub fn drive_with(
     let mut folders = vec![(target, "{target}"), (root, "{root}"), (cache, "{cache}")];
     // `cargo xtask` names the very program that it is, a start of the task's own program none.
     folders.extend(std::env::var("CARGO").ok().map(|cargo| (cargo.into(), "cargo")));
-    let info = RunInfo { command: std::env::args().skip(1).collect(), environment, folders };
+    let partition = site.specs.as_ref().and_then(|specs| specs.shard.as_ref()).map(|shard| shard.partition);
+    let info = RunInfo { command: std::env::args().skip(1).collect(), partition, environment, folders };
     let mut recorder = Recorder::start(folder.clone(), plan, slots, info, reporters)?;
     let outcome = execute(plan, slots, stop, &mut recorder, work)?;
     let failed = matches!(outcome.result, RunResult::SpecsFailed | RunResult::SetupFailed);

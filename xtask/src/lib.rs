@@ -43,6 +43,7 @@ mod random;
 pub mod report;
 pub mod schedule;
 pub mod setup;
+pub mod shards;
 pub mod site;
 pub mod steps;
 pub mod suite;

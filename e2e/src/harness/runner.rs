@@ -45,9 +45,13 @@ struct Shared {
     untold: Mutex<Option<anyhow::Error>>,
 }
 
-/// Lists the specs as `--list` does: needs no surroundings.
+/// Lists the specs as `--list` does, those that are alone as `[alone] NAME: test`: needs no surroundings.
 pub(crate) fn list(arguments: &Arguments, specs: Vec<Spec>) -> Conclusion {
-    libtest_mimic::run(arguments, specs.into_iter().map(|spec| Trial::test(spec.name, || Ok(()))).collect())
+    let trial = |spec: Spec| {
+        let trial = Trial::test(spec.name, || Ok(()));
+        if spec.alone.is_some() { trial.with_kind("alone") } else { trial }
+    };
+    libtest_mimic::run(arguments, specs.into_iter().map(trial).collect())
 }
 
 /// Runs the specs that the arguments select.

@@ -12,11 +12,13 @@ use crate::build_mode::Choice;
 use crate::compiled;
 use crate::drive::{Afterwards, Driven, drive};
 use crate::events::{RunFolder, Runs, Stop, history};
-use crate::exit::{self, SetUpFailed};
+use crate::exit::{self, SetUpFailed, WrongUsage};
 use crate::paths::Paths;
 use crate::plan::{Extent, Plan, Schedule};
 use crate::report::junit;
 use crate::report::summary::summary;
+use crate::shards::times::Times;
+use crate::shards::{Partition, Shard};
 use crate::site;
 use crate::steps::{Site, SpecOptions};
 use crate::suite::Suite;
@@ -50,6 +52,14 @@ pub struct Args {
     /// Only specs whose name has this in it
     #[arg(long)]
     pub filter: Option<String>,
+    /// Only the K-th of N shards of the specs, which together run each of them once: `merge` makes one verdict of their
+    /// runs
+    #[arg(long, value_name = "K/N")]
+    pub partition: Option<Partition>,
+    /// What shards are split by, so that they take about equally long: a file that `times` writes, the same for all of
+    /// them; where none is named, that of the suite, and where it names none, the names of the specs
+    #[arg(long, value_name = "FILE", requires = "partition")]
+    pub times: Option<Utf8PathBuf>,
     /// How many specs run at a time
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
@@ -70,11 +80,12 @@ pub struct Args {
 /// When the run could not begin. What a run finds is its exit code.
 pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
     let suite = Suite::load(&paths.root, &args.suite)?;
+    let shard = args.partition.map(|partition| shard(paths, &suite, partition, args)).transpose()?;
     let name = suite.name.clone();
     if let Some(to) = &args.junit {
         junit::begin(to, &name)?;
     }
-    let ended = begin(paths, suite, args, cancel);
+    let ended = begin(paths, suite, shard, args, cancel);
     let report = match &ended {
         Ok((.., driven)) => junit::junit(&driven.timeline),
         Err(error) => junit::without_run(&name, &format!("{error:#}")),
@@ -97,8 +108,23 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
     Ok(exit::of_run(driven.outcome.result, driven.afterwards.is_empty()))
 }
 
+/// The shard that is asked for.
+fn shard(paths: &Paths, suite: &Suite, partition: Partition, args: &Args) -> Result<Shard> {
+    if suite.specs.is_none() {
+        return Err(WrongUsage(format!("--partition {partition}: the suite {} has no specs", suite.name)).into());
+    }
+    let times = Times::of(&paths.root, suite, args.times.as_deref())?;
+    Ok(Shard { partition, times })
+}
+
 /// From the suite to a run that is over.
-fn begin(paths: &Paths, suite: Suite, args: &Args, cancel: &Cancel) -> Result<(Site, RunFolder, Driven)> {
+fn begin(
+    paths: &Paths,
+    suite: Suite,
+    shard: Option<Shard>,
+    args: &Args,
+    cancel: &Cancel,
+) -> Result<(Site, RunFolder, Driven)> {
     let runs = Runs::of(&paths.root);
     let _lock = runs.lock(&suite.name, &format!("cargo xtask e2e {}", suite.name))?;
     // Mistakes are found before the machine is touched.
@@ -117,8 +143,8 @@ fn begin(paths: &Paths, suite: Suite, args: &Args, cancel: &Cancel) -> Result<(S
         let error = if stop.is_out_of_time() { error.context(stop.reason()) } else { error };
         error.context(SetUpFailed)
     })?;
-    site.specs =
-        Some(SpecOptions { filter: args.filter.clone(), jobs: args.jobs, retries: args.retries, keep: args.keep });
+    let (filter, jobs, retries, keep) = (args.filter.clone(), args.jobs, args.retries, args.keep);
+    site.specs = Some(SpecOptions { filter, shard, jobs, retries, keep });
     let plan = Plan::load(&paths.root, &site.suite, site.build)?
         .up_to(Extent::Specs)
         .with_history(&history::load(&runs, &name, site.build, args.schedule))

@@ -200,6 +200,7 @@ specs: {package: p, binary: s, phase: b}
             run: "r".to_owned(),
             started_at: "2030-01-01T00:00:00Z".to_owned(),
             command: Vec::new(),
+            partition: None,
             plan: derive(&suite, &std::collections::BTreeMap::new(), BuildMode::Host).unwrap(),
             slots: Slots::for_cores(2),
             cores: 2,

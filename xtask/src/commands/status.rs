@@ -147,6 +147,7 @@ fn json(timeline: &Timeline, folder: &RunFolder, liveness: Liveness) -> serde_js
         "folder": folder.path(),
         "run": folder.name(),
         "suite": run.map(|run| &run.plan.suite),
+        "shard": run.and_then(|run| run.partition),
         "schedule": run.map(|run| run.plan.schedule),
         "started_at": run.map(|run| &run.started_at),
         "is_running": liveness == Liveness::Alive,
@@ -165,7 +166,7 @@ fn ended(timeline: &Timeline, folder: &RunFolder) -> String {
         return format!("run {} died before its first event\n", folder.name());
     };
     let ago = since(&run.started_at).map_or_else(|_| String::new(), |us| format!(", {} ago", age(us)));
-    out.push_str(&format!("{} ({}), run {}{ago}\n\n", run.plan.suite, run.plan.schedule, run.run));
+    out.push_str(&format!("{} ({}), run {}{ago}\n\n", run.subject(), run.plan.schedule, run.run));
     if timeline.result.is_none() {
         let running = timeline.steps.iter().filter(|state| state.started_us.is_some() && !state.is_over());
         let running: Vec<&str> = running.map(|state| state.step.id.as_str()).collect();

@@ -29,6 +29,7 @@ fn timeline(ends: &[(&str, &str)]) -> Timeline {
         run: "r".to_owned(),
         started_at: String::new(),
         command: Vec::new(),
+        partition: None,
         plan: derive(&suite, &BTreeMap::new(), BuildMode::Host).unwrap(),
         slots: Slots::for_cores(2),
         cores: 2,

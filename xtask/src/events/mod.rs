@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Plan, Slots, StepId};
+use crate::shards::{Partition, Split};
 
 pub use execute::{Outcome, StepContext, execute};
 pub use folder::{Keep, RunFolder, Runs, SuiteLock};
@@ -24,7 +25,7 @@ pub use stop::Stop;
 pub use timeline::{MachineState, SpecState, SpecStatus, StepState, StepStatus, Timeline};
 
 /// The version of this list of events; a reader refuses newer ones.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 
 /// The fact of a step that found its work done.
 const ALREADY_THERE: &str = "already there";
@@ -128,10 +129,15 @@ pub enum What {
         #[serde(flatten)]
         usage: Usage,
     },
+    /// How the specs are split, in a run of one shard of them. Since schema 5.
+    SpecsSplit(Split),
     /// The specs that are going to run.
     SpecsListed {
         /// Their names.
         specs: Vec<String>,
+        /// Those that run alone. Since schema 5.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        alone: Vec<String>,
     },
     /// A spec runs.
     SpecStarted {
@@ -211,6 +217,9 @@ pub struct RunStarted {
     pub started_at: String,
     /// The command line, without the program.
     pub command: Vec<String>,
+    /// The shard that it is; none where it is a whole run. Since schema 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
     /// What is to be done.
     pub plan: Plan,
     /// How many steps of each kind run at a time.
@@ -221,6 +230,14 @@ pub struct RunStarted {
     pub pid: u32,
     /// Versions, hardware, stand-ins: whatever may matter to who reads the times.
     pub environment: BTreeMap<String, String>,
+}
+
+impl RunStarted {
+    /// The suite, and the shard of it that this is.
+    pub fn subject(&self) -> String {
+        let suite = &self.plan.suite;
+        self.partition.map_or_else(|| suite.clone(), |partition| format!("{suite}, shard {partition}"))
+    }
 }
 
 /// How a run ended.

@@ -12,6 +12,7 @@ use e2e_support::clock::Instant;
 use super::folder::RunFolder;
 use super::{Event, RunStarted, SCHEMA, Timeline, What};
 use crate::plan::{Plan, Slots};
+use crate::shards::Partition;
 
 /// Shows a run while it goes on. Everything that it shows follows from the events, and thus from the timeline.
 pub trait Reporter {
@@ -45,6 +46,8 @@ pub struct Recorder {
 pub struct RunInfo {
     /// The command line, without the program.
     pub command: Vec<String>,
+    /// The shard that it is; none where it is a whole run.
+    pub partition: Option<Partition>,
     /// Versions, hardware, stand-ins.
     pub environment: BTreeMap<String, String>,
     /// Folders of this machine, and what stands for them where a command is told: reports are there to be handed on.
@@ -73,6 +76,7 @@ impl Recorder {
             run: folder.name().to_owned(),
             started_at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             command: info.command,
+            partition: info.partition,
             plan: plan.clone(),
             slots,
             cores: std::thread::available_parallelism().map_or(1, usize::from),

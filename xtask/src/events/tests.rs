@@ -83,7 +83,10 @@ fn what_is_read_back_is_what_happened() {
         context.note_peak_rss(3);
         if *kind == StepKind::Specs {
             let spec = || "one".to_owned();
-            context.tell(What::SpecsListed { specs: ["one", "two", "three"].map(str::to_owned).to_vec() });
+            context.tell(What::SpecsListed {
+                specs: ["one", "two", "three"].map(str::to_owned).to_vec(),
+                alone: vec!["two".to_owned()],
+            });
             context.tell(What::SpecStarted { spec: spec() });
             context.tell(What::SpecPassed { spec: spec(), attempts: 2 });
             context.tell(What::SpecIgnored { spec: "two".into() });

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{Event, RunResult, RunStarted, Usage, What};
 use crate::plan::{Step, StepId};
+use crate::shards::Split;
 
 /// Where a step is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +98,8 @@ pub struct SpecState {
     pub ended_us: Option<u64>,
     /// How often it ran.
     pub attempts: u32,
+    /// Whether it wants a part of the system for itself.
+    pub alone: bool,
 }
 
 impl SpecState {
@@ -136,6 +139,8 @@ pub struct Timeline {
     pub steps: Vec<StepState>,
     /// The specs, in the order they became known.
     pub specs: Vec<SpecState>,
+    /// How all specs are split, in a run of one shard that came to know them.
+    pub split: Option<Split>,
     /// What the machine used, from the first step's begin to the last one's end; empty where that is not known.
     pub machine: Vec<MachineState>,
     /// Lines about the run as a whole, with their times.
@@ -187,9 +192,10 @@ impl Timeline {
                 let status = StepStatus::Skipped { because: because.clone(), reason: reason.clone() };
                 self.end(step, at, status, Usage::default());
             }
-            What::SpecsListed { specs } => {
+            What::SpecsSplit(split) => self.split = Some(split.clone()),
+            What::SpecsListed { specs, alone } => {
                 for spec in specs {
-                    self.spec(spec);
+                    self.spec(spec).alone |= alone.contains(spec);
                 }
             }
             What::SpecStarted { spec } => {
@@ -258,6 +264,7 @@ impl Timeline {
                 started_us: None,
                 ended_us: None,
                 attempts: 0,
+                alone: false,
             });
             self.specs.len() - 1
         });

@@ -67,7 +67,7 @@ fn heading(timeline: &Timeline, now_us: u64, running: usize) -> String {
     let mut text = format!(
         "{}  {}",
         bold.apply_to(duration(now_us)),
-        bold.apply_to(format!("{} ({})", run.plan.suite, run.plan.schedule)),
+        bold.apply_to(format!("{} ({})", run.subject(), run.plan.schedule)),
     );
     text.push_str(&format!("  {over} of {} steps over", timeline.steps.len()));
     if running > 0 {

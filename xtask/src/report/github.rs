@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::io::{Stderr, Write as _};
+use std::io::{self, Stderr, Write as _};
+
+use anyhow::Context as _;
 
 use super::analysis;
 use super::lines::Lines;
 use super::text::{SpecCounts, duration, not_run, red_specs};
-use crate::events::{Event, Reporter, RunFolder, StepStatus, Timeline, What};
+use crate::events::{Event, Reporter, RunFolder, RunStarted, StepStatus, Timeline, What};
 use crate::plan::StepId;
+use crate::shards::merge::Merged;
 
 /// How much of a log is folded into the job's output, in bytes from its end; the whole is in the run's folder.
 const LOG_BYTES: usize = 200_000;
@@ -50,12 +53,8 @@ impl Reporter for Github {
                 self.lines.raw(&annotation(&format!("spec {spec} did not end"), reason));
             }
             What::RunFinished { .. } => {
-                if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY") {
-                    let open = OpenOptions::new().append(true).create(true).open(&path);
-                    let written = open.and_then(|mut file| file.write_all(markdown(timeline).as_bytes()));
-                    if let Err(error) = written {
-                        self.lines.raw(&format!("cannot write the job's summary: {error}\n"));
-                    }
+                if let Err(error) = add_to_summary(&markdown(timeline)) {
+                    self.lines.raw(&format!("cannot write the job's summary: {error}\n"));
                 }
             }
             _ => {}
@@ -69,6 +68,30 @@ impl Reporter for Github {
     fn wants_ticks(&self) -> bool {
         true
     }
+}
+
+/// Adds to the summary of the job, where it has one.
+fn add_to_summary(text: &str) -> io::Result<()> {
+    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return Ok(()) };
+    let open = OpenOptions::new().append(true).create(true).open(&path);
+    open.and_then(|mut file| file.write_all(text.as_bytes()))
+}
+
+/// Tells GitHub Actions, where that is who runs this, what came of a suite's shards: what no shard could tell itself as
+/// errors beside the job, and all of it as the job's summary.
+///
+/// # Errors
+/// The summary cannot be written.
+pub fn tell(merged: &Merged) -> anyhow::Result<()> {
+    if std::env::var_os("GITHUB_ACTIONS").is_none_or(|value| value != "true") {
+        return Ok(());
+    }
+    for shard in &merged.shards {
+        for problem in &shard.problems {
+            eprint!("{}", annotation(&format!("shard {}", shard.partition), problem));
+        }
+    }
+    add_to_summary(&super::merged::markdown(merged)).context("writing the job's summary")
 }
 
 /// Groups of lines around the output of programs that may print groups themselves: GitHub knows none within another, and
@@ -122,9 +145,9 @@ fn inert(text: &str) -> String {
 /// The summary of the job, in Markdown.
 pub fn markdown(timeline: &Timeline) -> String {
     let mut out = String::new();
-    let suite = timeline.run.as_ref().map_or("", |run| run.plan.suite.as_str());
+    let subject = timeline.run.as_ref().map_or_else(String::new, RunStarted::subject);
     let result = timeline.result.as_ref().map_or("not finished", |(result, _)| result.name());
-    let _ = writeln!(out, "## {suite}: {result} in {}\n", duration(timeline.last_us));
+    let _ = writeln!(out, "## {subject}: {result} in {}\n", duration(timeline.last_us));
     if !timeline.specs.is_empty() {
         let _ = writeln!(out, "{}\n", SpecCounts::of(timeline).sentence());
     }

@@ -8,7 +8,7 @@ use super::analysis::{self, PathStep};
 use super::html_tables::{environment, phases, specs};
 use super::junit::escape;
 use super::text::{bytes, duration, usage};
-use crate::events::{RunResult, StepState, StepStatus, Timeline};
+use crate::events::{RunResult, RunStarted, StepState, StepStatus, Timeline};
 use crate::plan::{On, Origin};
 
 const STYLE: &str = include_str!("page.css");
@@ -25,9 +25,9 @@ pub struct Chart<'a> {
 /// The page of a single run.
 pub fn page(run: &Timeline) -> String {
     let schedule = run.run.as_ref().map_or_else(String::new, |run| format!("schedule {}", run.plan.schedule));
-    let suite = run.run.as_ref().map_or("", |run| run.plan.suite.as_str());
-    let title = format!("{suite}: {}", verdict(run).0);
-    page_of(&title, "", &[Chart { title: &schedule, run }], &environment(run))
+    let subject = run.run.as_ref().map_or_else(String::new, RunStarted::subject);
+    let title = format!("{subject}: {}", verdict(run).0);
+    page_of(&title, "", &[Chart { title: &schedule, run }], &environment(run, ""))
 }
 
 /// A page that begins with `lead` and ends with `tail`, which are HTML, and has a chart for each of these runs on one

@@ -83,11 +83,11 @@ pub(super) fn specs(out: &mut String, chart: &Chart<'_>, several: bool) {
     out.push_str("</table></div></details>\n");
 }
 
-/// What a run ran on.
-pub(super) fn environment(run: &Timeline) -> String {
+/// What a run ran on; the heading ends with `whose`.
+pub(super) fn environment(run: &Timeline, whose: &str) -> String {
     let mut out = String::new();
     let Some(started) = run.run.as_ref().filter(|run| !run.environment.is_empty()) else { return out };
-    out.push_str("<h2>Environment</h2>\n<div class=\"scroll\"><table class=\"words\">\n");
+    let _ = writeln!(out, "<h2>Environment{}</h2>\n<div class=\"scroll\"><table class=\"words\">", escape(whose));
     for (key, value) in &started.environment {
         let _ = writeln!(out, "<tr><td class=\"faint\">{}</td><td>{}</td></tr>", escape(key), escape(value));
     }

@@ -5,57 +5,25 @@ use std::time::SystemTime;
 
 use camino::Utf8Path;
 
-use crate::events::{RunResult, SpecStatus, StepStatus, Timeline};
+use crate::events::{RunResult, SpecStatus, StepState, StepStatus, Timeline};
 use crate::exit::WrongUsage;
 use crate::plan::StepKind;
+use crate::shards::merge::Merged;
 
 /// The results of a run in the dialect that CI systems read.
 pub fn junit(timeline: &Timeline) -> String {
     let name = timeline.run.as_ref().map_or("", |run| run.plan.suite.as_str());
-    let mut set_up = Suite::default();
-    for state in timeline.steps.iter().filter(|state| state.step.kind != StepKind::Specs || timeline.specs.is_empty()) {
-        let verdict = match &state.status {
-            StepStatus::Finished => Verdict::Passed,
-            StepStatus::Failed(error) => Verdict::Error(error),
-            StepStatus::Cancelled(_) => Verdict::Skipped("stopped"),
-            StepStatus::Skipped { reason, .. } => Verdict::Skipped(reason),
-            StepStatus::Waiting | StepStatus::Ready | StepStatus::Running => Verdict::Error("the run ended before it"),
-        };
-        let elapsed_us = state.elapsed_us(timeline.last_us).unwrap_or(0);
-        set_up.case(&format!("{name}.setup"), state.step.id.as_str(), elapsed_us, &verdict);
-    }
-    let mut specs = Suite::default();
-    for spec in &timeline.specs {
-        let unended;
-        let verdict = match &spec.status {
-            SpecStatus::Passed if spec.is_flaky() => Verdict::Flaky(spec.attempts),
-            SpecStatus::Passed => Verdict::Passed,
-            SpecStatus::Failed(error) => Verdict::Failure(error),
-            SpecStatus::Ignored => Verdict::Skipped("ignored"),
-            SpecStatus::Unfinished(reason) => {
-                unended = format!("{}: {reason}", spec.unended());
-                Verdict::Error(&unended)
-            }
-            SpecStatus::Running => Verdict::Error("the run ended while it ran"),
-            SpecStatus::Listed => Verdict::Error("the run ended before it"),
-        };
-        specs.case(&format!("{name}.specs"), &spec.name, spec.elapsed_us(timeline.last_us).unwrap_or(0), &verdict);
-    }
+    let set_up = Suite::of_set_up(timeline, &format!("{name}.setup"));
+    let specs = Suite::of_specs(timeline, &format!("{name}.specs"));
     let mut whole = Suite::default();
     if set_up.is_green() && specs.is_green() {
         // Whoever reads only this must see no green run where there was none.
-        let not_passed = match &timeline.result {
-            Some((RunResult::Passed, _)) => None,
-            Some((result, reason)) => Some(format!("{}: {reason}", result.name())),
-            None => Some("the run did not come to its end".to_owned()),
-        };
-        if let Some(why) = not_passed {
+        if let Some(why) = not_passed(timeline) {
             whole.case(&format!("{name}.run"), "run", timeline.last_us, &Verdict::Error(&why));
         }
     }
-    let started = timeline.run.as_ref().map_or("", |run| run.started_at.as_str());
-    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    let _ = writeln!(out, "<testsuites name=\"{}\" time=\"{}\">", escape(name), seconds(timeline.last_us));
+    let started = started(timeline);
+    let mut out = begin_of(name, timeline.last_us);
     set_up.write(&mut out, &format!("{name}.setup"), started);
     if !timeline.specs.is_empty() {
         specs.write(&mut out, &format!("{name}.specs"), started);
@@ -67,12 +35,63 @@ pub fn junit(timeline: &Timeline) -> String {
     out
 }
 
+/// The results of all shards of a suite: the set-up of each, one test for each shard, and the specs as of one run.
+pub fn merged(merged: &Merged) -> String {
+    let name = &merged.suite;
+    let runs = || merged.shards.iter().filter_map(|shard| shard.run.as_ref());
+    let began = runs().map(|run| started(&run.timeline)).min().unwrap_or_default();
+    let mut out = begin_of(name, merged.whole.last_us);
+    for run in runs() {
+        let label = format!("{name}.setup.shard-{}-of-{}", run.partition.index(), run.partition.count());
+        Suite::of_set_up(&run.timeline, &label).write(&mut out, &label, started(&run.timeline));
+    }
+    let mut shards = Suite::default();
+    for shard in &merged.shards {
+        let mut problems = shard.problems.clone();
+        if let Some(run) = shard.run.as_ref().filter(|_| problems.is_empty()) {
+            // What a step or a spec tells is not told twice.
+            let told =
+                !Suite::of_set_up(&run.timeline, "").is_green() || !Suite::of_specs(&run.timeline, "").is_green();
+            problems.extend(not_passed(&run.timeline).filter(|_| !told));
+        }
+        let problems = problems.join("\n");
+        let verdict = if problems.is_empty() { Verdict::Passed } else { Verdict::Error(&problems) };
+        let took_us = shard.run.as_ref().map_or(0, |run| run.timeline.last_us);
+        shards.case(&format!("{name}.shards"), &format!("shard {}", shard.partition), took_us, &verdict);
+    }
+    shards.write(&mut out, &format!("{name}.shards"), began);
+    if !merged.whole.specs.is_empty() {
+        let label = format!("{name}.specs");
+        Suite::of_specs(&merged.whole, &label).write(&mut out, &label, began);
+    }
+    out.push_str("</testsuites>\n");
+    out
+}
+
+fn begin_of(name: &str, took_us: u64) -> String {
+    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let _ = writeln!(out, "<testsuites name=\"{}\" time=\"{}\">", escape(name), seconds(took_us));
+    out
+}
+
+fn started(timeline: &Timeline) -> &str {
+    timeline.run.as_ref().map_or("", |run| run.started_at.as_str())
+}
+
+/// Why a run is not green, whatever its steps and specs say.
+fn not_passed(timeline: &Timeline) -> Option<String> {
+    match &timeline.result {
+        Some((RunResult::Passed, _)) => None,
+        Some((result, reason)) => Some(format!("{}: {reason}", result.name())),
+        None => Some("the run did not come to its end".to_owned()),
+    }
+}
+
 /// The report of a run of the suite `name` that has no events: it never began, for the reason `why`.
 pub fn without_run(name: &str, why: &str) -> String {
     let mut suite = Suite::default();
     suite.case(&format!("{name}.run"), "run", 0, &Verdict::Error(why));
-    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    let _ = writeln!(out, "<testsuites name=\"{}\" time=\"{}\">", escape(name), seconds(0));
+    let mut out = begin_of(name, 0);
     let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     suite.write(&mut out, &format!("{name}.run"), &now);
     out.push_str("</testsuites>\n");
@@ -110,6 +129,47 @@ struct Suite {
 }
 
 impl Suite {
+    /// The steps of a run's set-up; the specs as one where none of them is known.
+    fn of_set_up(timeline: &Timeline, class: &str) -> Self {
+        let mut suite = Self::default();
+        let is_part = |state: &&StepState| state.step.kind != StepKind::Specs || timeline.specs.is_empty();
+        for state in timeline.steps.iter().filter(is_part) {
+            let verdict = match &state.status {
+                StepStatus::Finished => Verdict::Passed,
+                StepStatus::Failed(error) => Verdict::Error(error),
+                StepStatus::Cancelled(_) => Verdict::Skipped("stopped"),
+                StepStatus::Skipped { reason, .. } => Verdict::Skipped(reason),
+                StepStatus::Waiting | StepStatus::Ready | StepStatus::Running => {
+                    Verdict::Error("the run ended before it")
+                }
+            };
+            let elapsed_us = state.elapsed_us(timeline.last_us).unwrap_or(0);
+            suite.case(class, state.step.id.as_str(), elapsed_us, &verdict);
+        }
+        suite
+    }
+
+    fn of_specs(timeline: &Timeline, class: &str) -> Self {
+        let mut suite = Self::default();
+        for spec in &timeline.specs {
+            let unended;
+            let verdict = match &spec.status {
+                SpecStatus::Passed if spec.is_flaky() => Verdict::Flaky(spec.attempts),
+                SpecStatus::Passed => Verdict::Passed,
+                SpecStatus::Failed(error) => Verdict::Failure(error),
+                SpecStatus::Ignored => Verdict::Skipped("ignored"),
+                SpecStatus::Unfinished(reason) => {
+                    unended = format!("{}: {reason}", spec.unended());
+                    Verdict::Error(&unended)
+                }
+                SpecStatus::Running => Verdict::Error("the run ended while it ran"),
+                SpecStatus::Listed => Verdict::Error("the run ended before it"),
+            };
+            suite.case(class, &spec.name, spec.elapsed_us(timeline.last_us).unwrap_or(0), &verdict);
+        }
+        suite
+    }
+
     fn is_green(&self) -> bool {
         self.failures == 0 && self.errors == 0
     }

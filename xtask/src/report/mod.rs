@@ -8,6 +8,7 @@ mod html_tables;
 pub mod junit;
 pub mod lines;
 pub mod live;
+pub mod merged;
 pub mod summary;
 #[cfg(test)]
 mod tests;

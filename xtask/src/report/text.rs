@@ -65,7 +65,7 @@ pub fn line(event: &Event, timeline: &Timeline) -> Option<(Tone, String)> {
             Tone::Quiet,
             format!(
                 "{}: schedule {}, build {}, {} steps",
-                run.plan.suite,
+                run.subject(),
                 run.plan.schedule,
                 run.plan.build.name(),
                 run.plan.steps.len()
@@ -84,7 +84,7 @@ pub fn line(event: &Event, timeline: &Timeline) -> Option<(Tone, String)> {
         What::StepCancelled { step: id, .. } => {
             (Tone::Pale, format!("{id}: stopped after {}", elapsed(step(id), timeline)))
         }
-        What::SpecsListed { specs } => (Tone::Quiet, format!("{} specs", specs.len())),
+        What::SpecsListed { specs, .. } => (Tone::Quiet, format!("{} specs", specs.len())),
         What::SpecPassed { spec, attempts } => {
             let flaky = if *attempts > 1 { format!(", FLAKY: passed in attempt {attempts}") } else { String::new() };
             (Tone::Good, format!("spec {spec}: ok in {}{flaky}", spec_elapsed(spec, timeline)))
@@ -109,6 +109,7 @@ pub fn line(event: &Event, timeline: &Timeline) -> Option<(Tone, String)> {
         | What::StepReady { .. }
         | What::StepFact { .. }
         | What::MachineUsed { .. }
+        | What::SpecsSplit(_)
         | What::SpecStarted { .. }
         | What::SpecIgnored { .. } => {
             return None;

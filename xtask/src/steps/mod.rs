@@ -38,6 +38,7 @@ use crate::instance::Instance;
 use crate::paths::Paths;
 use crate::plan::{BuildMode, Manifests, Step, StepKind};
 use crate::setup::make::Workshop;
+use crate::shards::Shard;
 use crate::suite::Suite;
 
 pub use build::dependencies_reference;
@@ -92,6 +93,8 @@ pub enum Way {
 pub struct SpecOptions {
     /// Only specs whose name has this in it.
     pub filter: Option<String>,
+    /// Only those of this shard.
+    pub shard: Option<Shard>,
     /// How many run at a time.
     pub jobs: Option<usize>,
     /// How often a failed spec is tried again.

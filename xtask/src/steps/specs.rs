@@ -14,9 +14,10 @@ use e2e_support::network;
 
 use self::judge::{End, Red, Said};
 pub(super) use self::program::Program;
-use self::program::{Attempt, Selection};
+use self::program::{Attempt, List, Selection};
 use super::{Running, SpecOptions};
 use crate::events::{SpecsFailed, What};
+use crate::shards::Shard;
 
 impl Running<'_> {
     /// Runs the specs; those that are not green are tried again as often as was asked for.
@@ -26,7 +27,7 @@ impl Running<'_> {
             Told::Event(what) => self.context.tell(what),
             Told::Progress(note) => self.progress(note),
         };
-        if options.filter.is_some() {
+        if options.filter.is_some() || options.shard.is_some() {
             self.context.unusual("only some of the specs");
         }
         // The specs come through the node's ports. Where they cannot be looked after, the specs tell what is wrong.
@@ -89,8 +90,17 @@ struct Open {
 /// being run.
 fn run(program: &Program<'_>, events: &Utf8Path, options: &SpecOptions, tell: &(dyn Fn(Told) + Sync)) -> Result<()> {
     let filter = options.filter.as_deref();
-    let due = program.list(filter)?;
-    tell(Told::Event(What::SpecsListed { specs: due.clone() }));
+    let list = program.list(filter)?;
+    let (due, others) = match &options.shard {
+        Some(shard) => part(shard, &list, tell),
+        None => (list.due.clone(), Vec::new()),
+    };
+    let alone = list.specs.iter().filter(|spec| spec.alone && due.contains(&spec.name));
+    let alone = alone.map(|spec| spec.name.clone()).collect();
+    tell(Told::Event(What::SpecsListed { specs: due.clone(), alone }));
+    if due.is_empty() {
+        return Ok(());
+    }
     let last = options.retries.saturating_add(1);
     let mut open: BTreeMap<String, Open> = BTreeMap::new();
     let mut faults = Vec::new();
@@ -106,6 +116,7 @@ fn run(program: &Program<'_>, events: &Utf8Path, options: &SpecOptions, tell: &(
             let not_run = |spec: &str| open.get(spec).map_or(0, |open| open.not_run);
             let hear = |said: Said| hand_on(said, attempt, last, not_run, tell);
             let ran = match &name {
+                None if options.shard.is_some() => program.attempt(events, &due, Selection::Without(&others), &hear)?,
                 None => program.attempt(events, &due, Selection::Filter(filter), &hear)?,
                 Some(name) => program.attempt(events, std::slice::from_ref(name), Selection::Exactly(name), &hear)?,
             };
@@ -142,11 +153,30 @@ fn run(program: &Program<'_>, events: &Utf8Path, options: &SpecOptions, tell: &(
     }
 }
 
+/// The specs that this shard has, and all others of the program that are not ignored.
+fn part(shard: &Shard, list: &List, tell: &(dyn Fn(Told) + Sync)) -> (Vec<String>, Vec<String>) {
+    let split = shard.split(&list.specs, |name| list.due.iter().any(|due| due == name));
+    let due = split.of(shard.partition).to_vec();
+    let names = list.specs.iter().map(|spec| &spec.name);
+    let others = names.clone().filter(|name| !due.contains(name)).cloned().collect();
+    let how = match &shard.times.hash {
+        None => "split by their names: no file of times is named".to_owned(),
+        Some(_) => match names.filter(|name| !shard.times.specs.contains_key(*name)).count() {
+            0 => "split by their times".to_owned(),
+            unknown => format!("split by their times, {unknown} that have none by their names"),
+        },
+    };
+    let text = format!("shard {} has {} of {} specs, {how}", shard.partition, due.len(), list.due.len());
+    tell(Told::Event(What::Note { text }));
+    tell(Told::Event(What::SpecsSplit(split)));
+    (due, others)
+}
+
 /// Tells what a run of the program says, as far as it is final.
 fn hand_on(said: Said, attempt: u32, last: u32, not_run: impl Fn(&str) -> u32, tell: &(dyn Fn(Told) + Sync)) {
     let attempts = |spec: &str| attempt - not_run(spec);
     tell(match said {
-        Said::Listed(specs) => Told::Event(What::SpecsListed { specs }),
+        Said::Listed(specs) => Told::Event(What::SpecsListed { specs, alone: Vec::new() }),
         Said::Started(spec) => Told::Event(What::SpecStarted { spec }),
         Said::Ended(spec, End::Passed) => Told::Event(What::SpecPassed { attempts: attempts(&spec), spec }),
         Said::Ended(spec, End::Ignored) => Told::Event(What::SpecIgnored { spec }),

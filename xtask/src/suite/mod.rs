@@ -207,6 +207,9 @@ pub struct Specs {
     pub needs: Vec<String>,
     /// The phase that their time counts for.
     pub phase: String,
+    /// What each spec takes: the file that shards are split by, relative to the workspace. `cargo xtask times` writes it.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub times: Option<Utf8PathBuf>,
 }
 
 /// What is known about a step beforehand.

@@ -207,6 +207,9 @@ impl Check<'_> {
                 paths.push((at!["manifests", index, "files", at].to_vec(), file));
             }
         }
+        if let Some(times) = suite.specs.as_ref().and_then(|specs| specs.times.as_ref()) {
+            paths.push((at!["specs", "times"].to_vec(), times));
+        }
         if let Some(edit) = suite.bench.as_ref().and_then(|bench| bench.edit.as_ref()) {
             paths.push((at!["bench", "edit", "file"].to_vec(), &edit.file));
         }

@@ -6,15 +6,20 @@ use testbed::fakes::Play;
 use crate::support::{Stage, interrupt};
 
 const E2E: [&str; 3] = ["e2e", "shop", "--yes"];
-/// What the specs' program does: tells of each spec, as far as `$BODY` lets it.
+/// What the specs' program does: tells of each spec, as far as its other lines let it.
 const TELL: &str = r#"
 tell() { printf '{"event":"%s","spec":"%s","outcome":"%s","message":"because"}\n' "$1" "$2" "$3" >>"$E2E_EVENTS"; }
 end() { tell spec_started "$1" ''; tell spec_finished "$1" "$2"; }
-echo '{"event":"specs_listed","specs":["one","two"]}' >>"$E2E_EVENTS"
 "#;
 
 /// A stage whose suite has two specs, which do that.
 fn with_specs(body: &str) -> Result<Stage> {
+    let list = r#"echo '{"event":"specs_listed","specs":["one","two"]}' >>"$E2E_EVENTS""#;
+    with_program("one: test\ntwo: test", &format!("{list}\n{body}"))
+}
+
+/// A stage whose suite has a program of specs that lists these and, called to run them, does that.
+pub(crate) fn with_program(list: &str, body: &str) -> Result<Stage> {
     let stage = Stage::new()?;
     let suite = std::fs::read_to_string(stage.paths.root.join("manifests/suites/shop.yaml"))?;
     let specs =
@@ -24,7 +29,7 @@ fn with_specs(body: &str) -> Result<Stage> {
     let program = stage.paths.root.with_file_name("specs");
     stage.write_program(&program, &format!("#!/bin/sh\nexec {} \"$@\"\n", stage.fake.program("specs")))?;
     stage.fake.on("specs", "*", Play::script(format!("{TELL}{body}")))?;
-    stage.fake.on("specs", "--list", Play::says("one: test\ntwo: test"))?;
+    stage.fake.on("specs", "--list", Play::says(list))?;
     stage.fake.on("specs", "--list --ignored", Play::says(""))?;
     let artifact = format!(
         r#"{{"reason":"compiler-artifact","package_id":"path+file:///w/shop-specs#0.1.0","target":{{"kind":["bin"],"name":"specs"}},"executable":"{program}"}}"#

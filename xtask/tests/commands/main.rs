@@ -5,6 +5,7 @@ mod completions;
 mod down;
 mod e2e;
 mod gc;
+mod merge;
 mod node_image;
 mod root;
 mod setup;

@@ -13,6 +13,7 @@ use xshell::{Shell, cmd};
 use super::judge::{Ledger, Said, Verdict};
 use super::select;
 use crate::events::SpecsFailed;
+use crate::shards::Listed;
 
 /// How often the file of the specs' events is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -42,6 +43,8 @@ pub(super) enum Selection<'s> {
     Filter(Option<&'s str>),
     /// The one of this name.
     Exactly(&'s str),
+    /// All but those of these names.
+    Without(&'s [String]),
 }
 
 /// One run of the program.
@@ -51,31 +54,46 @@ pub(super) struct Attempt {
     pub(super) cancelled: Option<anyhow::Error>,
 }
 
+/// The kind, as `--list` tells it, of a spec that wants a part of the system for itself.
+const ALONE: &str = "alone";
+
+/// What the program lists.
+#[derive(Debug, Default)]
+pub(in crate::steps) struct List {
+    /// All that are not marked as ignored, in the program's order.
+    pub(in crate::steps) specs: Vec<Listed>,
+    /// Those of them that the filter lets through.
+    pub(in crate::steps) due: Vec<String>,
+}
+
 impl Program<'_> {
-    /// The specs that the filter lets through and that are not marked as ignored.
+    /// The specs that are not marked as ignored, and those of them that the filter lets through.
     ///
     /// # Errors
     /// [`WrongUsage`](crate::exit::WrongUsage) where the filter lets none through; [`SpecsFailed`] where the program has
     /// no specs at all, or does not list them.
-    pub(in crate::steps) fn list(&self, filter: Option<&str>) -> Result<Vec<String>> {
-        let ignored = self.names(&["--list", "--ignored"])?;
-        let all: Vec<String> = self.names(&["--list"])?;
+    pub(in crate::steps) fn list(&self, filter: Option<&str>) -> Result<List> {
+        let names = |listed: &[Listed]| listed.iter().map(|spec| spec.name.clone()).collect::<Vec<_>>();
+        let ignored = names(&self.listed(&["--list", "--ignored"])?);
+        let mut specs = self.listed(&["--list"])?;
+        let all = names(&specs);
         if all.is_empty() {
             return Err(SpecsFailed(format!("the specs' program lists no spec: {} --list", self.path)).into());
         }
-        let due = |name: &String| filter.is_none_or(|filter| name.contains(filter)) && !ignored.contains(name);
-        let selected: Vec<String> = all.iter().filter(|name| due(name)).cloned().collect();
+        specs.retain(|spec| !ignored.contains(&spec.name));
+        let mut due = names(&specs);
+        due.retain(|name| filter.is_none_or(|filter| name.contains(filter)));
         match filter {
-            Some(filter) if selected.is_empty() => Err(select::nothing(filter, &all, &ignored).into()),
-            None if selected.is_empty() => {
+            Some(filter) if due.is_empty() => Err(select::nothing(filter, &all, &ignored).into()),
+            None if due.is_empty() => {
                 Err(SpecsFailed(format!("all {} specs of the specs' program are ignored", all.len())).into())
             }
-            _ => Ok(selected),
+            _ => Ok(List { specs, due }),
         }
     }
 
-    /// The names that the program prints as Rust's test programs do: `NAME: test`, or `[KIND] NAME: test`.
-    fn names(&self, words: &[&str]) -> Result<Vec<String>> {
+    /// What the program prints as Rust's test programs do: `NAME: test`, or `[KIND] NAME: test`.
+    fn listed(&self, words: &[&str]) -> Result<Vec<Listed>> {
         let sh = self.shell()?;
         let program = &self.path;
         let job = Job::new(cmd!(sh, "{program} {words...}")).deadline(self.left().min(LIST)).cancel(self.cancel);
@@ -87,11 +105,11 @@ impl Program<'_> {
                 Some(Ended::Cancelled) | None => error.context("asking the specs' program for its specs"),
             })?;
         let tests = printed.lines().filter_map(|line| line.strip_suffix(": test"));
-        let name = |test: &str| match test.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
-            Some((_, name)) => name.to_owned(),
-            None => test.to_owned(),
+        let spec = |test: &str| match test.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+            Some((kind, name)) => Listed { name: name.to_owned(), alone: kind == ALONE },
+            None => Listed { name: test.to_owned(), alone: false },
         };
-        Ok(tests.map(name).collect())
+        Ok(tests.map(spec).collect())
     }
 
     /// Runs the program for the specs `due`, which the selection is to let through; `tell` hears of each event at once.
@@ -119,6 +137,12 @@ impl Program<'_> {
         match selection {
             Selection::Exactly(name) => command = command.args(["--exact", name]),
             Selection::Filter(Some(filter)) => command = command.arg(filter),
+            Selection::Without(others) => {
+                command = command.arg("--exact");
+                for name in others {
+                    command = command.args(["--skip", name]);
+                }
+            }
             Selection::Filter(None) => {}
         }
         let job = Job::new(command).deadline(self.left()).log(self.log).cancel(self.cancel);

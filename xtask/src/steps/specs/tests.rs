@@ -14,7 +14,7 @@ use crate::exit::WrongUsage;
 const HEAD: &str = r#"#!/bin/sh
 case "$*" in
 *--ignored*) exit 0 ;;
-*--list*) printf 'a::one: test\n[kind] a::two: test\nb::three: test\n\n3 tests, 0 benchmarks\n'; exit 0 ;;
+*--list*) printf 'a::one: test\n[alone] a::two: test\nb::three: test\n\n3 tests, 0 benchmarks\n'; exit 0 ;;
 esac
 tell() { printf '{"event":"%s","spec":"%s","outcome":"%s","message":"because"}\n' "$1" "$2" "$3" >> "$E2E_EVENTS"; }
 start() { tell spec_started "$1" ''; }
@@ -225,4 +225,49 @@ fn a_filter_that_lets_nothing_through_is_wrong_usage_and_a_program_without_specs
             assert!(error.is::<SpecsFailed>() && error.to_string().contains(why), "{list}: {error:#}");
         }
     }
+}
+
+#[test]
+fn a_shard_runs_its_own_specs_and_tells_of_all() {
+    let run = |script: &str, filter: Option<&str>, index: usize, count: usize| {
+        let fake = Fake::new(script);
+        let partition = crate::shards::Partition::new(index, count).unwrap();
+        let shard = Some(Shard { partition, times: crate::shards::times::Times::default() });
+        let options = SpecOptions { filter: filter.map(str::to_owned), shard, ..SpecOptions::default() };
+        let told = Mutex::new(Vec::new());
+        let result = super::run(&fake.program(), &fake.root.join("specs.jsonl"), &options, &|said| {
+            told.lock().unwrap().extend(match said {
+                Told::Event(What::SpecsSplit(split)) => Some(format!("{:?}", split.shards)),
+                Told::Event(What::SpecsListed { specs, alone }) => Some(format!("{specs:?}, alone {alone:?}")),
+                _ => None,
+            });
+        });
+        let error = result.err().map(|error| error.to_string());
+        (told.into_inner().unwrap(), fake.calls(), error)
+    };
+    // What the specs' program would do with these words.
+    let obedient =
+        "for s in a::one a::two b::three; do case \" $* \" in *\" --skip $s \"*) ;; *) end $s passed ;; esac; done";
+    let mut seen = Vec::new();
+    for index in 1..=2 {
+        let (told, calls, error) = run(obedient, None, index, 2);
+        assert_eq!(error, None);
+        assert_eq!(told[0], r#"[["a::two", "b::three"], ["a::one"]]"#);
+        seen.push((told[1].clone(), calls.join("; ")));
+    }
+    let first = (r#"["a::two", "b::three"], alone ["a::two"]"#, "--test-threads 3 --exact --skip a::one");
+    let second = (r#"["a::one"], alone []"#, "--test-threads 3 --exact --skip a::two --skip b::three");
+    let expected = [first, second].map(|(told, calls)| (told.to_owned(), calls.to_owned()));
+    assert_eq!(seen, expected);
+
+    // A filter leaves each where it is, and a shard without any runs nothing.
+    let (told, calls, error) = run(obedient, Some("three"), 2, 2);
+    let nothing = vec![r#"[["b::three"], []]"#.to_owned(), "[], alone []".to_owned()];
+    assert_eq!((told, calls, error), (nothing, Vec::new(), None));
+    let (told, calls, _) = run(obedient, Some("::t"), 1, 2);
+    assert_eq!(told[0], r#"[["a::two", "b::three"], []]"#);
+    assert_eq!(calls, ["--test-threads 3 --exact --skip a::one"]);
+    // What a shard does not run is red as ever.
+    let (_, _, error) = run("exit 0", None, 2, 2);
+    assert_eq!(error.unwrap(), "of 1 specs 1 did not run: the specs' program ended with exit code 0");
 }

@@ -34,7 +34,7 @@ pub struct Args {
     /// The container engine; podman before docker where none is named
     #[arg(long, env = "E2E_ENGINE")]
     pub engine: Option<Flavor>,
-    /// The version of Kubernetes, of those in images/setup.yaml, such as 1.36
+    /// The version of Kubernetes, of those in images/setup.yaml, such as 1.35
     #[arg(long, value_name = "VERSION")]
     pub kubernetes: Option<String>,
     /// Also what a build inside of containers needs

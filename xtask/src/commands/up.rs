@@ -36,7 +36,7 @@ pub struct Args {
     /// Where the Rust is compiled
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     pub build: Choice,
-    /// The version of Kubernetes, of those in images/setup.yaml, such as 1.36
+    /// The version of Kubernetes, of those in images/setup.yaml, such as 1.35
     #[arg(long, value_name = "VERSION")]
     pub kubernetes: Option<String>,
 }

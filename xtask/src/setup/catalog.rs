@@ -174,7 +174,7 @@ impl Catalog {
         serde_yaml::from_str::<Catalog>(text)?.completed()
     }
 
-    /// With another version of Kubernetes and what goes with it; what that names and there is not stays beside.
+    /// With another version of Kubernetes, where there is that one, and what goes with it.
     fn with_kubernetes(mut self, version: &str) -> Catalog {
         let Some(others) = self.kubernetes.get(version).cloned() else { return self };
         self.versions.insert("kubernetes".to_owned(), version.to_owned());

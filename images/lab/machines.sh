@@ -145,8 +145,9 @@ CONF
   esac
 }
 publish() { # the checkout wants the node image that this registry has, as its publisher would say
-  local digest
-  digest=$(cat "$lab"/registry/docker/registry/v2/repositories/kindest/node/_manifests/tags/*/current/link) || return 1
+  local digest tag
+  tag=$(sed -n 's/^  kubernetes: \([^ ]*\).*/\1/p' "$lab/$machine/checkout/images/setup.yaml")
+  digest=$(cat "$lab/registry/docker/registry/v2/repositories/kindest/node/_manifests/tags/$tag/current/link") || return 1
   sed -i "s/^    digest: sha256:[0-9a-f]*/    digest: $digest/" "$lab/$machine/checkout/images/setup.yaml"
 }
 begin_faults() {

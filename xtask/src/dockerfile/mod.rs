@@ -237,6 +237,17 @@ impl Dockerfile {
     }
 }
 
+/// The references that building `image` pulls in the container alone, in the stages that a build on the host replaces.
+///
+/// # Errors
+/// As [`bases`].
+pub fn replaced_bases(root: &Utf8Path, image: &Image) -> Result<Vec<String>> {
+    let left = bases(root, image, BuildMode::Host)?;
+    let mut all = bases(root, image, BuildMode::Container)?;
+    all.retain(|base| !left.contains(base));
+    Ok(all)
+}
+
 /// The references that building `image` pulls, where its stages are built as `build` wants.
 ///
 /// # Errors

@@ -32,6 +32,16 @@ fn a_build_in_the_container_needs_every_base_and_one_on_the_host_only_the_last()
 }
 
 #[test]
+fn what_a_build_on_the_host_replaces_are_the_bases_that_only_the_container_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = camino::Utf8Path::from_path(dir.path()).unwrap();
+    std::fs::write(root.join("d"), FILE).unwrap();
+    let compiled = Image { package: Some("a".to_owned()), ..image(None) };
+    assert_eq!(replaced_bases(root, &compiled).unwrap(), ["docker.io/library/rust:1", "unused:1"]);
+    assert_eq!(replaced_bases(root, &image(None)).unwrap(), [""; 0], "nothing of it is compiled");
+}
+
+#[test]
 fn an_image_ends_up_on_the_layers_of_its_last_stages_base() {
     for (text, target, expected) in [
         (FILE, None, Some("docker.io/library/debian:12")),

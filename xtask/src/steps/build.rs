@@ -13,7 +13,7 @@ use super::executables::Executables;
 use super::{Running, Way};
 use crate::build_mode::Zig;
 use crate::cargo_lock;
-use crate::dockerfile::replaced_stage;
+use crate::dockerfile::{replaced_bases, replaced_stage};
 use crate::instance::Instance;
 use crate::plan::{BuildMode, ExpectedFrom};
 use crate::suite::{Image, Suite};
@@ -137,8 +137,13 @@ impl Running<'_> {
         build.target.clone_from(&image.target);
         build.args.extend(image.args.clone());
         if let (BuildMode::Host, Some(package)) = (self.site.build, &image.package) {
-            let stage = replaced_stage(&self.site.paths.root, image)?;
-            build.contexts.push((stage, self.site.staged(package)));
+            let root = &self.site.paths.root;
+            let mut replaced = vec![replaced_stage(root, image)?];
+            // BuildKit asks registries for the bases of all stages, also of those that it does not build.
+            if self.site.engine.flavor() == Flavor::Docker {
+                replaced.extend(replaced_bases(root, image)?);
+            }
+            build.contexts.extend(replaced.into_iter().map(|name| (name, self.site.staged(package))));
         }
         self.site
             .engine

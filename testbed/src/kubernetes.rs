@@ -266,12 +266,14 @@ async fn readiness(client: &Client) -> Result<(), String> {
 
 fn start_server(program: &Path, root: &Utf8Path, etcd_port: u16, port: u16) -> Result<Daemon> {
     let shell = xshell::Shell::new().context("opening a shell for kube-apiserver")?;
+    // It would make an endpoint of its address, and refuses to of a loopback one.
     let (etcd_port, port) = (etcd_port.to_string(), port.to_string());
     let command = xshell::cmd!(
         shell,
         "{program}
          --etcd-servers=http://127.0.0.1:{etcd_port} --bind-address=127.0.0.1 --advertise-address=127.0.0.1
-         --secure-port={port} --cert-dir={root}/certs --service-cluster-ip-range=10.0.0.0/24
+         --endpoint-reconciler-type=none --secure-port={port} --cert-dir={root}/certs
+         --service-cluster-ip-range=10.0.0.0/24
          --authorization-mode=RBAC --token-auth-file={root}/tokens.csv
          --service-account-issuer=https://kubernetes.default.svc
          --service-account-key-file={root}/service-accounts.pub

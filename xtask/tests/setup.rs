@@ -165,7 +165,7 @@ fn an_engine_that_does_not_answer_is_no_reason_to_install_it_again() {
 fn a_machine_of_the_engines_own_that_is_too_small_is_told_before_it_is_used() {
     let small =
         r#"{"host": {"memTotal": 1000000000}, "store": {"graphRootAllocated": 90000000, "graphRootUsed": 60000000}}"#;
-    let machine = || Machine::new().with_go("1.25.0").with_apt("").on("podman", "info*", Play::says(small));
+    let machine = || Machine::new().with_go("1.26.3").with_apt("").on("podman", "info*", Play::says(small));
     let remote = machine().env("CONTAINER_HOST", "tcp://127.0.0.1:1");
     let memory = "too little memory for a cluster: 1000 MB of at least 1800 MB; podman machine";
     remote.fails(&["--yes"], &[memory, "too little disk: about ", "30 MB are free"]);
@@ -177,7 +177,7 @@ fn a_machine_of_the_engines_own_that_is_too_small_is_told_before_it_is_used() {
 
 #[test]
 fn what_is_still_missing_after_it_was_put_in_place_ends_the_set_up() {
-    let machine = Machine::new().with_apt("buildah").on("podman", "ps*", silent()).with_go("1.25.0");
+    let machine = Machine::new().with_apt("buildah").on("podman", "ps*", silent()).with_go("1.26.3");
     let machine = machine.with_pieces(&["kind", "kubectl"]);
     machine.fails(&["--yes"], &["this was done, and is still to do: installing buildah"]);
 }
@@ -205,7 +205,7 @@ fn ctrl_c_ends_a_set_up_whose_engine_hangs() {
 
 #[test]
 fn what_has_another_checksum_than_the_committed_one_ends_the_set_up() {
-    let machine = Machine::new().with_stand_ins(&[]).with_go("1.25.0").on("curl", "*", wrong());
+    let machine = Machine::new().with_stand_ins(&[]).with_go("1.26.3").on("curl", "*", wrong());
     let words = ["the SHA-256 of what came is", "images/setup.yaml says", "nothing of it was kept"];
     let said = machine.fails(&["--yes"], &words);
     assert!(!said.contains("done in"), "{said}");
@@ -216,7 +216,7 @@ fn what_has_another_checksum_than_the_committed_one_ends_the_set_up() {
 #[test]
 fn a_fetch_that_fails_is_told_before_the_slow_way_is_taken() {
     let busy = Play::fails(22, "curl: (22) The requested URL returned error: 429");
-    let machine = Machine::new().with_stand_ins(&[]).with_pieces(&["kubectl"]).with_go("1.25.0");
+    let machine = Machine::new().with_stand_ins(&[]).with_pieces(&["kubectl"]).with_go("1.26.3");
     let machine = machine.on("curl", "*", busy).on("curl", "*--head*", Play::default());
     let failed = "failed: curl: (22) The requested URL returned error: 429; building it is tried next";
     let said = machine.fails(&["--yes"], &[failed]);
@@ -232,11 +232,11 @@ fn a_site_that_is_out_of_reach_is_named_with_the_reason_in_the_plan() {
         (56, "curl: (56) CONNECT tunnel failed, response 407"),
         (60, "curl: (60) SSL certificate problem: unable to get local issuer certificate"),
     ] {
-        let machine = Machine::new().with_stand_ins(&[]).with_go("1.25.0").on("curl", "*", Play::fails(code, reason));
+        let machine = Machine::new().with_stand_ins(&[]).with_go("1.26.3").on("curl", "*", Play::fails(code, reason));
         let why = format!("kind.sigs.k8s.io does not give it: {reason}");
         machine.fails(&["--check"], &["missing:", "build it from packages", &why]);
     }
-    let machine = Machine::new().with_stand_ins(&[]).with_go("1.25.0");
+    let machine = Machine::new().with_stand_ins(&[]).with_go("1.26.3");
     machine.fails(&["--check"], &["build it from packages", "curl is not on PATH"]);
 }
 
@@ -250,7 +250,7 @@ fn curl_is_installed_where_it_can_be() {
 #[test]
 fn a_go_that_is_too_old_is_named_with_its_version() {
     let machine = Machine::new().with_stand_ins(&[]).with_go("1.21.5");
-    let words = ["go version go1.21.5", "1.24 or later is needed", "cannot be made without it: kind, kubernetes"];
+    let words = ["go version go1.21.5", "1.26.3 or later is needed", "cannot be made without it: kind, kubernetes"];
     machine.fails(&["--yes"], &words);
 }
 
@@ -306,7 +306,7 @@ fn an_image_that_is_pulled_and_is_another_one_ends_the_set_up() {
 fn a_registry_that_has_something_else_by_that_digest_ends_the_set_up() {
     let machine = Machine::new().with_stand_ins(&["node"]).with_pieces(&["kind", "kubectl"]).with_apt("");
     let other = "Error: parsing image: manifest does not match provided manifest digest sha256:abc";
-    let machine = machine.with_go("1.25.0").on("podman", "manifest*|pull*", Play::fails(125, other));
+    let machine = machine.with_go("1.26.3").on("podman", "manifest*|pull*", Play::fails(125, other));
     let words = ["pulling docker.io/kindest/node@sha256:", "manifest does not match provided manifest digest"];
     let said = machine.fails(&["--yes"], &words);
     assert!(!said.contains("build it from packages"), "{said}");

@@ -151,6 +151,7 @@ impl Catalog {
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         let read: Catalog = serde_yaml::from_str(&text).with_context(|| format!("reading {FILE}"))?;
         let mut chosen = read.clone().completed().with_context(|| format!("reading {FILE}"))?;
+        read.check_others().with_context(|| format!("reading {FILE}"))?;
         for version in read.kubernetes.keys() {
             let with = read.clone().with_kubernetes(version).completed();
             let with = with.with_context(|| format!("reading {FILE}: Kubernetes {version}"))?;
@@ -217,7 +218,6 @@ impl Catalog {
     fn completed(self) -> Result<Catalog> {
         let mut catalog = self;
         ends::check(&catalog.ends, &catalog.versions)?;
-        catalog.check_others()?;
         let mut seen = BTreeSet::new();
         for piece in &mut catalog.pieces {
             let name = &piece.name;

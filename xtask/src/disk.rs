@@ -31,6 +31,25 @@ pub fn remove_folder(folder: &Utf8Path) -> Result<()> {
     }
 }
 
+/// Writes a file, with its folder.
+pub fn write(path: &Utf8Path, text: impl AsRef<[u8]>) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("making the folder {folder}"))?;
+    }
+    std::fs::write(path.as_std_path(), text).with_context(|| format!("writing {path}"))
+}
+
+/// As [`write`], for what holds credentials: at no moment can anybody else read it, whatever the umask is.
+pub fn write_secret(path: &Utf8Path, text: impl AsRef<[u8]>) -> Result<()> {
+    let doing = || format!("writing {path}");
+    let folder = path.parent().with_context(|| format!("{path} lies in no folder"))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("making the folder {folder}"))?;
+    // Temporary files are their owner's alone from the start.
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(doing)?;
+    std::io::Write::write_all(&mut file, text.as_ref()).with_context(doing)?;
+    file.persist(path).map(drop).with_context(doing)
+}
+
 /// Bytes as a person says them.
 pub fn shown(bytes: u64) -> String {
     match bytes {
@@ -57,5 +76,17 @@ mod tests {
         assert!((file..file + 100_000).contains(&all), "{all}");
         assert_eq!(used(&root.join("nothing")), 0);
         assert_eq!([shown(1234), shown(5_600_000), shown(12_340_000_000)], ["1 kB", "5 MB", "12.3 GB"]);
+    }
+
+    #[test]
+    fn credentials_are_their_owners_alone_also_where_the_file_was_open_to_all() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("cluster/kubeconfig");
+        write(&path, "old").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        write_secret(&path, "new").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

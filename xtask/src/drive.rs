@@ -1,19 +1,19 @@
-//! Carries a plan out on a site, and leaves its reports.
+//! Carries a plan out in a session, and leaves its reports.
 
 use anyhow::{Context, Result};
 
 use crate::disk;
 use crate::environment::environment;
 use crate::events::{
-    Outcome, Recorder, Reporter, RunFolder, RunInfo, RunResult, Runs, StepContext, StepStatus, Stop, Timeline, What,
-    execute,
+    Recorder, Reporter, RunFolder, RunInfo, RunResult, Runs, StepState, StepStatus, Stop, Timeline, What,
 };
 use crate::evidence;
+use crate::execute::{Outcome, StepContext, execute};
 use crate::leftovers;
 use crate::paths::Paths;
-use crate::plan::{Plan, Slots, Step, StepKind};
+use crate::plan::{Plan, Role, Slots, Step};
 use crate::report;
-use crate::steps::Site;
+use crate::target::session::Session;
 
 /// What becomes of the cluster at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +60,10 @@ impl Driven {
 ///
 /// # Errors
 /// When nothing could be run. A step that fails is an outcome, and what goes wrong after the verdict is told with it.
-pub fn drive(site: &Site, plan: &Plan, folder: &RunFolder, after: Afterwards, stop: &Stop) -> Result<Driven> {
-    let work = |step: &Step, context: &StepContext<'_>| site.execute(step, context);
-    let mut driven = drive_with(site, plan, folder, after, stop, report::reporters(folder), work)?;
-    driven.afterwards.extend(Runs::of(&site.paths.root).retain(&site.suite.name, site.suite.keep).err());
+pub fn drive(session: &Session, plan: &Plan, folder: &RunFolder, after: Afterwards, stop: &Stop) -> Result<Driven> {
+    let work = |step: &Step, context: &StepContext<'_>| session.execute(step, context);
+    let mut driven = drive_with(session, plan, folder, after, stop, report::reporters(folder), work)?;
+    driven.afterwards.extend(Runs::of(&session.paths.root).retain(&session.suite.name, session.suite.keep).err());
     Ok(driven)
 }
 
@@ -72,7 +72,7 @@ pub fn drive(site: &Site, plan: &Plan, folder: &RunFolder, after: Afterwards, st
 /// # Errors
 /// As [`drive`].
 pub fn drive_with(
-    site: &Site,
+    session: &Session,
     plan: &Plan,
     folder: &RunFolder,
     after: Afterwards,
@@ -81,13 +81,13 @@ pub fn drive_with(
     work: impl Fn(&Step, &StepContext<'_>) -> Result<()> + Sync,
 ) -> Result<Driven> {
     let slots = Slots::for_cores(std::thread::available_parallelism().map_or(1, usize::from));
-    let mut environment = environment(&site.paths.root, &site.workshop);
-    environment.extend(site.zig.as_ref().map(|zig| ("services are compiled".to_owned(), zig.describe())));
-    let Paths { root, target, cache } = site.paths.clone();
+    let mut environment = environment(&session.paths.root, &session.workshop);
+    environment.extend(session.zig.as_ref().map(|zig| ("services are compiled".to_owned(), zig.describe())));
+    let Paths { root, target, cache } = session.paths.clone();
     let mut folders = vec![(target, "{target}"), (root, "{root}"), (cache, "{cache}")];
     // `cargo xtask` names the very program that it is, a start of the task's own program none.
     folders.extend(std::env::var("CARGO").ok().map(|cargo| (cargo.into(), "cargo")));
-    let partition = site.specs.as_ref().and_then(|specs| specs.shard.as_ref()).map(|shard| shard.partition);
+    let partition = session.specs.as_ref().and_then(|specs| specs.shard.as_ref()).map(|shard| shard.partition);
     let info = RunInfo { command: std::env::args().skip(1).collect(), partition, environment, folders };
     let mut recorder = Recorder::start(folder.clone(), plan, slots, info, reporters)?;
     let outcome = execute(plan, slots, stop, &mut recorder, work)?;
@@ -95,28 +95,30 @@ pub fn drive_with(
     // A person who pressed Ctrl-C waits for the end, not for evidence.
     if failed && !stop.is_by_hand() {
         recorder.note("collecting logs and events");
-        evidence::collect(site, folder);
+        evidence::collect(session, folder);
     }
-    let mut left = left(after, site.cluster_is_there, recorder.timeline(), outcome.result, stop.is_by_hand());
+    let mut left = left(after, session.target.was_there(), recorder.timeline(), outcome.result, stop.is_by_hand());
     // One that ended in the middle may have gone with all it had.
-    if left != Left::Nothing && matches!(site.engine.container(&site.node()), Ok(None)) {
+    if left != Left::Nothing && session.target.is_gone(session) {
         left = Left::Nothing;
     }
     let mut afterwards = Vec::new();
     if left == Left::Nothing {
         recorder.note("deleting the cluster");
     } else {
-        afterwards.extend(site.instance.files.write_kept().err());
+        afterwards.extend(session.instance.files.write_kept().err());
     }
     // The deletions run beside the writing of reports.
     let timeline = std::thread::scope(|scope| {
         // Only space is lost where this fails.
-        scope.spawn(|| leftovers::remove_superseded(&site.engine, &site.instance.runs()));
+        scope.spawn(|| {
+            session.engine().and_then(|engine| leftovers::remove_superseded(engine, &session.instance.runs()))
+        });
         let deleting = (left == Left::Nothing).then(|| {
             scope.spawn(|| {
                 let log = folder.path().join("delete.log");
-                crate::cluster::delete(&site.engine, site.instance.cluster(), &site.paths.cache, Some(&log))?;
-                site.instance.files.remove()
+                session.target.remove(session, Some(&log))?;
+                session.instance.files.remove()
             })
         });
         recorder.record(What::RunFinished { result: outcome.result, reason: outcome.reason.clone() });
@@ -126,7 +128,7 @@ pub fn drive_with(
         let deleted = deleting.map_or(Ok(()), |thread| {
             thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that deletes the cluster died")))
         });
-        let cluster = site.instance.cluster();
+        let cluster = session.instance.cluster();
         let deleted = deleted.with_context(|| format!("deleting the cluster {cluster}; `cargo xtask gc` tries again"));
         afterwards.extend(deleted.err());
         timeline
@@ -140,8 +142,8 @@ pub fn drive_with(
 
 /// What is to be left of the cluster after a run with this result: `there` tells whether it was there before.
 fn left(after: Afterwards, there: bool, timeline: &Timeline, result: RunResult, by_hand: bool) -> Left {
-    let of_cluster = |kind: &StepKind| matches!(kind, StepKind::Cluster | StepKind::Node | StepKind::Api);
-    let mut steps = timeline.steps.iter().filter(|state| of_cluster(&state.step.kind)).peekable();
+    let made_of = |state: &&StepState| matches!(state.step.role(), Some(Role::Making | Role::Milestone));
+    let mut steps = timeline.steps.iter().filter(made_of).peekable();
     let is_begun = steps.peek().is_some();
     let steps: Vec<&StepStatus> = steps.map(|state| &state.status).collect();
     let made = if there || (is_begun && steps.iter().all(|status| **status == StepStatus::Finished)) {

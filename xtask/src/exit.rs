@@ -1,10 +1,10 @@
 //! Exit codes: what a script can tell from them.
 
-use std::fmt;
 use std::process::ExitCode;
 
 use e2e_support::Cancel;
 
+use crate::error::{SetUpFailed, WrongUsage};
 use crate::events::RunResult;
 
 /// For `--help`. Usage errors are clap's.
@@ -25,28 +25,6 @@ pub const INTERRUPTED: u8 = 130;
 
 /// Whoever read the output has gone: as of a program that SIGPIPE ends.
 pub const NO_READER: u8 = 141;
-
-/// What was asked for does not exist or cannot be: a mistake of who asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WrongUsage(pub String);
-
-impl fmt::Display for WrongUsage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for WrongUsage {}
-
-/// The context of an error that kept a run from its first step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SetUpFailed;
-
-impl fmt::Display for SetUpFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the set-up failed")
-    }
-}
 
 /// The code of a run's result. What went wrong after the verdict never changes one that is bad already.
 pub fn of_run(result: RunResult, all_well_after: bool) -> ExitCode {

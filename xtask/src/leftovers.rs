@@ -8,9 +8,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::engine::{Container, Engine};
 use e2e_support::kind::Kind;
 
-use crate::cluster::Files;
 use crate::events::SuiteLock;
-use crate::instance::{CHECKOUT_LABEL, RUNS_LABEL, SUITE_LABEL, label};
+use crate::instance::{CHECKOUT_LABEL, Files, RUNS_LABEL, SUITE_LABEL, label};
 use crate::setup::host::free_mb;
 
 /// How long the engine may take to remove images.

@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::Access;
 use sha2::{Digest, Sha256};
 
-use crate::exit::WrongUsage;
+use crate::error::WrongUsage;
 use crate::setup::piece::hex;
 use crate::suite::Suite;
 

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use camino::Utf8PathBuf;
-use xtask::events::{Outcome, Recorder, RunFolder, RunInfo, StepContext, Stop, Timeline, What, execute};
+use xtask::events::{Recorder, RunFolder, RunInfo, Stop, Timeline, What};
+use xtask::execute::{Outcome, StepContext, execute};
 use xtask::plan::{BuildMode, History, Plan, Resource, Schedule, Slots, Step, derive};
 use xtask::suite::Suite;
 use xtask::suite::yaml::Source;
+use xtask::target::kind::LAYOUT;
 
 /// How many images there are: two steps each.
 const IMAGES: usize = 40;
@@ -52,7 +54,7 @@ pub(crate) fn plan(schedule: Schedule, unit: Duration) -> Result<Plan> {
     let all: Vec<String> = (0..GROUPS).map(|group| format!("g{group}")).collect();
     writeln!(text, "specs: {{package: s, binary: s, needs: [{}], phase: check}}", all.join(", "))?;
     let suite = Suite::parse(Source::new("made-up.yaml", text))?;
-    let plan = derive(&suite, &manifests, BuildMode::Host)?;
+    let plan = derive(&suite, &manifests, BuildMode::Host, &LAYOUT)?;
     let mut history = History::default();
     for step in &plan.steps {
         history.add(step.id.clone(), time(step, unit).as_secs_f64());

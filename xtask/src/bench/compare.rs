@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::contender::{Contender, Order, reference, subject};
-use super::measure::{PathPart, Run};
+use super::measure::{PathPart, Run, counted};
 use super::stats::{Interval, Ratio, Sample, Spread, ratio, told_apart};
 use super::void::void;
 use crate::events::Timeline;
@@ -164,11 +164,6 @@ pub fn compare(
         bound: bound(contenders, &standings, medians.get(&subject.name)),
         contenders: standings,
     })
-}
-
-/// The runs of a contender that count: those of the rounds that passed.
-pub fn counted<'r>(name: &'r str, runs: &'r [Run]) -> impl Iterator<Item = &'r Run> {
-    runs.iter().filter(move |run| run.contender == name && run.round > 0 && run.passed())
 }
 
 fn samples(name: &str, runs: &[Run], value: impl Fn(&Run) -> Option<f64>) -> Vec<Sample> {

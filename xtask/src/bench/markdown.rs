@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::Document;
+use super::document::Document;
 use super::tables::{lead, sections};
 
 /// The whole report.

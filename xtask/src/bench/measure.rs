@@ -203,6 +203,11 @@ impl Run {
     }
 }
 
+/// The runs of a contender that count: those of the rounds that passed.
+pub fn counted<'r>(name: &'r str, runs: &'r [Run]) -> impl Iterator<Item = &'r Run> {
+    runs.iter().filter(move |run| run.contender == name && run.round > 0 && run.passed())
+}
+
 /// The facts that decide whether times may be compared. Commands are kept as a hash: the run's events have them in full.
 fn conditions(facts: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let kept = |key: &str| key == COMMANDS || key == INPUTS || key.starts_with(POLLS);

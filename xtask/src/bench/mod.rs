@@ -7,6 +7,7 @@ mod clock;
 pub mod compare;
 pub mod contender;
 mod copy;
+pub mod document;
 mod html;
 mod markdown;
 pub mod measure;

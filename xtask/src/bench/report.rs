@@ -5,40 +5,15 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Serialize;
 
-use super::compare::{Comparison, compare};
+use super::compare::compare;
 use super::contender::subject;
+use super::document::{Document, Estimate};
 use super::measure::Run;
 use super::state::{SCHEMA, Settings};
 use super::{html, markdown, run};
 use crate::events::Timeline;
 use crate::suite::Suite;
-
-/// All that the reports are made of; written as it is to the JSON file.
-#[derive(Debug, Serialize)]
-pub struct Document {
-    /// [`SCHEMA`].
-    pub schema: u32,
-    pub settings: Settings,
-    /// How many rounds were asked for.
-    pub rounds: u32,
-    /// The machine and the tools.
-    pub environment: BTreeMap<String, String>,
-    /// The suite's phases in its order, each with what somebody once thought that it would take.
-    pub phases: Vec<Estimate>,
-    pub comparison: Comparison,
-    /// Every run, also those that warmed up or failed, in the order in which they ran.
-    pub runs: Vec<Run>,
-}
-
-/// A phase and the guess of its time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Estimate {
-    pub phase: String,
-    /// None where nobody guessed.
-    pub estimate_s: Option<f64>,
-}
 
 /// Where the reports are.
 #[derive(Debug)]

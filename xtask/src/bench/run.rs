@@ -16,18 +16,20 @@ use super::scenario::Scenario;
 use super::state::{Settings, State};
 use super::{order, prepare, shown};
 use crate::build_mode::Choice;
-use crate::cluster;
 use crate::compiled;
 use crate::drive::{Afterwards, drive_with};
-use crate::events::{self, RunFolder, StepContext, StepState, Stop, Timeline};
+use crate::events::{self, RunFolder, StepState, Stop, Timeline};
+use crate::execute::StepContext;
 use crate::instance::Instance;
 use crate::paths::Paths;
-use crate::plan::{Extent, History, Plan, Step, StepKind};
+use crate::plan::{Extent, History, Step, StepKind};
+use crate::provision::Request;
 use crate::report::text::duration;
 use crate::setup::piece::hex;
-use crate::site::{self, Options};
-use crate::steps::{Site, SpecOptions, Way};
 use crate::suite::{Edit, Suite};
+use crate::target::kind::{self, Style, script};
+use crate::target::session::Earlier;
+use crate::target::session::{Session, SpecOptions};
 
 /// How long one run may take.
 const RUN: Duration = Duration::from_secs(30 * 60);
@@ -46,8 +48,8 @@ pub struct Bench<'a> {
     pub suite: Suite,
     pub engine: Engine,
     pub settings: Settings,
-    /// How sites are opened.
-    pub options: Options,
+    /// What is wanted of the machine.
+    pub request: Request,
     /// How many rounds there are.
     pub rounds: u32,
     /// The folder of the bench.
@@ -184,27 +186,26 @@ impl Bench<'_> {
     ) -> Result<Run> {
         let folder = self.folder(&planned.folder)?;
         let reuse = self.settings.scenario == Scenario::Reuse;
-        let script = contender.order == Order::Script;
-        let options = Options {
-            build: if script { Choice::Container } else { self.options.build },
-            reuse,
-            ..self.options.clone()
+        let is_script = contender.order == Order::Script;
+        let (build, style) = match is_script {
+            true => (Choice::Container, Style::Script),
+            false => (self.request.build, Style::Native),
         };
+        let request = Request { build, ..self.request.clone() };
+        let earlier = if reuse { Earlier::Reuse } else { Earlier::Replace };
         let mut said = String::new();
         let mut say = |line: &str| said.push_str(&format!("{line}\n"));
         let path = folder.path().to_owned();
-        let mut site = site::open(&self.copy.paths, self.suite.clone(), &options, path, self.cancel, &mut say)?;
-        crate::steps::write(&folder.path().join("opening.log"), said)?;
-        site.specs = Some(SpecOptions::default());
-        if script {
-            site.way = Way::Script;
-        }
-        let plan = Plan::load(&self.copy.paths.root, &self.suite, site.build)?;
+        let (paths, suite) = (&self.copy.paths, self.suite.clone());
+        let mut session = kind::open(paths, suite, &request, earlier, style, path, self.cancel, &mut say)?;
+        crate::disk::write(&folder.path().join("opening.log"), said)?;
+        session.specs = Some(SpecOptions::default());
+        let plan = session.plan()?;
         let compilation = compiled::expected(&self.copy.paths, &self.suite);
         let plan = plan.up_to(Extent::Specs).with_history(history).with_compilation(compilation);
         let plan = match contender.order.schedule() {
             Some(schedule) => plan.with_schedule(schedule),
-            None => plan.as_script(),
+            None => script::as_script(plan),
         };
         if let Some(slow) = &contender.slowed {
             ensure!(plan.step(&slow.step).is_some(), "no step of the name {}: see `cargo xtask plan`", slow.step);
@@ -213,8 +214,9 @@ impl Bench<'_> {
         planned.busy_cores_before = prepare::calm(self.cancel);
         let minutes = RUN.as_secs() / 60;
         let stop = Stop::within(self.cancel, RUN, format!("the run took longer than {minutes} min"));
-        let work = |step: &Step, context: &StepContext<'_>| self.work(&site, contender, edit.as_ref(), step, context);
-        let mut driven = drive_with(&site, &plan, &folder, after, &stop, Vec::new(), work)?;
+        let work =
+            |step: &Step, context: &StepContext<'_>| self.work(&session, contender, edit.as_ref(), step, context);
+        let mut driven = drive_with(&session, &plan, &folder, after, &stop, Vec::new(), work)?;
         if signals::was_signalled() || self.cancel.is_cancelled() {
             bail!("stopped: {}", driven.outcome.reason);
         }
@@ -227,34 +229,33 @@ impl Bench<'_> {
     /// One step: what it is done with is noted, and what is to be seen is looked at.
     fn work(
         &self,
-        site: &Site,
+        session: &Session,
         contender: &Contender,
         edit: Option<&(&Edit, String)>,
         step: &Step,
         context: &StepContext<'_>,
     ) -> Result<()> {
-        context.fact(INPUTS, self.inputs(site, step));
+        context.fact(INPUTS, self.inputs(session, step));
         if let Some(slow) = contender.slowed.as_ref().filter(|slow| slow.step == step.id) {
             context.fact("slowed on purpose by", format!("{} s", slow.seconds));
             context.cancel().sleep(Duration::from_secs_f64(slow.seconds));
         }
         if let (StepKind::Specs, Some((edit, text))) = (&step.kind, edit) {
-            let ports = site.ports();
+            let ports = session.ports();
             let port = ports.get(&edit.shown.node_port);
             let port =
                 *port.with_context(|| format!("no port of this machine is NodePort {}", edit.shown.node_port))?;
             shown::must_show(port, &edit.shown.path, &shown(edit, text), context.cancel())?;
             context.fact("shows the edit", text.as_str());
         }
-        site.execute(step, context)
+        session.execute(step, context)
     }
 
     /// A hash of all that a step may read: for the cluster, its node and configuration; else the sources without the
     /// edit, which is another text in every run.
-    fn inputs(&self, site: &Site, step: &Step) -> String {
-        let of_cluster = matches!(step.kind, StepKind::Cluster | StepKind::Node | StepKind::Api | StepKind::Dns);
-        let what = if of_cluster { &site.made_from } else { &self.copy.hash };
-        let build = site.build.name();
+    fn inputs(&self, session: &Session, step: &Step) -> String {
+        let what = if step.role().is_some() { session.target.fingerprint() } else { &self.copy.hash };
+        let build = session.build.name();
         hex(&Sha256::digest(format!("{what}\0{build}\0{}\0{:?}", step.id, step.kind)))[..16].to_owned()
     }
 
@@ -303,7 +304,7 @@ impl Bench<'_> {
     }
 
     fn delete_cluster(&self) -> Result<()> {
-        cluster::delete(&self.engine, self.instance.cluster(), &self.copy.paths.cache, None)?;
+        kind::delete(&self.engine, self.instance.cluster(), &self.copy.paths.cache, None)?;
         self.instance.files.remove()
     }
 }

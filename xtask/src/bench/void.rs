@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::compare::counted;
 use super::contender::{Contender, Order};
-use super::measure::{INPUTS, Run};
+use super::measure::{INPUTS, Run, counted};
 use crate::events::COMMANDS;
 
 /// Every reason; none where schedules did the same work under the same conditions. A script does other work by its

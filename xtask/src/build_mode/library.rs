@@ -69,7 +69,7 @@ pub(super) fn library_of(engine: &Engine, base: &str, answer: &Utf8Path) -> Resu
         _ => out.stdout,
     };
     let new = answer.with_extension(format!("new-{}", std::process::id()));
-    crate::steps::write(&new, text)?;
+    crate::disk::write(&new, text)?;
     std::fs::rename(&new, answer).with_context(|| format!("writing {answer}"))?;
     Ok(library)
 }
@@ -105,7 +105,7 @@ mod tests {
         let answer = fake.dir().join("runs-in/0123");
         let ask = || library_of(&engine, "base:1", &answer);
         // As older versions have remembered a failure.
-        crate::steps::write(&answer, "").unwrap();
+        crate::disk::write(&answer, "").unwrap();
         let failures = [
             (Play::fails(125, "Error: no space left on device"), "no space left on device"),
             (Play::dies(), "signal 9"),

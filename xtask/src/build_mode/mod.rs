@@ -2,20 +2,22 @@
 //! links them for the images' C library; else in containers.
 
 mod library;
+mod platform;
 pub mod zig;
 
 use anyhow::{Context, Result, bail};
 use camino::Utf8Path;
 use e2e_support::engine::Engine;
 
-use self::library::{Library, glibc_here, library_of};
+use self::library::{Library, library_of};
+use self::platform::Here;
 use crate::dockerfile::bases;
 use crate::plan::BuildMode;
-use crate::setup::host::Host;
 use crate::suite::Suite;
 
 pub use self::library::Glibc;
-pub use self::zig::{Target, Zig};
+pub use self::platform::Platform;
+pub use self::zig::Zig;
 
 /// `--build`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -56,20 +58,9 @@ pub enum Decided {
     /// What this machine's own linker makes runs in all images.
     Native,
     /// It does not, or zig was asked for: this runs in all of them.
-    Zig(Target),
+    Zig(Platform),
     /// Nothing that is compiled here runs there, for this reason.
     Container(String),
-}
-
-/// This machine, as far as its binaries depend on it.
-#[derive(Clone, Copy, Debug)]
-struct Here {
-    /// `linux` or `macos`.
-    os: &'static str,
-    /// `amd64` or `arm64`.
-    arch: &'static str,
-    /// None where it has another C library, or does not tell.
-    glibc: Option<Glibc>,
 }
 
 /// An image that binaries are copied into.
@@ -81,42 +72,13 @@ struct Base {
     library: Library,
 }
 
-impl Here {
-    fn look() -> Here {
-        let host = Host::look();
-        let glibc = (host.os == "linux").then(|| glibc_here().ok()).flatten();
-        Here { os: host.os, arch: host.arch, glibc }
-    }
-
-    /// Whether what is linked for the target runs on this machine, too.
-    fn runs(&self, target: &Target) -> bool {
-        self.os == "linux" && self.arch == target.arch && self.glibc.is_some_and(|here| here >= target.glibc)
-    }
-
-    /// Whether what this machine's own linker makes runs on that target; if not, why.
-    fn fits(&self, target: &Target) -> Result<(), String> {
-        let Target { arch, glibc } = target;
-        if self.os != "linux" {
-            return Err(format!("this machine is {}", self.os));
-        }
-        if self.arch != *arch {
-            return Err(format!("it is for {arch}, and this machine is {}", self.arch));
-        }
-        match self.glibc {
-            Some(here) if here <= *glibc => Ok(()),
-            Some(here) => Err(format!("its glibc is {glibc}, and this machine's {here}")),
-            None => Err(format!("its C library is glibc {glibc}, and this machine's is not known")),
-        }
-    }
-}
-
 impl Base {
     /// What runs in it; if nothing that can be made on another machine, why.
-    fn target(&self) -> Result<Target, String> {
+    fn target(&self) -> Result<Platform, String> {
         let arch = ["amd64", "arm64"].into_iter().find(|arch| *arch == self.arch);
         let arch = arch.ok_or_else(|| format!("it is for {}, for which nothing is built here", self.arch))?;
         match &self.library {
-            Library::Glibc(glibc) => Ok(Target { arch, glibc: *glibc }),
+            Library::Glibc(glibc) => Ok(Platform { arch, glibc: *glibc }),
             Library::Other(said) => Err(format!("its C library is not glibc ({said})")),
             Library::Unknown => Err("its C library is not known: there is no getconf in it".into()),
         }
@@ -150,7 +112,7 @@ impl Choice {
     }
 
     fn judge(self, here: &Here, bases: &[Base]) -> Result<Decided> {
-        let mut oldest: Option<Target> = None;
+        let mut oldest: Option<Platform> = None;
         let mut misfit = None;
         for base in bases {
             let reference = &base.reference;
@@ -212,7 +174,7 @@ mod tests {
     }
 
     fn zig(arch: &'static str, minor: u32) -> Decided {
-        Decided::Zig(Target { arch, glibc: Glibc(2, minor) })
+        Decided::Zig(Platform { arch, glibc: Glibc(2, minor) })
     }
 
     #[test]
@@ -255,11 +217,11 @@ mod tests {
 
     #[test]
     fn a_build_with_zig_has_the_specs_in_it_only_where_it_runs_here() {
-        let target = Target { arch: "amd64", glibc: Glibc(2, 36) };
+        let target = Platform { arch: "amd64", glibc: Glibc(2, 36) };
         for (here, runs) in [(DEBIAN_12, true), (DEBIAN_13, true), (ALPINE, false), (MAC, false)] {
             assert_eq!(here.runs(&target), runs, "{here:?}");
         }
-        assert!(!DEBIAN_12.runs(&Target { glibc: Glibc(2, 41), ..target }));
-        assert!(!DEBIAN_12.runs(&Target { arch: "arm64", ..target }));
+        assert!(!DEBIAN_12.runs(&Platform { glibc: Glibc(2, 41), ..target }));
+        assert!(!DEBIAN_12.runs(&Platform { arch: "arm64", ..target }));
     }
 }

@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::{Cancel, Job};
 use xshell::{Cmd, Shell, cmd};
 
-use super::{Glibc, Here};
+use super::platform::{Here, Platform};
 use crate::setup::make::{Workshop, lock};
 use crate::setup::run::{Consent, agree};
 use crate::setup::survey::Wanted;
@@ -38,35 +38,10 @@ pub fn wanted() -> Wanted {
     Wanted { pieces: PIECES.map(str::to_owned).into(), ..Wanted::default() }
 }
 
-/// What images run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// `amd64` or `arm64`.
-    pub arch: &'static str,
-    /// The oldest that a binary has to run with.
-    pub glibc: Glibc,
-}
-
-impl Target {
-    fn cpu(&self) -> &'static str {
-        if self.arch == "arm64" { "aarch64" } else { "x86_64" }
-    }
-
-    /// As Rust calls it.
-    pub fn triple(&self) -> String {
-        format!("{}-unknown-linux-gnu", self.cpu())
-    }
-
-    /// As zig calls it.
-    fn of_zig(&self) -> String {
-        format!("{}-linux-gnu.{}", self.cpu(), self.glibc)
-    }
-}
-
 /// zig for one target, ready to be used.
 #[derive(Clone, Debug)]
 pub struct Zig {
-    target: Target,
+    target: Platform,
     /// Where its programs are: `cc`, `c++` and `ar`.
     programs: Utf8PathBuf,
     /// Whether what it makes runs on this machine, too: then specs are built with what they test.
@@ -79,7 +54,7 @@ impl Zig {
     ///
     /// # Errors
     /// When the Rust target is not there and may not or cannot be put in place, or the program cannot be made.
-    pub fn prepare(workshop: &Workshop, target: Target, consent: Consent, cancel: &Cancel) -> Result<Zig> {
+    pub fn prepare(workshop: &Workshop, target: Platform, consent: Consent, cancel: &Cancel) -> Result<Zig> {
         let folder = workshop.cache.join("zig");
         let key: String = PIECES.iter().map(|name| &workshop.keys[*name][..8]).collect();
         let programs = folder.join(format!("{}-{key}", target.of_zig()));
@@ -152,7 +127,7 @@ impl Zig {
         }
         let doing = || format!("writing {path}");
         let new = path.with_extension("new");
-        crate::steps::write(&new, text)?;
+        crate::disk::write(&new, text)?;
         std::fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o755)).with_context(doing)?;
         std::fs::rename(&new, &path).with_context(doing)
     }
@@ -160,7 +135,7 @@ impl Zig {
     /// Compiles a program, and starts it where it should run.
     fn try_out(&self, root: &Utf8Path, cancel: &Cancel) -> Result<()> {
         let (source, made) = (self.programs.join("sample.rs"), self.programs.join("sample"));
-        crate::steps::write(&source, SAMPLE)?;
+        crate::disk::write(&source, SAMPLE)?;
         let sh = Shell::new()?;
         sh.change_dir(root);
         let (triple, linker) = (self.target.triple(), format!("linker={}", self.programs.join("cc")));
@@ -204,6 +179,7 @@ fn rust_target(root: &Utf8Path, triple: &str, consent: Consent, cancel: &Cancel)
 
 #[cfg(test)]
 mod tests {
+    use super::super::library::Glibc;
     use super::*;
     use crate::setup::catalog::Catalog;
     use crate::setup::host::Host;
@@ -214,7 +190,7 @@ mod tests {
     }
 
     fn zig(programs: Utf8PathBuf, arch: &'static str, runs_here: bool) -> Zig {
-        Zig { target: Target { arch, glibc: Glibc(2, 36) }, programs, runs_here }
+        Zig { target: Platform { arch, glibc: Glibc(2, 36) }, programs, runs_here }
     }
 
     #[test]

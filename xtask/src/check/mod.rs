@@ -51,6 +51,7 @@ use crate::plan::{self, BuildMode, Object};
 use crate::setup::catalog::Catalog;
 use crate::suite::yaml::{Problem, Segment, Source, did_you_mean, read_file, slips};
 use crate::suite::{Image, Suite};
+use crate::target::kind::LAYOUT;
 
 use context::Context;
 use ignore::Ignore;
@@ -149,7 +150,7 @@ pub fn findings(root: &Utf8Path, suite: &Suite) -> Result<Vec<Finding>> {
         is_whole = problems.is_empty();
         add(rules::MANIFEST, problems);
     }
-    if is_whole && let Err(problems) = plan::derive_groups(suite, &sources, &groups, BuildMode::Host) {
+    if is_whole && let Err(problems) = plan::derive_groups(suite, &sources, &groups, BuildMode::Host, &LAYOUT) {
         add(rules::PLAN, problems.0);
     }
     let objects: Vec<&Object> = groups.iter().flatten().collect();

@@ -4,8 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use camino::Utf8PathBuf;
+use e2e_support::Cancel;
 use e2e_support::engine::Flavor;
-use e2e_support::{Cancel, kind};
+use e2e_support::kind::CLUSTER_LABEL;
 
 use crate::bench::{self, Bench, Copy, Order, SCHEMA, Scenario, Settings, Slowed, State, contenders};
 use crate::build_mode::Choice;
@@ -14,9 +15,10 @@ use crate::events::Runs;
 use crate::instance::Instance;
 use crate::paths::Paths;
 use crate::plan::{BuildMode, Plan};
-use crate::site::{self, Options};
+use crate::provision::Request;
 use crate::suite::Suite;
 use crate::suite::yaml::did_you_mean;
+use crate::target::kind::{self, LAYOUT};
 
 /// Compare the orders that a set-up can be done in: times with intervals, bounds and ceilings, as Markdown, JSON and a page
 #[derive(Debug, clap::Args)]
@@ -68,11 +70,11 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let runs = Runs::of(&paths.root);
     let _lock = runs.lock(&suite.name, &format!("cargo xtask bench-setup {}", suite.name))?;
     super::check::must_pass(paths, &suite)?;
-    let options = Options { engine: args.engine, build: args.build, yes: args.yes, ..Options::default() };
+    let request = Request { engine: args.engine, build: args.build, yes: args.yes, kubernetes: None };
     if contenders.iter().any(|contender| contender.order == Order::Script) {
-        site::set_up(paths, &suite, &Options { build: Choice::Container, ..options.clone() }, cancel)?;
+        kind::set_up(paths, &suite, &Request { build: Choice::Container, ..request.clone() }, cancel)?;
     }
-    let (workshop, building) = site::set_up(paths, &suite, &options, cancel)?;
+    let (workshop, building) = kind::set_up(paths, &suite, &request, cancel)?;
     let engine = workshop.engine.clone().context("the set-up found no engine")?;
     no_cluster_beside(paths, &suite, &engine)?;
     let environment = environment(&paths.root, &workshop);
@@ -103,7 +105,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         there => eprintln!("going on in {out}: {there} runs, warm-ups included, are there already, seed {seed}"),
     }
     let bench =
-        Bench { paths, copy, instance, suite, engine, settings, options, rounds: args.runs, out: out.clone(), cancel };
+        Bench { paths, copy, instance, suite, engine, settings, request, rounds: args.runs, out: out.clone(), cancel };
     let ran = bench.run(&mut state);
     // What is there is told also where it was stopped.
     if state.runs.iter().any(|run| run.round > 0) {
@@ -136,7 +138,7 @@ fn orders(args: &Args) -> Result<Vec<Order>> {
 fn known_steps(paths: &Paths, suite: &Suite, slowed: &[Slowed]) -> Result<()> {
     let mut ids = Vec::new();
     for build in [BuildMode::Host, BuildMode::Container] {
-        ids.extend(Plan::load(&paths.root, suite, build)?.steps.into_iter().map(|step| step.id));
+        ids.extend(Plan::load(&paths.root, suite, build, &LAYOUT)?.steps.into_iter().map(|step| step.id));
     }
     for slow in slowed {
         let names = ids.iter().map(|id| id.as_str());
@@ -152,7 +154,7 @@ fn no_cluster_beside(paths: &Paths, suite: &Suite, engine: &e2e_support::engine:
     let instance = Instance::of(paths, suite)?;
     let name = instance.cluster();
     ensure!(
-        engine.containers(kind::CLUSTER_LABEL, Some(name))?.is_empty(),
+        engine.containers(CLUSTER_LABEL, Some(name))?.is_empty(),
         "the cluster {name} is there, and would be measured along: remove it with `cargo xtask down {}`",
         suite.name
     );

@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result};
 use e2e_support::engine::Flavor;
-use e2e_support::kind;
+use e2e_support::kind::CLUSTER_LABEL;
 
-use crate::cluster;
 use crate::instance::Instance;
 use crate::paths::Paths;
 use crate::suite::Suite;
+use crate::target::kind;
 
 /// Delete the suite's cluster
 #[derive(Debug, clap::Args)]
@@ -30,9 +30,9 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
     let name = instance.cluster();
     let mut found = false;
     for engine in instance.engines(args.engine, &paths.cache)? {
-        let nodes = engine.containers(kind::CLUSTER_LABEL, Some(name))?;
-        cluster::must_own(&instance, &nodes)?;
-        cluster::delete(&engine, name, &paths.cache, None)?;
+        let nodes = engine.containers(CLUSTER_LABEL, Some(name))?;
+        kind::must_own(&instance, &nodes)?;
+        kind::delete(&engine, name, &paths.cache, None)?;
         found |= !nodes.is_empty();
         if instance.files.engine().is_none_or(|recorded| recorded == engine.flavor()) {
             instance.files.remove().context("forgetting the cluster")?;

@@ -11,17 +11,20 @@ use e2e_support::engine::Flavor;
 use crate::build_mode::Choice;
 use crate::compiled;
 use crate::drive::{Afterwards, Driven, drive};
+use crate::error::{SetUpFailed, WrongUsage};
 use crate::events::{RunFolder, Runs, Stop, history};
-use crate::exit::{self, SetUpFailed, WrongUsage};
+use crate::exit;
 use crate::paths::Paths;
-use crate::plan::{Extent, Plan, Schedule};
+use crate::plan::{Extent, Schedule};
+use crate::provision::Request;
 use crate::report::junit;
 use crate::report::summary::summary;
 use crate::shards::times::Times;
 use crate::shards::{Partition, Shard};
-use crate::site;
-use crate::steps::{Site, SpecOptions};
 use crate::suite::Suite;
+use crate::target;
+use crate::target::session::Earlier;
+use crate::target::session::{Session, SpecOptions};
 
 /// Run a suite: set-up of the machine if something is missing, cluster, images, services, specs, report, clean-up
 #[derive(Debug, clap::Args)]
@@ -94,7 +97,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
         Some(to) => std::fs::write(to, report).with_context(|| format!("writing the JUnit report to {to}")),
         None => Ok(()),
     };
-    let (site, folder, mut driven) = match ended {
+    let (session, folder, mut driven) = match ended {
         Ok(ended) => ended,
         Err(error) => {
             written.unwrap_or_else(|error| eprintln!("error: {error:#}"));
@@ -103,7 +106,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
     };
     driven.afterwards.extend(written.err());
     print!("{}", summary(&driven.timeline, Some(&folder)));
-    super::up::print_left(&site, driven.left);
+    super::up::print_left(&session, driven.left);
     driven.tell_afterwards();
     Ok(exit::of_run(driven.outcome.result, driven.afterwards.is_empty()))
 }
@@ -124,7 +127,7 @@ fn begin(
     shard: Option<Shard>,
     args: &Args,
     cancel: &Cancel,
-) -> Result<(Site, RunFolder, Driven)> {
+) -> Result<(Session, RunFolder, Driven)> {
     let runs = Runs::of(&paths.root);
     let _lock = runs.lock(&suite.name, &format!("cargo xtask e2e {}", suite.name))?;
     // Mistakes are found before the machine is touched.
@@ -133,28 +136,30 @@ fn begin(
     let stop = Stop::within(cancel, limit, format!("the run's --timeout of {} min has passed", args.timeout));
     let folder = runs.create(&suite.name)?;
     let kubernetes = args.kubernetes.clone();
-    let options =
-        site::Options { engine: args.engine, build: args.build, yes: args.yes, reuse: args.reuse, kubernetes };
+    let request = Request { engine: args.engine, build: args.build, yes: args.yes, kubernetes };
+    let earlier = if args.reuse { Earlier::Reuse } else { Earlier::Replace };
     let name = suite.name.clone();
     let path = folder.path().to_owned();
-    let opened = site::open(paths, suite, &options, path, stop.cancel(), &mut |line| eprintln!("{line}"));
-    let mut site = opened.map_err(|error| {
+    let mut say = |line: &str| eprintln!("{line}");
+    let opened = target::open(paths, suite, &request, earlier, path, stop.cancel(), &mut say);
+    let mut session = opened.map_err(|error| {
         folder.remove_if_empty();
         let error = if stop.is_out_of_time() { error.context(stop.reason()) } else { error };
         error.context(SetUpFailed)
     })?;
     let (filter, jobs, retries, keep) = (args.filter.clone(), args.jobs, args.retries, args.keep);
-    site.specs = Some(SpecOptions { filter, shard, jobs, retries, keep });
-    let plan = Plan::load(&paths.root, &site.suite, site.build)?
+    session.specs = Some(SpecOptions { filter, shard, jobs, retries, keep });
+    let plan = session
+        .plan()?
         .up_to(Extent::Specs)
-        .with_history(&history::load(&runs, &name, site.build, args.schedule))
-        .with_compilation(compiled::expected(paths, &site.suite))
+        .with_history(&history::load(&runs, &name, session.build, args.schedule))
+        .with_compilation(compiled::expected(paths, &session.suite))
         .with_schedule(args.schedule);
     let after = match (args.reuse, args.keep) {
         (true, _) => Afterwards::Keep,
         (false, true) => Afterwards::KeepFailed,
         (false, false) => Afterwards::Delete,
     };
-    let driven = drive(&site, &plan, &folder, after, &stop)?;
-    Ok((site, folder, driven))
+    let driven = drive(&session, &plan, &folder, after, &stop)?;
+    Ok((session, folder, driven))
 }

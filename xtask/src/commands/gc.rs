@@ -7,16 +7,15 @@ use camino::Utf8Path;
 use e2e_support::engine::{Engine, Flavor};
 use e2e_support::{Cancel, network};
 
-use super::setup::consent;
-use crate::cluster;
 use crate::disk;
 use crate::events::Runs;
 use crate::instance;
 use crate::leftovers::{self, Claim, Leftover};
 use crate::paths::Paths;
-use crate::setup::run::agree;
+use crate::setup::run::{Consent, agree};
 use crate::setup::{engine, make};
 use crate::suite::Suite;
+use crate::target::kind;
 
 /// Remove what dead runs of this checkout left: clusters, containers, images, old runs, half-made pieces
 #[derive(Debug, clap::Args)]
@@ -53,7 +52,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let found = engines.iter().map(leftovers::find).collect::<Result<Vec<_>>>()?;
     if args.all {
         list(&engines, &found)?;
-        agree("Remove all of that?", consent(args.yes), cancel)?;
+        agree("Remove all of that?", Consent::of(args.yes), cancel)?;
     }
     let mut removed = Removed::default();
     for (engine, found) in engines.iter().zip(&found) {
@@ -62,7 +61,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
             for leftover in found.iter().filter(|leftover| args.all || leftover.is_of(&root)) {
                 things += usize::from(remove(engine, leftover, args)?);
             }
-            cluster::remove_network(engine, &paths.cache)?;
+            kind::remove_network(engine, &paths.cache)?;
             for line in network::clean(engine)? {
                 println!("{line}");
                 things += 1;

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use camino::Utf8Path;
 use e2e_support::Cancel;
 
-use crate::exit::{self, WrongUsage};
+use crate::error::WrongUsage;
+use crate::exit;
 use crate::lab::{self, FILE, NAME, Row, SCRIPT};
 use crate::paths::Paths;
 use crate::suite::yaml::did_you_mean;

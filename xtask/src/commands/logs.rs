@@ -184,6 +184,7 @@ mod tests {
     use crate::events::{Event, RunStarted, SCHEMA, What};
     use crate::plan::{BuildMode, Slots, StepId, derive};
     use crate::suite::{Suite, yaml::Source};
+    use crate::target::kind::LAYOUT;
 
     const SUITE: &str = "\
 name: s
@@ -201,7 +202,7 @@ specs: {package: p, binary: s, phase: b}
             started_at: "2030-01-01T00:00:00Z".to_owned(),
             command: Vec::new(),
             partition: None,
-            plan: derive(&suite, &std::collections::BTreeMap::new(), BuildMode::Host).unwrap(),
+            plan: derive(&suite, &std::collections::BTreeMap::new(), BuildMode::Host, &LAYOUT).unwrap(),
             slots: Slots::for_cores(2),
             cores: 2,
             pid: 1,

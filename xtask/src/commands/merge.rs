@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
 
+use crate::error::WrongUsage;
 use crate::events::{RunResult, Runs};
-use crate::exit::{self, WrongUsage};
+use crate::exit;
 use crate::paths::Paths;
 use crate::report::{github, junit, merged};
 use crate::shards::merge;

@@ -5,6 +5,7 @@ use crate::events::{Runs, history};
 use crate::paths::Paths;
 use crate::plan::{BuildMode, Format, Plan, Schedule};
 use crate::suite::Suite;
+use crate::target::kind::LAYOUT;
 
 /// Print what a run would do, and what waits for what
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,7 @@ pub fn run(paths: &Paths, args: &Args) -> anyhow::Result<()> {
     let root = &paths.root;
     let suite = Suite::load(root, &args.suite)?;
     let history = history::load(&Runs::of(root), &suite.name, args.build, args.schedule);
-    let plan = Plan::load(root, &suite, args.build)?
+    let plan = Plan::load(root, &suite, args.build, &LAYOUT)?
         .with_history(&history)
         .with_compilation(compiled::expected(paths, &suite))
         .with_schedule(args.schedule);

@@ -8,8 +8,8 @@ use console::Term;
 use e2e_support::Cancel;
 use serde_json::json;
 
+use crate::error::WrongUsage;
 use crate::events::{Follower, Liveness, RunFolder, Runs, SpecStatus, StepStatus, Timeline};
-use crate::exit::WrongUsage;
 use crate::report::frame::{Size, frame};
 use crate::report::live::{Painter, lasting};
 use crate::report::summary::summary;
@@ -239,6 +239,7 @@ mod tests {
     use crate::events::{Recorder, RunInfo, What};
     use crate::plan::{BuildMode, Slots, StepId, derive};
     use crate::suite::yaml::Source;
+    use crate::target::kind::LAYOUT;
 
     const SUITE: &str = "name: s\nphases: [a]\ncluster: {name: s, config: k, node: n, phase: a}\n";
 
@@ -249,7 +250,7 @@ mod tests {
         assert!(newest(root, None).unwrap().is_none());
         let folder = Runs::of(root).create("s").unwrap();
         let suite = Suite::parse(Source::new("s.yaml", SUITE)).unwrap();
-        let plan = derive(&suite, &std::collections::BTreeMap::new(), BuildMode::Host).unwrap();
+        let plan = derive(&suite, &std::collections::BTreeMap::new(), BuildMode::Host, &LAYOUT).unwrap();
         let slots = Slots::for_cores(1);
         let mut recorder = Recorder::start(folder.clone(), &plan, slots, RunInfo::default(), Vec::new()).unwrap();
         recorder.record(What::StepStarted { step: StepId::from("cluster") });

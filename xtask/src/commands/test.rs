@@ -8,10 +8,9 @@ use camino::Utf8PathBuf;
 use e2e_support::{Cancel, Job};
 use xshell::{Cmd, Shell, cmd};
 
-use super::setup::consent;
 use crate::paths::Paths;
 use crate::setup::make::Workshop;
-use crate::setup::run::ensure;
+use crate::setup::run::{Consent, ensure};
 use crate::setup::survey::Wanted;
 
 /// How long all tests may take, compiling included.
@@ -57,7 +56,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         packages,
         kubernetes: None,
     };
-    let workshop = ensure(paths, &wanted, consent(args.yes), cancel)?;
+    let workshop = ensure(paths, &wanted, Consent::of(args.yes), cancel)?;
     let sh = Shell::new()?;
     sh.change_dir(&paths.root);
     let cargo = paths.cargo();

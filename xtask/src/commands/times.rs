@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::error::WrongUsage;
 use crate::events::{Runs, Timeline};
-use crate::exit::WrongUsage;
 use crate::paths::Paths;
 use crate::shards::merge;
 use crate::shards::times::Times;

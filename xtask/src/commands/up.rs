@@ -8,16 +8,18 @@ use sha2::{Digest, Sha256};
 use crate::build_mode::Choice;
 use crate::compiled;
 use crate::drive::{Afterwards, Left, drive};
+use crate::error::SetUpFailed;
 use crate::events::{RunResult, Runs, Stop, history};
-use crate::exit::SetUpFailed;
 use crate::paths::Paths;
 use crate::plan::object;
-use crate::plan::{Extent, Plan, Schedule};
+use crate::plan::{Extent, Schedule};
+use crate::provision::Request;
 use crate::report::summary::summary;
 use crate::setup::piece::hex;
-use crate::site;
-use crate::steps::Site;
 use crate::suite::Suite;
+use crate::target;
+use crate::target::session::Earlier;
+use crate::target::session::Session;
 
 /// Create the suite's cluster, deploy everything on it, and leave it running
 #[derive(Debug, clap::Args)]
@@ -51,75 +53,77 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let _lock = runs.lock(&suite.name, &format!("cargo xtask up {}", suite.name))?;
     let extent = if args.cluster_only { Extent::Cluster } else { Extent::Deployed };
     let kubernetes = args.kubernetes.clone();
-    let options = site::Options { engine: args.engine, build: args.build, yes: args.yes, reuse: true, kubernetes };
+    let request = Request { engine: args.engine, build: args.build, yes: args.yes, kubernetes };
     let folder = runs.create(&suite.name)?;
     let path = folder.path().to_owned();
-    let opened = site::open(paths, suite, &options, path, cancel, &mut |line| eprintln!("{line}"));
-    let site = opened.map_err(|error| {
+    let mut say = |line: &str| eprintln!("{line}");
+    let opened = target::open(paths, suite, &request, Earlier::Reuse, path, cancel, &mut say);
+    let session = opened.map_err(|error| {
         folder.remove_if_empty();
         error.context(SetUpFailed)
     })?;
-    let plan = Plan::load(&paths.root, &site.suite, site.build)?
+    let plan = session
+        .plan()?
         .up_to(extent)
-        .with_history(&history::load(&runs, &site.suite.name, site.build, Schedule::Dag))
-        .with_compilation(compiled::expected(paths, &site.suite))
+        .with_history(&history::load(&runs, &session.suite.name, session.build, Schedule::Dag))
+        .with_compilation(compiled::expected(paths, &session.suite))
         .with_schedule(Schedule::Dag);
-    let ground = ground(&site);
-    if args.cluster_only && site.cluster_is_there && site.instance.files.ground().as_deref() == Some(&ground) {
-        println!("the cluster {} is there, answers, and is as it would be made now", site.instance.cluster());
-        print_access(&site);
+    let ground = ground(&session);
+    if args.cluster_only && session.target.was_there() && session.instance.files.ground().as_deref() == Some(&ground) {
+        println!("the cluster {} is there, answers, and is as it would be made now", session.instance.cluster());
+        print_access(&session);
         folder.remove_if_empty();
         return Ok(());
     }
-    let driven = drive(&site, &plan, &folder, Afterwards::Keep, &Stop::new(cancel))?;
+    let driven = drive(&session, &plan, &folder, Afterwards::Keep, &Stop::new(cancel))?;
     if driven.outcome.result != RunResult::Passed {
         print!("{}", summary(&driven.timeline, Some(&folder)));
-        print_left(&site, driven.left);
+        print_left(&session, driven.left);
         driven.tell_afterwards();
         return Err(anyhow!(driven.outcome.reason).context(SetUpFailed));
     }
     driven.tell_afterwards();
-    site.instance.files.write_ground(&ground)?;
-    print_access(&site);
+    session.instance.files.write_ground(&ground)?;
+    print_access(&session);
     Ok(())
 }
 
 /// The content of all manifests of the suite as this run applies them, as one hash.
-fn ground(site: &Site) -> String {
+fn ground(session: &Session) -> String {
     let mut hash = Sha256::new();
-    for (file, source) in &site.manifests.sources {
+    for (file, source) in &session.manifests.sources {
         hash.update(format!("{file}\0{}\0{}", source.text.len(), source.text));
     }
     hex(&hash.finalize())
 }
 
 /// What a run has left of the cluster, and how to look into it; nothing where it has left nothing.
-pub fn print_left(site: &Site, left: Left) {
+pub fn print_left(session: &Session, left: Left) {
     match left {
         Left::Nothing => {}
-        Left::Cluster => print_access(site),
+        Left::Cluster => print_access(session),
         Left::Remains => println!(
-            "the cluster {} was not made; what there is of it stays (container {}); remove it: cargo xtask down {}",
-            site.instance.cluster(),
-            site.node(),
-            site.suite.name
+            "the cluster {} was not made; what there is of it stays ({}); remove it: cargo xtask down {}",
+            session.instance.cluster(),
+            session.target.remains(session),
+            session.suite.name
         ),
     }
 }
 
 /// Where the cluster answers, and how to talk to it.
-pub fn print_access(site: &Site) {
-    let kubeconfig = site.instance.files.kubeconfig();
-    println!("cluster {} stays; remove it: cargo xtask down {}", site.instance.cluster(), site.suite.name);
+pub fn print_access(session: &Session) {
+    let kubeconfig = session.instance.files.kubeconfig();
+    println!("cluster {} stays; remove it: cargo xtask down {}", session.instance.cluster(), session.suite.name);
     println!("  export KUBECONFIG={kubeconfig}");
-    let names = object::node_ports(site.manifests.all());
-    let ports = site.ports();
+    let names = object::node_ports(session.manifests.all());
+    let ports = session.ports();
     for (node_port, port) in &ports {
         let name = names.get(node_port).map_or("nobody's", String::as_str);
         println!("  http://127.0.0.1:{port}  {name} (NodePort {node_port})");
     }
-    if let Some(text) = &site.suite.access {
-        let kubectl = format!("{} --kubeconfig {kubeconfig}", site.kubectl);
+    if let Some(text) = &session.suite.access {
+        let kubectl = format!("{} --kubeconfig {kubeconfig}", session.kubectl);
         let text = ports.iter().fold(text.replace("{kubectl}", &kubectl), |text, (node_port, port)| {
             text.replace(&format!("{{{node_port}}}"), &port.to_string())
         });

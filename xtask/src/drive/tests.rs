@@ -8,17 +8,17 @@ use e2e_support::kind::Kind;
 use testbed::fakes::{Fake, Play};
 
 use super::*;
-use crate::cluster::Effective;
 use crate::events::{Event, RunStarted, SCHEMA, Usage};
 use crate::instance::Instance;
-use crate::plan::{BuildMode, StepId, derive};
+use crate::plan::{BuildMode, StepId, StepKind, derive};
 use crate::report::summary::summary;
 use crate::setup::catalog::Catalog;
 use crate::setup::host::Host;
 use crate::setup::make::Workshop;
-use crate::steps::{SpecOptions, Way};
 use crate::suite::Suite;
 use crate::suite::yaml::Source;
+use crate::target::kind::{Cluster, Effective, LAYOUT, Style};
+use crate::target::session::SpecOptions;
 
 const SUITE: &str = "name: s\nphases: [a]\ncluster: {name: s, config: k, node: n, phase: a}\n";
 
@@ -30,7 +30,7 @@ fn timeline(ends: &[(&str, &str)]) -> Timeline {
         started_at: String::new(),
         command: Vec::new(),
         partition: None,
-        plan: derive(&suite, &BTreeMap::new(), BuildMode::Host).unwrap(),
+        plan: derive(&suite, &BTreeMap::new(), BuildMode::Host, &LAYOUT).unwrap(),
         slots: Slots::for_cores(2),
         cores: 2,
         pid: 1,
@@ -117,7 +117,7 @@ specs: {package: app, binary: specs, phase: a}
 struct World {
     _dir: tempfile::TempDir,
     fake: Fake,
-    site: Site,
+    session: Session,
     plan: Plan,
 }
 
@@ -140,7 +140,7 @@ impl World {
             ("target/debug/specs", "old\n"),
             ("target/debug/app", "old\n"),
         ] {
-            crate::steps::write(&root.join(file), text).unwrap();
+            crate::disk::write(&root.join(file), text).unwrap();
         }
         let suite = Suite::parse(Source::new("s.yaml", WITH_SPECS)).unwrap();
         let paths = Paths { target: root.join("target"), cache: fake.dir().join("cache"), root };
@@ -155,59 +155,63 @@ impl World {
             engine: Some(engine.clone()),
             images: Vec::new(),
         };
-        let site = Site {
-            manifests: std::sync::Arc::default(),
+        let cluster = Cluster {
             kind: Kind::new(fake.program("kind"), engine.clone()),
-            kubectl: fake.program("kubectl"),
-            build: BuildMode::Host,
-            zig: None,
+            engine,
             node_image: String::new(),
             made_from: String::new(),
             config: Effective { yaml: String::new(), ports: BTreeMap::new(), replaced: Vec::new() },
+            was_there: false,
+            style: Style::Native,
+            cache: paths.cache.clone(),
+        };
+        let session = Session {
+            manifests: std::sync::Arc::default(),
+            kubectl: fake.program("kubectl"),
+            build: BuildMode::Host,
+            zig: None,
             namespace: String::new(),
             run_dir: paths.root.clone(),
-            cluster_is_there: false,
             specs: Some(SpecOptions::default()),
-            way: Way::Own,
+            target: std::sync::Arc::new(cluster),
             paths,
             suite,
-            engine,
             instance,
             workshop,
         };
-        let plan = derive(&site.suite, &BTreeMap::new(), BuildMode::Host).unwrap();
-        Self { _dir: dir, fake, site, plan }
+        let plan = derive(&session.suite, &BTreeMap::new(), BuildMode::Host, &LAYOUT).unwrap();
+        Self { _dir: dir, fake, session, plan }
     }
 
     /// Carries the plan out; only what is compiled and the specs are real.
     fn run(&mut self, mode: &str, options: SpecOptions, prepare: impl FnOnce(&RunFolder)) -> (RunFolder, Driven) {
-        let site = &mut self.site;
-        std::fs::write(site.paths.root.join("mode"), mode).unwrap();
-        let labels = site.instance.labels();
-        let cluster = (e2e_support::kind::CLUSTER_LABEL, site.instance.cluster());
+        let session = &mut self.session;
+        std::fs::write(session.paths.root.join("mode"), mode).unwrap();
+        let labels = session.instance.labels();
+        let cluster = (e2e_support::kind::CLUSTER_LABEL, session.instance.cluster());
         let labels: Vec<(&str, &str)> =
             labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).chain([cluster]).collect();
-        self.fake.container("podman", &site.instance.node(), "running", &labels).unwrap();
+        self.fake.container("podman", &session.instance.node(), "running", &labels).unwrap();
         let waits_for_ever = options.filter.is_some();
-        let folder = Runs::of(&site.paths.root).create("s").unwrap();
+        let folder = Runs::of(&session.paths.root).create("s").unwrap();
         prepare(&folder);
-        site.run_dir = folder.path().to_owned();
-        site.specs = Some(options);
+        session.run_dir = folder.path().to_owned();
+        session.specs = Some(options);
         let work = |step: &Step, context: &StepContext<'_>| match step.kind {
-            StepKind::Compile { .. } | StepKind::Specs => site.execute(step, context),
-            StepKind::Cluster if waits_for_ever => {
+            StepKind::Compile { .. } | StepKind::Specs => session.execute(step, context),
+            StepKind::Part { role: Role::Making, .. } if waits_for_ever => {
                 context.cancel().sleep(Duration::from_secs(600));
                 anyhow::bail!("stopped")
             }
             _ => Ok(()),
         };
         let stop = Stop::new(&e2e_support::Cancel::new());
-        let driven = drive_with(site, &self.plan, &folder, Afterwards::Delete, &stop, Vec::new(), work).unwrap();
+        let driven = drive_with(session, &self.plan, &folder, Afterwards::Delete, &stop, Vec::new(), work).unwrap();
         (folder, driven)
     }
 
     fn cluster_is_there(&self) -> bool {
-        self.fake.containers("podman").contains(&self.site.instance.node())
+        self.fake.containers("podman").contains(&self.session.instance.node())
     }
 }
 
@@ -253,7 +257,7 @@ fn a_run_compiles_stages_runs_judges_and_cleans_up() {
 #[test]
 fn a_build_beside_a_run_does_not_change_what_runs() {
     let mut world = World::new();
-    let root = world.site.paths.root.clone();
+    let root = world.session.paths.root.clone();
     let plan = world.plan.clone();
     world.plan.steps.retain(|step| matches!(step.kind, StepKind::Compile { .. }));
     let (folder, compiled) = world.run("green", SpecOptions::default(), |_| {});
@@ -262,22 +266,22 @@ fn a_build_beside_a_run_does_not_change_what_runs() {
     // A binary that is gone from cargo's folder in the middle of the run is there for the run.
     world.plan = plan;
     std::fs::write(root.join("mode"), "green").unwrap();
-    let site = &world.site;
+    let session = &world.session;
     let folder = Runs::of(&root).create("s").unwrap();
-    let site = Site { run_dir: folder.path().to_owned(), ..site.clone() };
+    let session = Session { run_dir: folder.path().to_owned(), ..session.clone() };
     let gone = |step: &Step, context: &StepContext<'_>| match step.kind {
         StepKind::Compile { .. } => {
-            site.execute(step, context)?;
-            std::fs::remove_dir_all(site.paths.target.join("debug")).unwrap();
-            for folder in site.paths.target.read_dir_utf8().unwrap().flatten() {
+            session.execute(step, context)?;
+            std::fs::remove_dir_all(session.paths.target.join("debug")).unwrap();
+            for folder in session.paths.target.read_dir_utf8().unwrap().flatten() {
                 let _ = std::fs::remove_dir_all(folder.path().join("debug"));
             }
             Ok(())
         }
-        StepKind::Specs => site.execute(step, context),
+        StepKind::Specs => session.execute(step, context),
         _ => Ok(()),
     };
     let stop = Stop::new(&e2e_support::Cancel::new());
-    let driven = drive_with(&site, &world.plan, &folder, Afterwards::Delete, &stop, Vec::new(), gone).unwrap();
+    let driven = drive_with(&session, &world.plan, &folder, Afterwards::Delete, &stop, Vec::new(), gone).unwrap();
     assert_eq!(driven.outcome.result, RunResult::Passed, "{}", driven.outcome.reason);
 }

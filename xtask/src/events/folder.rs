@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, bail, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Deserialize;
 
 use crate::disk;
 use crate::plan::StepId;
+use crate::suite::Keep;
 
 /// The link to the newest run of a suite.
 const LATEST: &str = "latest";
@@ -122,23 +122,6 @@ impl Runs {
             removed.bytes += bytes;
         }
         Ok(removed)
-    }
-}
-
-/// How much of earlier runs is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
-pub struct Keep {
-    /// How many runs.
-    pub runs: usize,
-    /// How much of the disk, in MB.
-    pub mb: u64,
-}
-
-impl Default for Keep {
-    fn default() -> Self {
-        Self { runs: 50, mb: 1000 }
     }
 }
 

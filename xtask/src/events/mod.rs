@@ -1,6 +1,5 @@
 //! What happens in a run, as a list of events: the only thing between the runner and everything that reports.
 
-mod execute;
 pub mod folder;
 pub mod history;
 mod reader;
@@ -17,20 +16,19 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{Plan, Slots, StepId};
 use crate::shards::{Partition, Split};
 
-pub use execute::{Outcome, StepContext, execute};
-pub use folder::{Keep, RunFolder, Runs, SuiteLock};
+pub use folder::{RunFolder, Runs, SuiteLock};
 pub use reader::{Follower, Liveness, read};
 pub use recorder::{Recorder, Reporter, RunInfo};
 pub use stop::Stop;
 pub use timeline::{MachineState, SpecState, SpecStatus, StepState, StepStatus, Timeline};
 
 /// The version of this list of events; a reader refuses newer ones.
-pub const SCHEMA: u32 = 5;
+pub const SCHEMA: u32 = 6;
 
 /// The fact of a step that found its work done.
-const ALREADY_THERE: &str = "already there";
+pub const ALREADY_THERE: &str = "already there";
 /// The fact of a step that took another time than it usually does.
-const UNUSUAL: &str = "unusual";
+pub const UNUSUAL: &str = "unusual";
 /// The fact with the command lines of a step's children, sorted, each once and on a line of its own.
 pub const COMMANDS: &str = "commands";
 

@@ -108,7 +108,7 @@ impl Recorder {
     }
 
     /// Folders of this machine, with what stands for them in what is told.
-    pub(super) fn folders(&self) -> &[(Utf8PathBuf, &'static str)] {
+    pub(crate) fn folders(&self) -> &[(Utf8PathBuf, &'static str)] {
         &self.folders
     }
 

@@ -8,10 +8,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::Cancel;
 
 use super::*;
-use crate::exit::WrongUsage;
+use crate::error::WrongUsage;
+use crate::execute::{Outcome, StepContext, execute};
 use crate::plan::{BuildMode, Plan, Schedule, StepKind, derive};
-use crate::suite::Suite;
 use crate::suite::yaml::Source;
+use crate::suite::{Keep, Suite};
+use crate::target::kind::LAYOUT;
 
 const SUITE: &str = "\
 name: s
@@ -41,7 +43,11 @@ impl Root {
 
 fn plan() -> Plan {
     let suite = Suite::parse(Source::new("s.yaml", SUITE)).unwrap();
-    derive(&suite, &BTreeMap::new(), BuildMode::Host).unwrap()
+    derive(&suite, &BTreeMap::new(), BuildMode::Host, &LAYOUT).unwrap()
+}
+
+fn is_part(kind: &StepKind, name: &str) -> bool {
+    matches!(kind, StepKind::Part { part, .. } if part == name)
 }
 
 /// Runs the plan; `work` gets the kind and the context.
@@ -137,7 +143,7 @@ fn the_result_tells_who_is_to_blame() {
         let error = std::sync::Mutex::new(Some(error));
         let (_, outcome, timeline) = go(&root.runs(), &Cancel::new(), |kind, _| {
             let name = match kind {
-                StepKind::Cluster => "cluster",
+                StepKind::Part { part, .. } => part,
                 StepKind::Specs => "specs",
                 StepKind::Compile { .. } => "compile",
                 _ => "",
@@ -180,7 +186,7 @@ fn what_runs_when_the_time_is_over_has_failed() {
     // What fails by itself before is to blame, and what it stops is not.
     let stop = Stop::within(&Cancel::new(), std::time::Duration::from_secs(600), "--timeout".to_owned());
     let (_, outcome, timeline) = go_until(&root.runs(), &stop, |kind, context| match kind {
-        StepKind::Cluster => bail!("no"),
+        kind if is_part(kind, "cluster") => bail!("no"),
         _ => wait(context),
     });
     assert_eq!((outcome.result, outcome.reason.as_str()), (RunResult::SetupFailed, "cluster: no"));
@@ -231,7 +237,7 @@ fn a_broken_line_in_the_middle_and_a_newer_version_are_errors() {
 fn a_step_is_told_what_its_children_used_and_the_run_what_the_machine_did() {
     let root = Root::new();
     let (folder, _, timeline) = go(&root.runs(), &Cancel::new(), |kind, context| {
-        if *kind == StepKind::Cluster {
+        if is_part(kind, "cluster") {
             context.asks_for("peace", std::time::Duration::from_millis(250));
             let sh = xshell::Shell::new()?;
             let log = context.log();
@@ -304,14 +310,14 @@ fn history_takes_the_times_of_steps_that_ended_well() {
     let root = Root::new();
     let runs = root.runs();
     let step = |name: &str| crate::plan::StepId::from(name);
-    go(&runs, &Cancel::new(), |kind, _| if *kind == StepKind::Dns { bail!("no") } else { Ok(()) });
+    go(&runs, &Cancel::new(), |kind, _| if is_part(kind, "dns") { bail!("no") } else { Ok(()) });
     go(&runs, &Cancel::new(), |_, _| Ok(()));
     // What a step did not do itself it does not time.
     go(&runs, &Cancel::new(), |kind, context| {
-        if *kind == StepKind::Cluster {
+        if is_part(kind, "cluster") {
             context.already_there("cluster s");
         }
-        if *kind == StepKind::Dns {
+        if is_part(kind, "dns") {
             context.unusual("made from nothing");
         }
         Ok(())

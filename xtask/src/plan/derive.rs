@@ -6,27 +6,34 @@ use camino::Utf8PathBuf;
 use rayon::prelude::*;
 
 use super::estimate::{self, Expected};
-use super::object::{self, Object, ObjectRef};
+use super::index::{DEFINITION, Index};
+use super::need::{merged, need};
+use super::object::{self, Object};
 use super::reads::{Read, preferred, reads};
 use super::schedule::put_in_order;
 use super::soft;
 use super::webhook;
-use super::{BuildMode, Need, On, Origin, Plan, Resource, Schedule, Step, StepId, StepKind};
+use super::{BuildMode, Layout, Need, Origin, Part, PartNeed, Plan, Resource, Schedule, Step, StepId, StepKind};
 use crate::at;
 use crate::image_name::full;
 use crate::schedule::GraphError;
 use crate::suite::Suite;
 use crate::suite::yaml::{Problem, Problems, Source, did_you_mean};
 
-/// The plan of `suite`, whose manifests' texts are in `manifests`, without a schedule's edges.
+/// The plan of `suite`, whose manifests' texts are in `manifests`, on a target of this layout, without a schedule's edges.
 ///
 /// # Errors
 /// Manifests that do not parse, objects that appear twice, estimates for steps that there are not, and things that
 /// wait for each other: with file and line.
-pub fn derive(suite: &Suite, manifests: &BTreeMap<Utf8PathBuf, Source>, build: BuildMode) -> Result<Plan, Problems> {
+pub fn derive(
+    suite: &Suite,
+    manifests: &BTreeMap<Utf8PathBuf, Source>,
+    build: BuildMode,
+    layout: &Layout,
+) -> Result<Plan, Problems> {
     let (groups, problems) = parse_groups(suite, manifests);
     Problems(problems).into_result()?;
-    derive_groups(suite, manifests, &groups, build)
+    derive_groups(suite, manifests, &groups, build, layout)
 }
 
 /// As [`derive`], of the objects of each group.
@@ -35,10 +42,11 @@ pub(crate) fn derive_groups(
     manifests: &BTreeMap<Utf8PathBuf, Source>,
     groups: &[Vec<Object>],
     build: BuildMode,
+    layout: &Layout,
 ) -> Result<Plan, Problems> {
     let index = Index::new(suite, manifests, groups)?;
-    let mut steps = Steps { suite, build, steps: Vec::new(), preferred: Vec::new() };
-    steps.cluster();
+    let mut steps = Steps { suite, build, layout, steps: Vec::new(), preferred: Vec::new() };
+    steps.parts();
     steps.images();
     for (at, objects) in groups.iter().enumerate() {
         steps.apply(at, objects, &index);
@@ -83,92 +91,17 @@ pub(crate) fn parse_groups(
     (groups, problems.into_iter().flatten().collect())
 }
 
-/// Who has what.
-struct Index {
-    /// The group that has an object.
-    objects: BTreeMap<ObjectRef, usize>,
-    /// The group that defines a custom kind.
-    kinds: BTreeMap<(String, String), usize>,
-    /// The same, by the plural.
-    plurals: BTreeMap<(String, String), usize>,
-    /// The suite's image of a reference.
-    images: BTreeMap<String, String>,
-    /// What is waited for in each group, and by which step.
-    workloads: Vec<Vec<(ObjectRef, String)>>,
-}
-
-impl Index {
-    fn new(suite: &Suite, manifests: &BTreeMap<Utf8PathBuf, Source>, groups: &[Vec<Object>]) -> Result<Self, Problems> {
-        let images = suite.images.iter().map(|image| (full(&image.reference), image.name.clone()));
-        let mut index = Self {
-            objects: BTreeMap::new(),
-            kinds: BTreeMap::new(),
-            plurals: BTreeMap::new(),
-            images: images.collect(),
-            workloads: name_workloads(groups),
-        };
-        let mut problems: Vec<Problem> = Vec::new();
-        let mut first: BTreeMap<&ObjectRef, &Object> = BTreeMap::new();
-        for (at, objects) in groups.iter().enumerate() {
-            for object in objects {
-                if let Some(other) = first.insert(&object.reference, object) {
-                    let message = format!("{} stands here a second time", object.reference);
-                    let hint = Some(format!("the first is in {}", other.file));
-                    let source = manifests.get(&object.file).unwrap_or(&suite.source);
-                    problems.push(object.problem(source, &["metadata", "name"], message).hint(hint));
-                }
-                index.objects.insert(object.reference.clone(), at);
-                if object.reference.kind == DEFINITION
-                    && let Some(group) = object.text(&["spec", "group"])
-                    && let Some(kind) = object.text(&["spec", "names", "kind"])
-                    && let Some(plural) = object.text(&["spec", "names", "plural"])
-                {
-                    index.kinds.insert((group.to_owned(), kind.to_owned()), at);
-                    index.plurals.insert((group.to_owned(), plural.to_owned()), at);
-                }
-            }
-        }
-        Problems(problems).into_result().map(|()| index)
-    }
-}
-
-const DEFINITION: &str = "CustomResourceDefinition";
-
-/// `ready:<name>`, with kind and namespace where the name is not enough to tell workloads apart.
-fn name_workloads(groups: &[Vec<Object>]) -> Vec<Vec<(ObjectRef, String)>> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for object in groups.iter().flatten().filter(|object| is_workload(&object.reference)) {
-        *counts.entry(&object.reference.name).or_default() += 1;
-    }
-    let id = |reference: &ObjectRef| {
-        if counts.get(reference.name.as_str()) == Some(&1) {
-            format!("ready:{}", reference.name)
-        } else {
-            format!("ready:{}/{}/{}", reference.namespace, reference.kind.to_lowercase(), reference.name)
-        }
-    };
-    let of_group = |objects: &Vec<Object>| {
-        let references = objects.iter().map(|object| &object.reference).filter(|reference| is_workload(reference));
-        references.map(|reference| (reference.clone(), id(reference))).collect()
-    };
-    groups.iter().map(of_group).collect()
-}
-
-fn is_workload(reference: &ObjectRef) -> bool {
-    let kinds = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "Pod"];
-    kinds.contains(&reference.kind.as_str())
-}
-
 struct Steps<'s> {
     suite: &'s Suite,
     build: BuildMode,
+    layout: &'s Layout,
     steps: Vec<Step>,
     /// Needs of steps that hold only where nothing waits for itself by them.
     preferred: Vec<(StepId, Need)>,
 }
 
-pub(super) fn need(step: impl Into<String>, why: impl Into<String>) -> Need {
-    Need { step: StepId::new(step), on: On::Finish, origin: Origin::Read, why: why.into() }
+fn need_part(part: PartNeed) -> Need {
+    need(part.part, part.why)
 }
 
 impl Steps<'_> {
@@ -180,12 +113,25 @@ impl Steps<'_> {
         kind: StepKind,
         needs: Vec<Need>,
     ) {
+        let times = estimate::defaults(&kind);
+        self.add_timed(id, title, phases, kind, needs, times);
+    }
+
+    /// As [`Steps::add`], with the expected time and the deadline, in seconds.
+    fn add_timed(
+        &mut self,
+        id: impl Into<String>,
+        title: impl Into<String>,
+        phases: Vec<String>,
+        kind: StepKind,
+        needs: Vec<Need>,
+        (seconds, deadline_s): (f64, f64),
+    ) {
         let resource = match kind {
             StepKind::Compile { .. } | StepKind::Dependencies | StepKind::Image { .. } => Resource::Cpu,
-            StepKind::Load { .. } => Resource::Disk,
+            StepKind::Deliver { .. } => Resource::Disk,
             _ => Resource::Waiting,
         };
-        let (seconds, deadline_s) = estimate::defaults(&kind);
         self.steps.push(Step {
             id: StepId::new(id),
             title: title.into(),
@@ -198,25 +144,13 @@ impl Steps<'_> {
         });
     }
 
-    fn cluster(&mut self) {
+    fn parts(&mut self) {
         let phase = vec![self.suite.cluster.phase.clone()];
-        let beside = |why: &str| Need { on: On::Start, ..need("cluster", why) };
-        self.add("cluster", "create cluster", phase.clone(), StepKind::Cluster, Vec::new());
-        self.add(
-            "node",
-            "node takes images",
-            phase.clone(),
-            StepKind::Node,
-            vec![beside("the node begins with the cluster")],
-        );
-        self.add(
-            "api",
-            "API server answers",
-            phase.clone(),
-            StepKind::Api,
-            vec![beside("the API server begins with the cluster")],
-        );
-        self.add("dns", "DNS answers in a pod", phase, StepKind::Dns, vec![need("cluster", "the cluster's DNS")]);
+        for Part { name, title, role, needs, expected_s, deadline_s } in self.layout.parts {
+            let needs = needs.iter().map(|(on, part)| Need { on: *on, ..need_part(*part) }).collect();
+            let kind = StepKind::Part { part: (*name).to_owned(), role: *role };
+            self.add_timed(*name, *title, phase.clone(), kind, needs, (*expected_s, *deadline_s));
+        }
     }
 
     fn images(&mut self) {
@@ -278,23 +212,17 @@ impl Steps<'_> {
                 StepKind::Image { image: name.clone() },
                 needs,
             );
-            let needs = vec![
-                need(format!("image:{name}"), format!("image {}", image.reference)),
-                need("node", "a node that takes images"),
-            ];
-            self.add(
-                format!("load:{name}"),
-                format!("load image {name}"),
-                phase,
-                StepKind::Load { image: name },
-                needs,
-            );
+            let delivery = &self.layout.delivery;
+            let needs =
+                vec![need(format!("image:{name}"), format!("image {}", image.reference)), need_part(delivery.need)];
+            let (id, title) = (format!("{}:{name}", delivery.verb), format!("{} image {name}", delivery.verb));
+            self.add(id, title, phase, StepKind::Deliver { image: name }, needs);
         }
     }
 
     fn apply(&mut self, at: usize, objects: &[Object], index: &Index) {
         let stated = &self.suite.manifests[at];
-        let mut needs = vec![need("api", "an API server to apply to")];
+        let mut needs = vec![need_part(self.layout.api)];
         // What the group itself has is no need: its objects are applied in the order they stand in.
         let of = |owner: Option<&usize>, why: String| {
             let owner = owner.filter(|&&owner| owner != at)?;
@@ -315,7 +243,8 @@ impl Steps<'_> {
                 }
                 Read::Image(reference) => {
                     let image = index.images.get(&full(reference));
-                    image.map(|name| need(format!("load:{name}"), format!("image {reference}")))
+                    image
+                        .map(|name| need(format!("{}:{name}", self.layout.delivery.verb), format!("image {reference}")))
                 }
             };
             if preferred(object, &read) {
@@ -356,7 +285,7 @@ impl Steps<'_> {
         let Some(specs) = &self.suite.specs else {
             return;
         };
-        let mut needs = vec![need("cluster", "a whole cluster"), need("dns", "names that resolve")];
+        let mut needs: Vec<Need> = self.layout.specs.iter().copied().map(need_part).collect();
         if self.suite.build.is_some() {
             needs.push(need("compile", format!("the specs of {}", specs.package)));
         }
@@ -365,22 +294,6 @@ impl Steps<'_> {
         }
         self.add("specs", "run specs", vec![specs.phase.clone()], StepKind::Specs, merged(needs));
     }
-}
-
-/// One need for each step, with all its reasons; in the order in which they first came.
-pub(super) fn merged(needs: Vec<Need>) -> Vec<Need> {
-    let mut merged: Vec<Need> = Vec::new();
-    for need in needs {
-        match merged.iter_mut().find(|other| other.step == need.step && other.on == need.on) {
-            Some(other) if other.why.split(", ").any(|why| why == need.why) => {}
-            Some(other) => {
-                other.why.push_str(", ");
-                other.why.push_str(&need.why);
-            }
-            None => merged.push(need),
-        }
-    }
-    merged
 }
 
 /// What the suite knows about single steps.

@@ -74,19 +74,16 @@ impl History {
     }
 }
 
-/// What is expected of a step that nothing is known about, and its deadline: both in seconds.
+/// What is expected of a step that nothing is known about, and its deadline: both in seconds. Those of a target's parts
+/// stand in its layout.
 pub(super) fn defaults(kind: &StepKind) -> (f64, f64) {
     match kind {
-        StepKind::Cluster => (14.0, 300.0),
-        StepKind::Node => (3.0, 300.0),
-        StepKind::Api => (8.0, 300.0),
-        StepKind::Dns => (4.0, 180.0),
         StepKind::Compile { .. } => (10.0, 1200.0),
         StepKind::Dependencies => (120.0, 1500.0),
         StepKind::Image { .. } => (1.0, 1200.0),
-        StepKind::Load { .. } => (1.0, 300.0),
+        StepKind::Deliver { .. } => (1.0, 300.0),
         StepKind::Apply { .. } => (0.5, 60.0),
-        StepKind::Ready { .. } => (4.0, 240.0),
+        StepKind::Part { .. } | StepKind::Ready { .. } => (4.0, 240.0),
         StepKind::Specs => (30.0, 900.0),
     }
 }

@@ -4,11 +4,13 @@
 
 mod derive;
 mod estimate;
+mod index;
+mod layout;
+mod need;
 pub mod object;
 mod print;
 pub(crate) mod reads;
 mod schedule;
-mod script;
 mod soft;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ use crate::suite::yaml::{Problem, Problems, Segment, Source, did_you_mean};
 pub use derive::derive;
 pub(crate) use derive::{derive_groups, parse_groups};
 pub use estimate::{Expected, History, Source as ExpectedFrom};
+pub use layout::{Delivery, Layout, Part, PartNeed, Role};
 pub use object::{Manifests, Object, ObjectRef};
 pub use print::Format;
 pub use reads::configuration;
@@ -71,14 +74,13 @@ impl From<&str> for StepId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum StepKind {
-    /// Creates the cluster, from nothing until kind says that it is there.
-    Cluster,
-    /// Waits until the node's container runtime answers, so that images can be loaded; begins with the cluster.
-    Node,
-    /// Waits until the API server answers, so that manifests can be applied; begins with the cluster.
-    Api,
-    /// Waits until a pod can resolve names.
-    Dns,
+    /// Makes a part of the target, or waits for one.
+    Part {
+        /// What the target's layout calls it.
+        part: String,
+        /// What it is to the order of steps.
+        role: Role,
+    },
     /// Compiles these packages on the host, in one cargo invocation.
     Compile {
         /// In the suite's order.
@@ -91,8 +93,8 @@ pub enum StepKind {
         /// The image's name in the suite.
         image: String,
     },
-    /// Puts an image on the node.
-    Load {
+    /// Brings an image to where pods find it.
+    Deliver {
         /// The image's name in the suite.
         image: String,
     },
@@ -258,7 +260,7 @@ impl BuildMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Extent {
-    /// The cluster, with what has no pods: custom resource definitions and namespaces.
+    /// The bare target, with what has no pods: custom resource definitions and namespaces.
     Cluster,
     /// Everything deployed and ready.
     Deployed,
@@ -282,12 +284,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of a suite whose manifests are below `root`. It reads the manifests and nothing else.
+    /// The plan of a suite whose manifests are below `root`, on a target of this layout. It reads the manifests and nothing else.
     ///
     /// # Errors
     /// A manifest cannot be read or parsed, objects appear twice, or what they read goes in a circle.
-    pub fn load(root: &Utf8Path, suite: &Suite, build: BuildMode) -> Result<Self, Problems> {
-        derive(suite, &read_manifests(root, suite)?, build)
+    pub fn load(root: &Utf8Path, suite: &Suite, build: BuildMode, layout: &Layout) -> Result<Self, Problems> {
+        derive(suite, &read_manifests(root, suite)?, build, layout)
     }
 
     /// The same steps with `schedule`'s edges on top; edges of an earlier schedule are dropped.
@@ -371,12 +373,17 @@ impl Plan {
 }
 
 impl Step {
-    /// Whether it belongs to the bare cluster: the cluster itself, or manifests that others live in.
+    /// Whether it belongs to the bare target: a part of it, or manifests that others live in.
     pub fn is_ground(&self) -> bool {
-        matches!(
-            self.kind,
-            StepKind::Cluster | StepKind::Node | StepKind::Api | StepKind::Dns | StepKind::Apply { ground: true, .. }
-        )
+        matches!(self.kind, StepKind::Part { .. } | StepKind::Apply { ground: true, .. })
+    }
+
+    /// What it is to the order of steps, where it is a part of the target.
+    pub fn role(&self) -> Option<Role> {
+        match self.kind {
+            StepKind::Part { role, .. } => Some(role),
+            _ => None,
+        }
     }
 
     fn node(&self) -> scheduling::Node<StepId> {
@@ -391,8 +398,7 @@ impl Step {
             id: self.id.clone(),
             // Seconds are positive and far below what milliseconds in 64 bits can hold.
             weight: (self.expected.seconds * 1000.0) as u64,
-            // Its idle control plane takes from the builds that everything waits for.
-            late: self.kind == StepKind::Cluster,
+            late: self.role() == Some(Role::Making),
             resource: self.resource as usize,
             needs: needs.collect(),
         }

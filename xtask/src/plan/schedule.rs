@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Need, On, Origin, Plan, Step, StepId, StepKind};
+use super::{Need, On, Origin, Plan, Role, Step, StepId, StepKind};
 
 /// In what order the steps of a plan run, beyond what they need of each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
@@ -117,13 +117,13 @@ impl Edges {
     }
 }
 
-/// One after the other. A wait for a part of the cluster stands right before the first step that needs it, so that the
+/// One after the other. A wait for a part of the target stands right before the first step that needs it, so that the
 /// order is not made slower than a person's would be.
 fn sequential(plan: &Plan) -> Vec<(usize, usize)> {
     let edges = Edges::new(plan);
     let natural: Vec<usize> = plan.steps.iter().map(|step| plan.phase_index(step)).collect();
-    let key = |at: usize| match plan.steps[at].kind {
-        StepKind::Node | StepKind::Api | StepKind::Dns => {
+    let key = |at: usize| match plan.steps[at].role() {
+        Some(Role::Milestone | Role::Aside) => {
             let users = edges.dependents[at].iter().map(|&user| natural[user]);
             users.min().unwrap_or(natural[at])
         }
@@ -147,7 +147,7 @@ fn stages(plan: &Plan, natural: impl Fn(&Step, &[bool], usize) -> Option<usize>)
     for &at in &order {
         let step = &plan.steps[at];
         uses_image[at] =
-            matches!(step.kind, StepKind::Load { .. }) || edges.needs[at].iter().any(|&need| uses_image[need]);
+            matches!(step.kind, StepKind::Deliver { .. }) || edges.needs[at].iter().any(|&need| uses_image[need]);
         let floor = edges.needs[at].iter().map(|&need| floors[need]).max().unwrap_or(0);
         stages[at] = natural(step, &uses_image, at).map(|stage| stage.max(floor));
         floors[at] = stages[at].unwrap_or(floor);
@@ -158,9 +158,11 @@ fn stages(plan: &Plan, natural: impl Fn(&Step, &[bool], usize) -> Option<usize>)
 /// Cluster, definitions, namespaces │ images, and what needs none of them │ what needs them │ specs.
 fn phased_stage(step: &Step, uses_image: &[bool], at: usize) -> Option<usize> {
     match &step.kind {
-        StepKind::Dns => FREE,
+        StepKind::Part { role: Role::Aside, .. } => FREE,
         StepKind::Specs => Some(3),
-        StepKind::Compile { .. } | StepKind::Dependencies | StepKind::Image { .. } | StepKind::Load { .. } => Some(1),
+        StepKind::Compile { .. } | StepKind::Dependencies | StepKind::Image { .. } | StepKind::Deliver { .. } => {
+            Some(1)
+        }
         _ if step.is_ground() && !uses_image[at] => Some(0),
         _ if uses_image[at] => Some(2),
         _ => Some(1),
@@ -170,10 +172,10 @@ fn phased_stage(step: &Step, uses_image: &[bool], at: usize) -> Option<usize> {
 /// Images │ cluster, definitions, namespaces │ loads │ what is deployed │ specs.
 fn hybrid_stage(step: &Step, uses_image: &[bool], at: usize) -> Option<usize> {
     match &step.kind {
-        StepKind::Dns => FREE,
+        StepKind::Part { role: Role::Aside, .. } => FREE,
         StepKind::Specs => Some(4),
         StepKind::Compile { .. } | StepKind::Dependencies | StepKind::Image { .. } => Some(0),
-        StepKind::Load { .. } => Some(2),
+        StepKind::Deliver { .. } => Some(2),
         _ if step.is_ground() && !uses_image[at] => Some(1),
         _ => Some(3),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::derive::merged;
+use super::need::merged;
 use super::{Need, Step, StepId};
 
 /// Adds those of `preferred` that are on no cycle.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::{BuildMode, Expected, Extent, Format, History, On, Origin, Plan, Schedule, StepId, derive, estimate};
 use crate::suite::Suite;
 use crate::suite::yaml::{Problems, Source};
+use crate::target::kind::LAYOUT;
 
 const SUITE: &str = "\
 name: shop
@@ -88,14 +89,14 @@ fn texts(manifests: &[(&str, &str)]) -> BTreeMap<Utf8PathBuf, Source> {
 
 fn shop(build: BuildMode) -> Plan {
     let suite = Suite::parse(Source::new("s.yaml", SUITE)).unwrap();
-    derive(&suite, &texts(&MANIFESTS), build).unwrap()
+    derive(&suite, &texts(&MANIFESTS), build, &LAYOUT).unwrap()
 }
 
 fn with(change: (&str, &str), manifests: &[(&str, &str)]) -> Result<Plan, Problems> {
     let text = SUITE.replace(change.0, change.1);
     assert!(change.0.is_empty() || text != SUITE, "{} is not in the suite", change.0);
     let suite = Suite::parse(Source::new("s.yaml", text)).unwrap();
-    derive(&suite, &texts(manifests), BuildMode::Host)
+    derive(&suite, &texts(manifests), BuildMode::Host, &LAYOUT)
 }
 
 /// What a step waits for, without the schedule's edges.
@@ -359,7 +360,7 @@ fn random_plan() -> impl Strategy<Value = Plan> {
         suite.push_str(&lines.concat());
         suite.push_str("specs: {package: p, binary: s, needs: [g0], phase: c}\n");
         let suite = Suite::parse(Source::new("r.yaml", suite)).unwrap();
-        derive(&suite, &texts, if host { BuildMode::Host } else { BuildMode::Container }).unwrap()
+        derive(&suite, &texts, if host { BuildMode::Host } else { BuildMode::Container }, &LAYOUT).unwrap()
     })
 }
 

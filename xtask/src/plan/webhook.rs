@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_yaml::Value;
 
-use super::derive::need;
+use super::need::need;
 use super::object::{Object, ObjectRef, get, list};
 use super::{Need, StepId};
 use crate::kubernetes::kind_of_group;

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::analysis::{self, PathStep};
+pub use super::html_tables::Chart;
 use super::html_tables::{environment, phases, specs};
 use super::junit::escape;
 use super::text::{bytes, duration, usage};
@@ -12,15 +13,6 @@ use crate::events::{RunResult, RunStarted, StepState, StepStatus, Timeline};
 use crate::plan::{On, Origin};
 
 const STYLE: &str = include_str!("page.css");
-
-/// One run on a page, and what it is called there.
-#[derive(Debug, Clone, Copy)]
-pub struct Chart<'a> {
-    /// What stands above its chart and its columns.
-    pub title: &'a str,
-    /// The run.
-    pub run: &'a Timeline,
-}
 
 /// The page of a single run.
 pub fn page(run: &Timeline) -> String {

@@ -3,10 +3,18 @@
 use std::fmt::Write as _;
 
 use super::analysis;
-use super::html::Chart;
 use super::junit::escape;
 use super::text::{SpecCounts, duration};
 use crate::events::{SpecState, SpecStatus, Timeline};
+
+/// One run on a page, and what it is called there.
+#[derive(Debug, Clone, Copy)]
+pub struct Chart<'a> {
+    /// What stands above its chart and its columns.
+    pub title: &'a str,
+    /// The run.
+    pub run: &'a Timeline,
+}
 
 pub(super) fn phases(out: &mut String, charts: &[Chart<'_>]) {
     let times: Vec<Vec<analysis::PhaseTime>> = charts.iter().map(|chart| analysis::phases(chart.run)).collect();

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use camino::Utf8Path;
 
+use crate::error::WrongUsage;
 use crate::events::{RunResult, SpecStatus, StepState, StepStatus, Timeline};
-use crate::exit::WrongUsage;
 use crate::plan::StepKind;
 use crate::shards::merge::Merged;
 

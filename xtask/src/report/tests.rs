@@ -10,6 +10,7 @@ use crate::events::{
 use crate::plan::{BuildMode, Plan, Schedule, Slots, StepId, derive};
 use crate::suite::Suite;
 use crate::suite::yaml::Source;
+use crate::target::kind::LAYOUT;
 
 const SUITE: &str = "\
 name: s
@@ -23,7 +24,7 @@ steps: {cluster: {expected_s: 10}, node: {expected_s: 3}, dns: {expected_s: 2}, 
 
 fn plan() -> Plan {
     let suite = Suite::parse(Source::new("s.yaml", SUITE)).unwrap();
-    derive(&suite, &std::collections::BTreeMap::new(), BuildMode::Host).unwrap().with_schedule(Schedule::Dag)
+    derive(&suite, &std::collections::BTreeMap::new(), BuildMode::Host, &LAYOUT).unwrap().with_schedule(Schedule::Dag)
 }
 
 /// Events from a script: `at_s what subject`.

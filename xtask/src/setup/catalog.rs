@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use super::ends::{self, Ends};
-use crate::exit::WrongUsage;
+use crate::error::WrongUsage;
 
 /// The file, relative to the workspace.
 pub const FILE: &str = "images/setup.yaml";

@@ -46,8 +46,12 @@ impl Workshop {
         &self.keys[&piece.name]
     }
 
-    pub(super) fn engine(&self) -> Result<&Engine> {
-        self.engine.as_ref().context("an image needs a container engine")
+    /// The container engine.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn engine(&self) -> Result<&Engine> {
+        self.engine.as_ref().context("the set-up found no container engine")
     }
 
     /// Whether the piece is there.

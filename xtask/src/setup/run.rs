@@ -31,6 +31,13 @@ pub enum Consent {
     Ask,
 }
 
+impl Consent {
+    /// `--yes`, or a question.
+    pub fn of(yes: bool) -> Self {
+        if yes { Self::Given } else { Self::Ask }
+    }
+}
+
 /// Sees to it that all of `wanted` is there.
 ///
 /// # Errors

@@ -35,7 +35,7 @@ pub(super) fn pip_has(source: &Source) -> bool {
 pub(super) fn by_pip(source: &Source, to: &Utf8Path, log: &Utf8Path, cancel: &Cancel) -> Result<Option<Utf8PathBuf>> {
     let (Some(wanted), Some(pip)) = (&source.pip, pip()) else { return Ok(None) };
     let requirement = to.join("requirement.txt");
-    crate::steps::write(&requirement, format!("{wanted} --hash=sha256:{}\n", source.sha256))?;
+    crate::disk::write(&requirement, format!("{wanted} --hash=sha256:{}\n", source.sha256))?;
     let options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-cache-dir"];
     let exactly = ["--no-deps", "--only-binary", ":all:", "--require-hashes"];
     let sh = Shell::new()?;

@@ -11,6 +11,7 @@ use crate::plan::{BuildMode, Slots, StepId, StepKind, derive};
 use crate::report::{junit, merged};
 use crate::suite::Suite;
 use crate::suite::yaml::Source;
+use crate::target::kind::LAYOUT;
 
 const SUITE: &str = "\
 name: s
@@ -90,7 +91,7 @@ fn events(run: Run<'_>) -> Vec<Event> {
         started_at: "2030-01-01T00:00:00Z".to_owned(),
         command: Vec::new(),
         partition: run.shard.map(|shard| shard.parse().unwrap()),
-        plan: derive(&suite, &BTreeMap::new(), BuildMode::Host).unwrap(),
+        plan: derive(&suite, &BTreeMap::new(), BuildMode::Host, &LAYOUT).unwrap(),
         slots: Slots::for_cores(2),
         cores: 2,
         pid: 1,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Partition;
+use crate::error::WrongUsage;
 use crate::events::{Follower, Liveness, RunFolder, Timeline};
-use crate::exit::WrongUsage;
 
 /// What a run notes of the version of the files that it ran.
 const REVISION: &str = "git revision";

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Split;
+use crate::error::WrongUsage;
 use crate::events::{SpecStatus, Timeline};
-use crate::exit::WrongUsage;
 use crate::setup::piece::hex;
 use crate::suite::Suite;
 use crate::suite::yaml::{Problem, Source};

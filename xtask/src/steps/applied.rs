@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 
 use super::refused::{Unchangeable, group_version, unknown_kinds};
 use super::render::INSTANCE;
-use super::{Running, write};
+use crate::disk;
 use crate::plan::object::get;
 use crate::plan::{Manifests, Object, ObjectRef, configuration};
+use crate::target::session::Running;
 
 /// What is behind objects of these kinds goes with them: other people's objects, or data. They are deleted only where
 /// nothing is behind them.
@@ -128,19 +129,19 @@ fn holds(there: &Value, wanted: &Value) -> bool {
 
 impl Running<'_> {
     fn applied_file(&self) -> Utf8PathBuf {
-        self.site.instance.files.dir.join("applied.json")
+        self.session.instance.files.dir.join("applied.json")
     }
 
     fn write_applied(&self, applied: &BTreeSet<Applied>) -> Result<()> {
         let text = serde_json::to_string_pretty(applied).context("writing what was applied")?;
-        write(&self.applied_file(), text + "\n")
+        disk::write(&self.applied_file(), text + "\n")
     }
 
     /// Deletes what an earlier run applied to the cluster and the manifests have no longer, and notes what they have now.
     ///
     /// # Errors
     /// When the cluster does not answer, or something is still there when the step's time is over.
-    pub(super) fn prune(&self) -> Result<()> {
+    pub(crate) fn prune(&self) -> Result<()> {
         let file = self.applied_file();
         let before: BTreeSet<Applied> = match std::fs::read(&file) {
             Ok(text) => serde_json::from_slice(&text).with_context(|| {
@@ -148,8 +149,8 @@ impl Running<'_> {
             })?,
             Err(_) => BTreeSet::new(),
         };
-        let mut now: BTreeSet<Applied> = self.site.manifests.all().map(Applied::of).collect();
-        let gone = gone(&before, &self.site.manifests);
+        let mut now: BTreeSet<Applied> = self.session.manifests.all().map(Applied::of).collect();
+        let gone = gone(&before, &self.session.manifests);
         // Noted before anything of it is there: a run may be killed in between.
         self.write_applied(&now.iter().chain(&gone).cloned().collect())?;
         if gone.is_empty() {
@@ -186,13 +187,13 @@ impl Running<'_> {
         }
         let names: Vec<String> = applied.iter().map(|applied| applied.object.to_string()).collect();
         self.progress(format!("removing {}", names.join(", ")));
-        let deleted = self.site.kubectl().delete(&identities(applied), self.left(), self.log, self.cancel);
+        let deleted = self.session.kubectl().delete(&identities(applied), self.left(), self.log, self.cancel);
         deleted.with_context(|| format!("removing {}", names.join(", ")))
     }
 
     /// Those of `applied` that the cluster has, and that are ours.
     fn those_there(&self, mut applied: Vec<Applied>) -> Result<Vec<Applied>> {
-        let kubectl = self.site.kubectl();
+        let kubectl = self.session.kubectl();
         let found = loop {
             if applied.is_empty() {
                 return Ok(applied);
@@ -209,14 +210,14 @@ impl Running<'_> {
                 return Err(error);
             }
         };
-        let instance = self.site.instance.id();
+        let instance = self.session.instance.id();
         applied.retain(|one| found.iter().any(|object| is_it(object, one) && is_ours(object, instance)));
         Ok(applied)
     }
 
     /// What would go with an object that holds others; `None` where nothing would.
     fn held_by(&self, holder: &Applied) -> Result<Option<String>> {
-        let kubectl = self.site.kubectl();
+        let kubectl = self.session.kubectl();
         let name = holder.object.name.as_str();
         let listed = match holder.object.kind.as_str() {
             "CustomResourceDefinition" => kubectl.read(&["get", name, "--all-namespaces", "--output", "name"])?,
@@ -242,9 +243,9 @@ impl Running<'_> {
     /// # Errors
     /// Where that would take data away, or something that is not ours; with the field, and what to do.
     pub(super) fn replace(&self, refused: &[(&Object, Unchangeable)]) -> Result<()> {
-        let manifests = &self.site.manifests;
+        let manifests = &self.session.manifests;
         let applied: Vec<Applied> = refused.iter().map(|(object, _)| Applied::of(object)).collect();
-        let found = self.site.kubectl().find(&identities(&applied), self.left(), self.cancel)?;
+        let found = self.session.kubectl().find(&identities(&applied), self.left(), self.cancel)?;
         let mut doomed: BTreeSet<Applied> = BTreeSet::new();
         for ((object, refusal), applied) in refused.iter().zip(applied) {
             let Some(there) = found.iter().find(|object| is_it(object, &applied)) else { continue };
@@ -255,9 +256,9 @@ impl Running<'_> {
             let field: Vec<&str> = refusal.field.split('.').collect();
             let new_cluster = format!(
                 "on a new cluster it can: `cargo xtask down {}`, or a run without --reuse",
-                self.site.suite.name
+                self.session.suite.name
             );
-            if !is_ours(there, self.site.instance.id()) {
+            if !is_ours(there, self.session.instance.id()) {
                 bail!(stays(&field, "it was not made by this suite", "delete it, or give this one another name"));
             }
             if applied.is_holder() {

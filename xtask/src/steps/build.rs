@@ -1,4 +1,4 @@
-//! Compiling, building images, loading them.
+//! Compiling, and building images.
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;
@@ -6,33 +6,33 @@ use std::ops::ControlFlow;
 use anyhow::{Context, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::engine::{Build, Flavor};
-use e2e_support::{Cancel, Job, load};
+use e2e_support::{Cancel, Job};
 use xshell::{Shell, cmd};
 
 use super::executables::Executables;
-use super::{Running, Way};
 use crate::build_mode::Zig;
 use crate::cargo_lock;
 use crate::dockerfile::{replaced_bases, replaced_stage};
 use crate::instance::Instance;
 use crate::plan::{BuildMode, ExpectedFrom};
-use crate::suite::{Image, Suite};
+use crate::suite::Suite;
+use crate::target::session::Running;
 
 impl Running<'_> {
     /// One cargo invocation for all of the suite's Rust, so that what is shared is compiled once. What it makes is put
     /// aside for this run: a build beside it changes nothing of what runs.
-    pub(super) fn compile(&self, packages: &[String]) -> Result<()> {
+    pub(crate) fn compile(&self, packages: &[String]) -> Result<()> {
         let source = self.step.expected.source;
         if matches!(source, ExpectedFrom::Packages(_)) {
             self.context.unusual(source.to_string());
         }
-        let (together, apart) = match &self.site.zig {
-            Some(zig) if !zig.runs_here => builds(packages, &self.site.suite),
+        let (together, apart) = match &self.session.zig {
+            Some(zig) if !zig.runs_here => builds(packages, &self.session.suite),
             _ => (packages.iter().map(String::as_str).collect(), None),
         };
-        let made = self.cargo_build(&together, self.site.zig.as_ref())?;
-        if self.site.build == BuildMode::Host {
-            for image in &self.site.suite.images {
+        let made = self.cargo_build(&together, self.session.zig.as_ref())?;
+        if self.session.build == BuildMode::Host {
+            for image in &self.session.suite.images {
                 if let Some(package) = &image.package {
                     self.stage(package, made.of(package, package)?)?;
                 }
@@ -42,10 +42,10 @@ impl Running<'_> {
             Some(package) => self.cargo_build(&[package], None)?,
             None => made,
         };
-        match (&self.site.suite.specs, &self.site.specs) {
+        match (&self.session.suite.specs, &self.session.specs) {
             (Some(specs), Some(options)) => {
                 let from = made.of(&specs.package, &specs.binary)?;
-                let to = self.site.staged_specs(&specs.binary);
+                let to = self.session.staged_specs(&specs.binary);
                 self.place(from, &to)?;
                 // What lets no spec through is told now, and not once there is a cluster.
                 self.specs_program(options)?.list(options.filter.as_deref()).map(drop)
@@ -61,8 +61,8 @@ impl Running<'_> {
             return Ok(executables);
         }
         let sh = Shell::new()?;
-        sh.change_dir(&self.site.paths.root);
-        let target = &self.site.paths.target;
+        sh.change_dir(&self.session.paths.root);
+        let target = &self.session.paths.target;
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         // What a person reads goes to the log as ever, through standard error.
         let words = ["build", "--locked", "--bins", "--color", "never", "--message-format", "json-render-diagnostics"];
@@ -94,11 +94,11 @@ impl Running<'_> {
 
     /// Puts a binary where its image's build reads it: the layout of the stage that it replaces.
     fn stage(&self, package: &str, from: &Utf8Path) -> Result<()> {
-        let to = self.site.staged(package).join("out").join(package);
+        let to = self.session.staged(package).join("out").join(package);
         let doing = || format!("staging {from} as {to}");
         // As in the build stages: without symbols, a third less is loaded into the node. A linker comes with `strip`; what
         // is for another system has lost them when it was linked.
-        let is_of_here = self.site.zig.as_ref().is_none_or(|zig| zig.runs_here);
+        let is_of_here = self.session.zig.as_ref().is_none_or(|zig| zig.runs_here);
         if is_of_here && which::which("strip").is_ok() {
             make_room(&to).with_context(doing)?;
             let sh = Shell::new()?;
@@ -121,33 +121,33 @@ impl Running<'_> {
 
     /// The stage with the compiled dependencies, which all images share.
     pub(super) fn dependencies(&self) -> Result<()> {
-        let stage = self.site.suite.build.as_ref().and_then(|build| build.dependencies.as_ref());
+        let stage = self.session.suite.build.as_ref().and_then(|build| build.dependencies.as_ref());
         let stage = stage.context("the suite names no stage of dependencies")?;
-        let reference = dependencies_reference(&self.site.instance);
-        let mut build = self.build(&stage.dockerfile, Utf8Path::new("."), &reference);
+        let reference = dependencies_reference(&self.session.instance);
+        let mut build = self.build(&stage.dockerfile, Utf8Path::new("."), &reference)?;
         build.target = Some(stage.target.clone());
-        let built = self.site.engine.build(&self.site.paths.root, &build, self.log, self.cancel);
+        let built = self.session.engine()?.build(&self.session.paths.root, &build, self.log, self.cancel);
         built.map_err(|error| self.with_compilers_word(error))
     }
 
     /// Builds one image.
-    pub(super) fn image(&self, name: &str) -> Result<()> {
-        let image = self.site.suite.image(name).with_context(|| format!("the suite has no image {name}"))?;
-        let mut build = self.build(&image.dockerfile, &image.context, &self.site.image_reference(image));
+    pub(crate) fn image(&self, name: &str) -> Result<()> {
+        let image = self.session.suite.image(name).with_context(|| format!("the suite has no image {name}"))?;
+        let engine = self.session.engine()?;
+        let mut build = self.build(&image.dockerfile, &image.context, &self.session.image_reference(image))?;
         build.target.clone_from(&image.target);
         build.args.extend(image.args.clone());
-        if let (BuildMode::Host, Some(package)) = (self.site.build, &image.package) {
-            let root = &self.site.paths.root;
+        if let (BuildMode::Host, Some(package)) = (self.session.build, &image.package) {
+            let root = &self.session.paths.root;
             let mut replaced = vec![replaced_stage(root, image)?];
             // BuildKit asks registries for the bases of all stages, also of those that it does not build.
-            if self.site.engine.flavor() == Flavor::Docker {
+            if engine.flavor() == Flavor::Docker {
                 replaced.extend(replaced_bases(root, image)?);
             }
-            build.contexts.extend(replaced.into_iter().map(|name| (name, self.site.staged(package))));
+            build.contexts.extend(replaced.into_iter().map(|name| (name, self.session.staged(package))));
         }
-        self.site
-            .engine
-            .build(&self.site.paths.root, &build, self.log, self.cancel)
+        engine
+            .build(&self.session.paths.root, &build, self.log, self.cancel)
             .map_err(|error| self.with_compilers_word(error))
             .with_context(|| format!("building the image {} from {}", image.reference, image.dockerfile))
     }
@@ -161,36 +161,24 @@ impl Running<'_> {
         }
     }
 
-    fn build(&self, dockerfile: &Utf8Path, context: &Utf8Path, reference: &str) -> Build {
+    fn build(&self, dockerfile: &Utf8Path, context: &Utf8Path, reference: &str) -> Result<Build> {
         let ca = std::env::var("SSL_CERT_FILE").ok().map(Utf8PathBuf::from).filter(|path| path.is_file());
         // podman hands these in by itself. By name alone: their values may hold passwords, and command lines are seen
         // by everybody on the machine and kept in the events.
         let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
-        let by_name = |name: &&str| self.site.engine.flavor() == Flavor::Docker && std::env::var_os(name).is_some();
+        let is_docker = self.session.engine()?.flavor() == Flavor::Docker;
+        let by_name = |name: &&str| is_docker && std::env::var_os(name).is_some();
         let inherited_args = proxies.into_iter().filter(by_name).map(str::to_owned).collect();
-        Build {
+        Ok(Build {
             dockerfile: dockerfile.to_owned(),
             context: context.to_owned(),
             reference: reference.to_owned(),
             inherited_args,
-            labels: self.site.instance.labels().to_vec(),
+            labels: self.session.instance.labels().to_vec(),
             secrets: ca.map(|path| ("ca".to_owned(), path)).into_iter().collect(),
             deadline: Some(self.left()),
             ..Build::default()
-        }
-    }
-
-    /// Brings one image into the node.
-    pub(super) fn load(&self, name: &str) -> Result<()> {
-        let site = self.site;
-        let image = site.suite.image(name).with_context(|| format!("the suite has no image {name}"))?;
-        let spool = site.instance.files.spool(name);
-        let reference = site.image_reference(image);
-        let loaded =
-            load::load(&site.engine, &site.node(), &reference, &image.reference, &spool, self.log, self.cancel)?;
-        self.context.add_bytes(loaded.moved_bytes);
-        self.progress(format!("{} bytes moved, {} were there", loaded.moved_bytes, loaded.kept_bytes));
-        Ok(())
+        })
     }
 }
 
@@ -224,26 +212,6 @@ fn make_room(to: &Utf8Path) -> std::io::Result<()> {
 /// What the stage with the compiled dependencies of a suite is called.
 pub fn dependencies_reference(instance: &Instance) -> String {
     instance.image(&format!("localhost/{}-dependencies", instance.suite()))
-}
-
-impl super::Site {
-    /// What the engine calls an image of the suite. A script gives it the manifests' own name.
-    pub(crate) fn image_reference(&self, image: &Image) -> String {
-        match self.way {
-            Way::Own => self.instance.image(&image.reference),
-            Way::Script => image.reference.clone(),
-        }
-    }
-
-    /// The folder that replaces the stage `build` of a package's image.
-    fn staged(&self, package: &str) -> Utf8PathBuf {
-        self.run_dir.join("stage/images").join(package)
-    }
-
-    /// The specs' program, as this run uses it.
-    pub(super) fn staged_specs(&self, binary: &str) -> Utf8PathBuf {
-        self.run_dir.join("stage/specs").join(binary)
-    }
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use anyhow::{Context, Result, anyhow};
 use e2e_support::clock::Instant;
 use serde_json::Value;
 
-use super::Running;
 use super::refused::{self, Bringer, Served, group_version};
 use super::render::render;
 use crate::plan::{Object, ObjectRef};
+use crate::target::session::Running;
 
 /// Between two tries of an apply that a young cluster refused.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
@@ -21,26 +21,26 @@ impl Running<'_> {
     /// Applies the files of a group. What only a cluster that is still starting answers is tried
     /// again until the step's time is over; what cannot be changed is made anew.
     pub(super) fn apply(&self, group: &str) -> Result<()> {
-        let site = self.site;
-        let files = &site.suite.group(group).with_context(|| format!("the suite has no manifests {group}"))?.files;
+        let session = self.session;
+        let files = &session.suite.group(group).with_context(|| format!("the suite has no manifests {group}"))?.files;
         let names: Vec<&str> = files.iter().map(|file| file.as_str()).collect();
         let doing = || format!("applying {}", names.join(", "));
         let mut yaml = String::new();
         for file in files {
             // References stay the same from run to run.
             let id = |reference: &str| {
-                let Some(image) = site.suite.images.iter().find(|image| image.reference == reference) else {
+                let Some(image) = session.suite.images.iter().find(|image| image.reference == reference) else {
                     return Ok(None);
                 };
-                let id = site.engine.image_id(&site.image_reference(image))?;
+                let id = session.engine()?.image_id(&session.image_reference(image))?;
                 id.with_context(|| format!("{reference} was not built")).map(Some)
             };
             yaml.push_str("---\n");
-            yaml.push_str(&render(&site.manifests, file, site.instance.id(), id).with_context(doing)?);
+            yaml.push_str(&render(&session.manifests, file, session.instance.id(), id).with_context(doing)?);
             yaml.push('\n');
         }
-        let objects: Vec<&Object> = site.manifests.of(files).collect();
-        let kubectl = site.kubectl();
+        let objects: Vec<&Object> = session.manifests.of(files).collect();
+        let kubectl = session.kubectl();
         let mut replaced = BTreeSet::new();
         let mut unknown_since = None;
         let mut before = None;
@@ -68,7 +68,7 @@ impl Running<'_> {
             if self.cancel.sleep(PAUSE) {
                 return Err(error).with_context(doing);
             }
-            self.node_must_run()?;
+            self.target_must_run()?;
             self.progress("the API server is not ready for it yet");
             before = Some(error);
         }
@@ -76,7 +76,7 @@ impl Running<'_> {
 
     /// Why the kind `kind`, which kubectl did not find, will not come; `None` where it may.
     fn unknown(&self, objects: &[&Object], kind: &str, api_version: &str) -> Option<String> {
-        let manifests = &self.site.manifests;
+        let manifests = &self.session.manifests;
         let bringer = refused::bringer(manifests, kind, api_version);
         if bringer == Bringer::Manifests {
             return None;
@@ -89,7 +89,7 @@ impl Running<'_> {
 
     /// What the API server has of an apiVersion; `None` where it does not say.
     fn served(&self, api_version: &str) -> Option<Served> {
-        let kubectl = self.site.kubectl();
+        let kubectl = self.session.kubectl();
         let ask = |path: &str| kubectl.read(&["get", "--raw", path]);
         let list = |answer: &str, list: &str, key: &str| -> Option<Vec<String>> {
             let answer: Value = serde_json::from_str(answer).ok()?;

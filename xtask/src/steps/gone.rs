@@ -1,8 +1,8 @@
 //! Images that somebody removes while a run works with them, as a prune does.
 
+use anyhow::anyhow;
 use e2e_support::engine::Engine;
 
-use crate::cluster::below;
 use crate::setup::make::Workshop;
 
 /// `error` of a step that works with images, with those in front that were there when the run began and are gone: what
@@ -23,11 +23,16 @@ pub(super) fn because_of_images(engine: &Engine, workshop: &Workshop, error: any
     below(&cause, &error)
 }
 
+/// An error that begins with its cause; what was seen of it follows, indented.
+pub(crate) fn below(cause: &str, seen: &anyhow::Error) -> anyhow::Error {
+    let seen: Vec<String> = format!("{seen:#}").lines().map(|line| format!("    {line}")).collect();
+    anyhow!("{cause}\n{}", seen.join("\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use anyhow::anyhow;
     use e2e_support::engine::Flavor;
     use testbed::fakes::{Fake, Play};
 

@@ -1,17 +1,26 @@
 //! Steps of a made-up suite, with programs that play the engine, kind and kubectl.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use e2e_support::engine::Flavor;
+use camino::Utf8Path;
+use e2e_support::engine::{Engine, Flavor};
+use e2e_support::kind::Kind;
 use testbed::fakes::{Fake, Play};
 
 use super::*;
-use crate::events::{Recorder, RunInfo, Runs, Stop, execute};
-use crate::plan::{Plan, Slots};
+use crate::events::{Recorder, RunInfo, Runs, Stop};
+use crate::execute::execute;
+use crate::instance::Instance;
+use crate::paths::Paths;
+use crate::plan::{BuildMode, Manifests, Plan, Slots};
 use crate::setup::catalog::Catalog;
 use crate::setup::host::Host;
+use crate::setup::make::Workshop;
+use crate::suite::Suite;
 use crate::suite::yaml::Source;
+use crate::target::kind::{Cluster, Effective, LAYOUT, Style};
 
 const SUITE: &str = "\
 name: s
@@ -39,7 +48,7 @@ spec: {template: {spec: {restartPolicy: Never, volumes: [{configMap: {name: cm}}
 struct Stage {
     _dir: tempfile::TempDir,
     fake: Fake,
-    site: Site,
+    session: Session,
 }
 
 impl Stage {
@@ -56,20 +65,25 @@ impl Stage {
         std::fs::write(root.join("Dockerfile"), "FROM scratch AS deps\nFROM scratch\n").unwrap();
         let node = instance.node();
         fake.container("podman", &node, "running", &[]).unwrap();
-        let site = Site {
-            manifests: Arc::new(Manifests::new(sources.into()).unwrap()),
-            build: BuildMode::Host,
-            zig: None,
+        let cluster = Cluster {
             kind: Kind::new(fake.program("kind"), engine.clone()),
-            kubectl: fake.program("kubectl"),
+            engine: engine.clone(),
             node_image: "node:1".into(),
             made_from: String::new(),
             config: Effective { yaml: String::new(), ports: BTreeMap::new(), replaced: Vec::new() },
+            was_there: kept,
+            style: Style::Native,
+            cache: paths.cache.clone(),
+        };
+        let session = Session {
+            manifests: Arc::new(Manifests::new(sources.into()).unwrap()),
+            build: BuildMode::Host,
+            zig: None,
+            kubectl: fake.program("kubectl"),
             namespace: "n".into(),
             run_dir: root.join("run"),
-            cluster_is_there: kept,
             specs: None,
-            way: Way::Own,
+            target: Arc::new(cluster),
             workshop: Workshop {
                 root,
                 cache: paths.cache.clone(),
@@ -77,14 +91,13 @@ impl Stage {
                 catalog: Catalog::default(),
                 images: Vec::new(),
                 keys: BTreeMap::new(),
-                engine: Some(engine.clone()),
+                engine: Some(engine),
             },
-            engine,
             instance,
             paths,
             suite,
         };
-        Stage { _dir: dir, fake, site }
+        Stage { _dir: dir, fake, session }
     }
 
     fn kubectl(&self, pattern: &str, play: Play) -> &Stage {
@@ -94,8 +107,8 @@ impl Stage {
 
     /// Runs the step `id` alone, and gives the error that it ended with.
     fn run(&self, id: &str, deadline_s: f64) -> Result<(), String> {
-        let site = &self.site;
-        let mut plan = crate::plan::derive(&site.suite, &site.manifests.sources, site.build).unwrap();
+        let session = &self.session;
+        let mut plan = crate::plan::derive(&session.suite, &session.manifests.sources, session.build, &LAYOUT).unwrap();
         plan.steps.retain(|step| step.id.as_str() == id);
         assert_eq!(plan.steps.len(), 1, "there is no step {id}");
         plan.steps[0].needs.clear();
@@ -104,11 +117,11 @@ impl Stage {
     }
 
     fn carry_out(&self, plan: &Plan) -> Result<(), String> {
-        let folder = Runs::of(&self.site.paths.root).create("s").unwrap();
+        let folder = Runs::of(&self.session.paths.root).create("s").unwrap();
         let slots = Slots::for_cores(2);
         let mut recorder = Recorder::start(folder, plan, slots, RunInfo::default(), Vec::new()).unwrap();
-        let work = |step: &Step, context: &StepContext<'_>| self.site.execute(step, context);
-        let outcome = execute(plan, slots, &Stop::new(&Cancel::new()), &mut recorder, work).unwrap();
+        let work = |step: &Step, context: &StepContext<'_>| self.session.execute(step, context);
+        let outcome = execute(plan, slots, &Stop::new(&e2e_support::Cancel::new()), &mut recorder, work).unwrap();
         outcome.failed.map_or(Ok(()), |(_, error)| Err(format!("{error:#}")))
     }
 
@@ -120,11 +133,11 @@ impl Stage {
     }
 
     fn note_applied(&self, text: &str) {
-        std::fs::write(self.site.instance.files.dir.join("applied.json"), text).unwrap();
+        std::fs::write(self.session.instance.files.dir.join("applied.json"), text).unwrap();
     }
 
     fn applied(&self) -> String {
-        std::fs::read_to_string(self.site.instance.files.dir.join("applied.json")).unwrap()
+        std::fs::read_to_string(self.session.instance.files.dir.join("applied.json")).unwrap()
     }
 }
 
@@ -136,42 +149,39 @@ fn there(api_version: &str, kind: &str, name: &str, manager: &str, more: &str) -
     )
 }
 
-/// A number for each kind of step, so that none can be added without this test.
-fn number(kind: &StepKind) -> usize {
+/// The kinds of steps; each part of the target is one of its own.
+fn name(kind: &StepKind) -> &str {
     match kind {
-        StepKind::Cluster => 0,
-        StepKind::Node => 1,
-        StepKind::Api => 2,
-        StepKind::Dns => 3,
-        StepKind::Compile { .. } => 4,
-        StepKind::Dependencies => 5,
-        StepKind::Image { .. } => 6,
-        StepKind::Load { .. } => 7,
-        StepKind::Apply { .. } => 8,
-        StepKind::Ready { .. } => 9,
-        StepKind::Specs => 10,
+        StepKind::Part { part, .. } => part,
+        StepKind::Compile { .. } => "compile",
+        StepKind::Dependencies => "dependencies",
+        StepKind::Image { .. } => "image",
+        StepKind::Deliver { .. } => "deliver",
+        StepKind::Apply { .. } => "apply",
+        StepKind::Ready { .. } => "ready",
+        StepKind::Specs => "specs",
     }
 }
 
 #[test]
 fn every_step_ends_by_its_deadline_when_nothing_answers() {
-    let mut seen = BTreeSet::new();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
     for build in [BuildMode::Host, BuildMode::Container] {
         let mut stage = Stage::new(JOB, false);
-        stage.site.build = build;
+        stage.session.build = build;
         for program in ["podman", "kind", "kubectl", "specs"] {
             stage.fake.on(program, "*", Play::hangs()).unwrap();
         }
         // A fake program has to lie below a folder named bin.
-        stage.site.run_dir = stage.fake.dir().join("bin");
-        let binary = stage.site.staged_specs("specs");
+        stage.session.run_dir = stage.fake.dir().join("bin");
+        let binary = stage.session.staged_specs("specs");
         std::fs::create_dir_all(binary.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink(stage.fake.program("specs"), &binary).unwrap();
-        let plan = crate::plan::derive(&stage.site.suite, &stage.site.manifests.sources, build).unwrap();
+        let plan = crate::plan::derive(&stage.session.suite, &stage.session.manifests.sources, build, &LAYOUT).unwrap();
         for step in &plan.steps {
             // What cargo does is up to cargo, and the folder has nothing to compile.
             let compiles = matches!(step.kind, StepKind::Compile { .. });
-            if !seen.insert(number(&step.kind)) {
+            if !seen.insert(name(&step.kind).to_owned()) {
                 continue;
             }
             let begun = Instant::now();
@@ -181,7 +191,7 @@ fn every_step_ends_by_its_deadline_when_nothing_answers() {
             assert!(compiles || error.contains(step.id.as_str()), "{}: {error}", step.id);
         }
     }
-    assert_eq!(seen.len(), 11, "{seen:?}");
+    assert_eq!(seen.len(), 7 + LAYOUT.parts.len(), "{seen:?}");
 }
 
 const REFUSED: &str = "The Job \"j\" is invalid: spec.template: Invalid value: {}: field is immutable";

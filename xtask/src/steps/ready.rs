@@ -10,11 +10,11 @@ use e2e_support::{Cancel, Job, Meter};
 use serde_json::Value;
 use xshell::Shell;
 
-use super::Running;
 use super::deploy::PAUSE;
 use super::refused::Unchangeable;
 use super::rollout::{self, Question, Rollout, Verdict};
 use crate::plan::ObjectRef;
+use crate::target::session::Running;
 
 /// How often it is looked whether something has been so for too long.
 const LOOK: Duration = Duration::from_millis(100);
@@ -49,7 +49,7 @@ impl Running<'_> {
             return Ok(());
         }
         // What it failed for may be mended by now; its own manifest need not have changed for that.
-        let manifests = &self.site.manifests;
+        let manifests = &self.session.manifests;
         let object = manifests.all().find(|object| object.reference == *workload).with_context(doing)?;
         let why = "it failed before this run".to_owned();
         let refusal =
@@ -81,7 +81,7 @@ impl Running<'_> {
 
     /// Follows the API server's watch of one object or list, again and again, until told to stop.
     fn watch(&self, source: Watched, path: &str, sender: &mpsc::Sender<(Watched, Heard)>, stop: &Cancel) {
-        let kubectl = self.site.kubectl();
+        let kubectl = self.session.kubectl();
         loop {
             let Ok(sh) = Shell::new() else { return };
             let watch = kubectl.cmd(&sh).args(["get", "--raw", path]);
@@ -105,9 +105,9 @@ impl Running<'_> {
             let account = |object: &ObjectRef| {
                 object.kind == "ServiceAccount" && object.namespace == workload.namespace && object.name == name
             };
-            self.site.manifests.all().any(|object| account(&object.reference))
+            self.session.manifests.all().any(|object| account(&object.reference))
         };
-        let mut rollout = Rollout::new(workload, self.site.cluster_is_there, SystemTime::now());
+        let mut rollout = Rollout::new(workload, self.session.target.was_there(), SystemTime::now());
         // How each watch ended last, until it says something again.
         let mut silent: Vec<(Watched, String)> = Vec::new();
         let watching = |silent: &[(Watched, String)]| -> String {
@@ -130,7 +130,7 @@ impl Running<'_> {
                     }
                 }
                 Ok((source, Heard::Ended(why))) => {
-                    self.node_must_run()?;
+                    self.target_must_run()?;
                     if let Some(why) = why {
                         silent.retain(|(other, _)| *other != source);
                         silent.push((source, why));
@@ -148,7 +148,7 @@ impl Running<'_> {
                 Verdict::Restart { pod, uid, why } => {
                     self.progress(format!("pod {pod} gets a new start: {why}"));
                     // Where it has gone meanwhile nothing is left to do; else its state is told at the end.
-                    let _ = self.site.kubectl().delete_pod(&workload.namespace, &pod, &uid, self.log, self.cancel);
+                    let _ = self.session.kubectl().delete_pod(&workload.namespace, &pod, &uid, self.log, self.cancel);
                 }
             }
             if let Some(reason) = self.cancel.reason() {
@@ -175,7 +175,7 @@ impl Running<'_> {
 
     /// Asks the API server what no watch tells. Where it does not answer it is asked again later.
     fn ask(&self, rollout: &mut Rollout, workload: &ObjectRef, question: Question) {
-        let kubectl = self.site.kubectl();
+        let kubectl = self.session.kubectl();
         let list = |words: &[&str]| -> Option<Value> {
             let words = [&["--namespace", &workload.namespace, "get"], words, &["--output", "json"]].concat();
             serde_json::from_str(&kubectl.read(&words).ok()?).ok()

@@ -10,19 +10,19 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow};
 use camino::Utf8Path;
-use e2e_support::network;
 
 use self::judge::{End, Red, Said};
 pub(super) use self::program::Program;
 use self::program::{Attempt, List, Selection};
-use super::{Running, SpecOptions};
 use crate::events::{SpecsFailed, What};
 use crate::shards::Shard;
+use crate::target::session::Running;
+use crate::target::session::SpecOptions;
 
 impl Running<'_> {
     /// Runs the specs; those that are not green are tried again as often as was asked for.
-    pub(super) fn specs(&self) -> Result<()> {
-        let options = self.site.specs.clone().unwrap_or_default();
+    pub(crate) fn specs(&self) -> Result<()> {
+        let options = self.session.specs.clone().unwrap_or_default();
         let tell = |told: Told| match told {
             Told::Event(what) => self.context.tell(what),
             Told::Progress(note) => self.progress(note),
@@ -30,35 +30,32 @@ impl Running<'_> {
         if options.filter.is_some() || options.shard.is_some() {
             self.context.unusual("only some of the specs");
         }
-        // The specs come through the node's ports. Where they cannot be looked after, the specs tell what is wrong.
-        if let Ok(Some(restored)) = network::restore_answers(&self.site.engine) {
-            self.progress(restored);
-        }
-        let events = self.site.run_dir.join("specs.jsonl");
+        self.session.target.open_to_specs(self);
+        let events = self.session.run_dir.join("specs.jsonl");
         let result = run(&self.specs_program(&options)?, &events, &options, &tell);
         if let Err(error) = &result
             && let Some(failed) = error.downcast_ref::<SpecsFailed>()
         {
-            // Where the node has ended, the specs are not to blame.
-            self.node_must_run().map_err(|error| anyhow!("{error:#}; {failed}"))?;
+            // Where the target has ended, the specs are not to blame.
+            self.target_must_run().map_err(|error| anyhow!("{error:#}; {failed}"))?;
         }
         result
     }
 
     /// The specs' program as it was staged.
     pub(super) fn specs_program(&self, options: &SpecOptions) -> Result<Program<'_>> {
-        let site = self.site;
-        let specs = site.suite.specs.as_ref().context("the suite has no specs")?;
+        let session = self.session;
+        let specs = session.suite.specs.as_ref().context("the suite has no specs")?;
         let mut env = vec![
-            ("E2E_RUN_FILE", site.instance.files.run_file().into_string()),
-            ("E2E_EVIDENCE", site.run_dir.join("evidence").into_string()),
+            ("E2E_RUN_FILE", session.instance.files.run_file().into_string()),
+            ("E2E_EVIDENCE", session.run_dir.join("evidence").into_string()),
         ];
         if options.keep {
             env.push(("E2E_KEEP", "1".to_owned()));
         }
         Ok(Program {
-            path: site.staged_specs(&specs.binary),
-            folder: &site.paths.root,
+            path: session.staged_specs(&specs.binary),
+            folder: &session.paths.root,
             env,
             jobs: options.jobs,
             log: self.log,

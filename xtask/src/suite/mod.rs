@@ -12,8 +12,6 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
-use crate::events::Keep;
-
 use yaml::{Problem, Problems, Source, did_you_mean};
 
 /// The folder that suites are found in, relative to the workspace.
@@ -262,6 +260,23 @@ pub struct Shown {
     pub path: String,
     /// What stands in the answer.
     pub text: String,
+}
+
+/// How much of earlier runs is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Keep {
+    /// How many runs.
+    pub runs: usize,
+    /// How much of the disk, in MB.
+    pub mb: u64,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { runs: 50, mb: 1000 }
+    }
 }
 
 /// The form of a suite's file as JSON Schema, which editors read.

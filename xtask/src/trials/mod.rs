@@ -21,7 +21,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::{Cancel, Job};
 use xshell::{Shell, cmd};
 
-use crate::exit::WrongUsage;
+use crate::error::WrongUsage;
 use crate::suite::yaml::did_you_mean;
 
 pub use run::{carry_out, revision};

@@ -17,6 +17,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use xtask::plan::{BuildMode, Format, Plan};
 use xtask::suite::Suite;
 use xtask::suite::yaml::Problems;
+use xtask::target::kind::LAYOUT;
 
 /// Classes whose tests have whole objects; those of the other classes have as much as they need.
 const OF_WHOLE_OBJECTS: [&str; 14] = [
@@ -102,7 +103,8 @@ impl Project {
     /// The plan of the suite `s` as JSON.
     pub fn plan(&self) -> serde_json::Value {
         let suite = Suite::load(&self.root, "s").unwrap();
-        let plan = Plan::load(&self.root, &suite, BuildMode::Host).unwrap_or_else(|problems| panic!("{problems}"));
+        let plan =
+            Plan::load(&self.root, &suite, BuildMode::Host, &LAYOUT).unwrap_or_else(|problems| panic!("{problems}"));
         serde_json::from_str(&plan.print(Format::Json)).unwrap()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Section, optional, seconds, spread};
 use crate::bench::compare::Standing;
-use crate::bench::report::Document;
+use crate::bench::document::Document;
 use crate::bench::stats::{FEWEST, Spread};
 
 pub(super) fn phases(document: &Document) -> Section {

@@ -4,8 +4,8 @@ mod detail;
 mod totals;
 
 use super::compare::Standing;
+use super::document::Document;
 use super::prepare::CALM_CORES;
-use super::report::Document;
 use super::stats::{Interval, Ratio, Spread, Verdict};
 use crate::report::text::bytes;
 

@@ -2,7 +2,7 @@
 
 use super::{Section, interval, optional, percent, seconds, size, spread, standing, times_as_fast, verdict};
 use crate::bench::compare::{Pair, Standing};
-use crate::bench::report::Document;
+use crate::bench::document::Document;
 use crate::bench::stats::{Interval, Ratio, Spread, range_holds};
 
 pub(super) fn times(document: &Document) -> Section {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::check::scan::{self, Scanned, Taken};
 use crate::check::{Finding, SUITE, Severity, allow, classes, explain, files, findings, first_sentence, fix, ids};
-use crate::exit::WrongUsage;
+use crate::error::WrongUsage;
 use crate::paths::Paths;
 use crate::suite::yaml::{Problem, Problems, did_you_mean, read_file};
 use crate::suite::{SUITES, Suite};

@@ -8,7 +8,7 @@ use e2e_support::{Cancel, Job, kubectl::Kubectl};
 use serde_json::Value;
 use xshell::Shell;
 
-use crate::cluster::Files;
+use crate::instance::Files;
 use crate::output;
 use crate::paths::Paths;
 use crate::setup::{catalog::Catalog, host::Host, piece};

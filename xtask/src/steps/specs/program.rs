@@ -70,7 +70,7 @@ impl Program<'_> {
     /// The specs that are not marked as ignored, and those of them that the filter lets through.
     ///
     /// # Errors
-    /// [`WrongUsage`](crate::exit::WrongUsage) where the filter lets none through; [`SpecsFailed`] where the program has
+    /// [`WrongUsage`](crate::error::WrongUsage) where the filter lets none through; [`SpecsFailed`] where the program has
     /// no specs at all, or does not list them.
     pub(in crate::steps) fn list(&self, filter: Option<&str>) -> Result<List> {
         let names = |listed: &[Listed]| listed.iter().map(|spec| spec.name.clone()).collect::<Vec<_>>();
@@ -123,7 +123,7 @@ impl Program<'_> {
         selection: Selection<'_>,
         tell: &(dyn Fn(Said) + Sync),
     ) -> Result<Attempt> {
-        crate::steps::write(events, "")?;
+        crate::disk::write(events, "")?;
         let file = File::open(events).with_context(|| format!("opening {events}"))?;
         let sh = self.shell()?;
         let program = &self.path;

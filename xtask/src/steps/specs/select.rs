@@ -1,6 +1,6 @@
 //! What to say of a filter that lets no spec through.
 
-use crate::exit::WrongUsage;
+use crate::error::WrongUsage;
 
 /// How many names are shown.
 const SHOWN: usize = 3;

@@ -8,7 +8,7 @@ use e2e_support::{Cancel, Job};
 use xshell::{Shell, cmd};
 
 use super::*;
-use crate::exit::WrongUsage;
+use crate::error::WrongUsage;
 
 /// The beginning of every program: `--list`, and words for what is told.
 const HEAD: &str = r#"#!/bin/sh

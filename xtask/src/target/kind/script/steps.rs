@@ -7,64 +7,80 @@ use e2e_support::Job;
 use serde_yaml::Value;
 use xshell::Shell;
 
-use super::{Running, write};
+use crate::disk::write;
 use crate::plan::object::{self, list, pod_spec_at};
 use crate::plan::{ObjectRef, StepKind};
 use crate::suite::yaml::{Problems, Source};
+use crate::target::kind::Cluster;
+use crate::target::kind::layout::{API, CLUSTER};
+use crate::target::kind::steps::ClusterStep;
+use crate::target::session::Running;
 
 /// What is left to the defaults of a probe.
 const TIMES: [&str; 3] = ["periodSeconds", "failureThreshold", "initialDelaySeconds"];
 const PROBES: [&str; 3] = ["startupProbe", "readinessProbe", "livenessProbe"];
 
-impl Running<'_> {
-    pub(super) fn as_a_script(&self) -> Result<()> {
-        match &self.step.kind {
-            StepKind::Cluster => self.script_cluster(),
-            StepKind::Api => self.script_node(),
-            StepKind::Compile { packages } => self.compile(packages),
-            StepKind::Image { image } => self.image(image),
-            StepKind::Load { image } => self.script_load(image),
-            StepKind::Apply { manifests, .. } => self.script_apply(manifests),
-            StepKind::Ready { workload, .. } => self.script_ready(workload),
-            StepKind::Specs => self.specs(),
-            StepKind::Node | StepKind::Dns | StepKind::Dependencies => {
-                bail!("a script has no step {}", self.step.id)
-            }
-        }
+/// Does one step as a script does it.
+pub(in crate::target::kind) fn carry_out(cluster: &Cluster, running: &Running<'_>) -> Result<()> {
+    let step = ScriptStep { cluster: ClusterStep { cluster, running }, running };
+    match &running.step.kind {
+        StepKind::Part { part, .. } if part == CLUSTER => step.create(),
+        StepKind::Part { part, .. } if part == API => step.node_ready(),
+        StepKind::Compile { packages } => running.compile(packages),
+        StepKind::Image { image } => running.image(image),
+        StepKind::Deliver { image } => step.load(image),
+        StepKind::Apply { manifests, .. } => step.apply(manifests),
+        StepKind::Ready { workload, .. } => step.ready(workload),
+        StepKind::Specs => running.specs(),
+        StepKind::Part { .. } | StepKind::Dependencies => bail!("a script has no step {}", running.step.id),
+    }
+}
+
+struct ScriptStep<'a> {
+    cluster: ClusterStep<'a>,
+    running: &'a Running<'a>,
+}
+
+impl ScriptStep<'_> {
+    fn create(&self) -> Result<()> {
+        ensure!(!self.cluster.cluster.was_there, "a script begins with a new cluster");
+        self.cluster.create(self.running.session.instance.files.kubeconfig())
     }
 
-    fn script_cluster(&self) -> Result<()> {
-        let site = self.site;
-        ensure!(!site.cluster_is_there, "a script begins with a new cluster");
-        self.create(site.instance.files.kubeconfig())
-    }
-
-    fn script_node(&self) -> Result<()> {
+    fn node_ready(&self) -> Result<()> {
         self.kubectl_waits(&["wait", "--for=condition=Ready", "node", "--all"])?;
-        self.remember_cluster()
+        self.cluster.remember_cluster()
     }
 
-    fn script_load(&self, name: &str) -> Result<()> {
-        let site = self.site;
-        let image = site.suite.image(name).with_context(|| format!("the suite has no image {name}"))?;
-        let archive = site.run_dir.join(format!("{name}.tar"));
+    fn load(&self, name: &str) -> Result<()> {
+        let session = self.running.session;
+        let image = session.suite.image(name).with_context(|| format!("the suite has no image {name}"))?;
+        let archive = session.run_dir.join(format!("{name}.tar"));
         let doing = || format!("loading the image {} as an archive", image.reference);
-        site.engine.save_archive(&image.reference, &archive, self.left(), self.log, self.cancel).with_context(doing)?;
+        self.cluster
+            .cluster
+            .engine
+            .save_archive(&image.reference, &archive, self.running.left(), self.running.log, self.running.cancel)
+            .with_context(doing)?;
         let bytes = archive.metadata().with_context(|| format!("asking for the size of {archive}"))?.len();
-        let cluster = site.instance.cluster();
-        site.kind.load_archive(cluster, &archive, self.left(), self.log, self.cancel).with_context(doing)?;
-        self.context.add_bytes(bytes);
+        let cluster = session.instance.cluster();
+        self.cluster
+            .cluster
+            .kind
+            .load_archive(cluster, &archive, self.running.left(), self.running.log, self.running.cancel)
+            .with_context(doing)?;
+        self.running.context.add_bytes(bytes);
         std::fs::remove_file(&archive).with_context(|| format!("removing {archive}"))
     }
 
-    fn script_apply(&self, group: &str) -> Result<()> {
-        let site = self.site;
-        let manifests = site.suite.group(group).with_context(|| format!("the suite has no manifests {group}"))?;
-        let folder = site.run_dir.join("manifests");
+    fn apply(&self, group: &str) -> Result<()> {
+        let session = self.running.session;
+        let manifests = session.suite.group(group).with_context(|| format!("the suite has no manifests {group}"))?;
+        let folder = session.run_dir.join("manifests");
         let mut files: Vec<Utf8PathBuf> = Vec::new();
         let mut definitions = Vec::new();
         for file in &manifests.files {
-            let source = Source::read(&site.paths.root, file).map_err(Problems::from)?;
+            let source = Source::read(&session.paths.root, file).map_err(Problems::from)?;
             let plain = with_default_probes(&source)?;
             let objects = object::parse(&plain).map_err(Problems::from)?;
             let kinds = objects.iter().filter(|object| object.reference.kind == "CustomResourceDefinition");
@@ -74,11 +90,11 @@ impl Running<'_> {
             files.push(copy);
         }
         let sh = Shell::new()?;
-        let mut apply = site.kubectl().cmd(&sh).arg("apply");
+        let mut apply = session.kubectl().cmd(&sh).arg("apply");
         for file in &files {
             apply = apply.arg("--filename").arg(file);
         }
-        Job::new(apply).deadline(self.left()).log(self.log).cancel(self.cancel).run()?;
+        Job::new(apply).deadline(self.running.left()).log(self.running.log).cancel(self.running.cancel).run()?;
         if definitions.is_empty() {
             return Ok(());
         }
@@ -87,7 +103,7 @@ impl Running<'_> {
         self.kubectl_waits(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    fn script_ready(&self, workload: &ObjectRef) -> Result<()> {
+    fn ready(&self, workload: &ObjectRef) -> Result<()> {
         let ObjectRef { kind, namespace, name } = workload;
         let object = format!("{}/{name}", kind.to_lowercase());
         let words = match kind.as_str() {
@@ -103,9 +119,9 @@ impl Running<'_> {
 
     fn kubectl_waits(&self, words: &[&str]) -> Result<()> {
         let sh = Shell::new()?;
-        let timeout = format!("--timeout={:.0}s", self.step.deadline_s);
-        let wait = self.site.kubectl().cmd(&sh).args(words).arg(timeout);
-        Job::new(wait).deadline(self.left()).log(self.log).cancel(self.cancel).run()
+        let timeout = format!("--timeout={:.0}s", self.running.step.deadline_s);
+        let wait = self.running.session.kubectl().cmd(&sh).args(words).arg(timeout);
+        Job::new(wait).deadline(self.running.left()).log(self.running.log).cancel(self.running.cancel).run()
     }
 }
 

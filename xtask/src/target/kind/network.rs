@@ -17,7 +17,7 @@ const COMES: &str = "comes";
 
 /// As long as it is held the network stays.
 #[derive(Debug)]
-pub struct Held<'e> {
+pub(super) struct Held<'e> {
     engine: &'e Engine,
     note: Utf8PathBuf,
     _lock: File,
@@ -27,7 +27,7 @@ pub struct Held<'e> {
 ///
 /// # Errors
 /// When the lock's file or the note cannot be made, the engine does not answer, or the work is cancelled.
-pub fn hold<'e>(engine: &'e Engine, cache: &Utf8Path, cancel: &Cancel) -> Result<Held<'e>> {
+pub(super) fn hold<'e>(engine: &'e Engine, cache: &Utf8Path, cancel: &Cancel) -> Result<Held<'e>> {
     let lock = lock(cache)?;
     while lock.try_lock_shared().is_err() {
         // It is taken alone for the moment of the removal.
@@ -47,7 +47,7 @@ impl Held<'_> {
     ///
     /// # Errors
     /// When the engine does not answer, or the note cannot be written.
-    pub fn came(self) -> Result<()> {
+    pub(super) fn came(self) -> Result<()> {
         if read(&self.note)?.as_deref() == Some(COMES)
             && let Some(id) = id(self.engine)?
         {

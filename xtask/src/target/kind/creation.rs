@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use camino::Utf8Path;
 use e2e_support::clock::Instant;
 use e2e_support::diagnosis::{self, Surety};
@@ -12,7 +12,8 @@ use e2e_support::kind::{Create, Kind};
 use e2e_support::{Cancel, inotify, network};
 
 use super::Effective;
-use crate::steps::write;
+use crate::disk::write;
+use crate::steps::below;
 
 /// How often a cluster is created in all when its ports are taken each time.
 const CREATIONS: u32 = 3;
@@ -138,12 +139,6 @@ impl Creation<'_> {
     }
 }
 
-/// An error that begins with its cause; what was seen of it follows, indented.
-pub(crate) fn below(cause: &str, seen: &anyhow::Error) -> anyhow::Error {
-    let seen: Vec<String> = format!("{seen:#}").lines().map(|line| format!("    {line}")).collect();
-    anyhow!("{cause}\n{}", seen.join("\n"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -154,7 +149,7 @@ mod tests {
     use xshell::{Shell, cmd};
 
     use super::*;
-    use crate::cluster::config::tests::of_ports;
+    use crate::target::kind::config::tests::of_ports;
 
     /// What the engines say, below what kind says.
     const TAKEN: [&str; 3] = [

@@ -24,7 +24,7 @@ pub struct Effective {
 ///
 /// # Errors
 /// When it does not parse, maps a port to an address that others can reach, or no port is free.
-pub fn effective(root: &Utf8Path, path: &Utf8Path) -> Result<Effective> {
+pub(super) fn effective(root: &Utf8Path, path: &Utf8Path) -> Result<Effective> {
     let text = std::fs::read_to_string(root.join(path)).with_context(|| format!("reading {path}"))?;
     replace(&text, root, is_free).with_context(|| format!("reading {path}"))
 }
@@ -55,7 +55,7 @@ impl Effective {
 ///
 /// # Errors
 /// When one of the files cannot be read.
-pub fn hash(root: &Utf8Path, path: &Utf8Path, hash: &mut Sha256) -> Result<()> {
+pub(super) fn hash(root: &Utf8Path, path: &Utf8Path, hash: &mut Sha256) -> Result<()> {
     hash_path(root, path, hash)?;
     let text = std::fs::read_to_string(root.join(path)).with_context(|| format!("reading {path}"))?;
     let mut config: Value = serde_yaml::from_str(&text).with_context(|| format!("reading {path}"))?;
@@ -134,7 +134,7 @@ nodes:
 ";
 
     /// A configuration with ports that were free a moment ago.
-    pub(in crate::cluster) fn of_ports() -> Effective {
+    pub(in crate::target::kind) fn of_ports() -> Effective {
         replace(CONFIG, Utf8Path::new("/w"), |_, _| false).unwrap()
     }
 

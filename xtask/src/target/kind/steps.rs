@@ -1,19 +1,25 @@
-//! The cluster, its container runtime, its API server.
+//! The steps of the cluster itself: its node, its API server, its DNS, and what is loaded into it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use camino::Utf8PathBuf;
-use e2e_support::Job;
 use e2e_support::clock::Instant;
 use e2e_support::diagnosis::{self, Surety};
 use e2e_support::kind::Create;
+use e2e_support::{Job, load};
 use serde_yaml::Value;
 use xshell::Shell;
 
-use super::{Running, write, write_secret};
-use crate::cluster::{Creation, RunFile, below};
+use super::creation::Creation;
+use super::{Cluster, dns, network};
+use crate::disk::{write, write_secret};
+use crate::instance::RunFile;
+use crate::steps::below;
+use crate::suite::Image;
+use crate::target::session::Running;
+use crate::target::session::Session;
 
 /// How often the node is asked whether something is there yet. Each question is a process.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -30,43 +36,59 @@ const CREDENTIALS_FOLDER: &str = "/etc/kubernetes";
 /// Where kubeadm's API server listens inside the node.
 const API_PORT: u16 = 6443;
 
-impl Running<'_> {
+/// A step of the cluster that runs.
+pub(super) struct ClusterStep<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) running: &'a Running<'a>,
+}
+
+impl ClusterStep<'_> {
+    fn session(&self) -> &Session {
+        self.running.session
+    }
+
     /// Creates the cluster; a no-op where it is to stay as it is.
     pub(super) fn cluster(&self) -> Result<()> {
-        if self.site.cluster_is_there {
+        if self.cluster.was_there {
             return Ok(());
         }
         // The kubeconfig that is used is written as soon as the node has credentials.
-        self.create(self.site.instance.files.dir.join("kind.kubeconfig"))
+        self.create(self.session().instance.files.dir.join("kind.kubeconfig"))
     }
 
     pub(super) fn create(&self, kubeconfig: Utf8PathBuf) -> Result<()> {
-        let site = self.site;
+        let session = self.session();
         let create = Create {
-            name: site.instance.cluster().to_owned(),
-            config: site.instance.files.config(),
-            node_image: site.node_image.clone(),
+            name: session.instance.cluster().to_owned(),
+            config: session.instance.files.config(),
+            node_image: self.cluster.node_image.clone(),
             kubeconfig,
-            deadline: self.left(),
+            deadline: self.running.left(),
         };
-        let say = |text: &str| self.progress(text);
-        let network = crate::cluster::hold_network(&site.engine, &site.paths.cache, self.cancel)?;
-        let creation =
-            Creation { kind: &site.kind, engine: &site.engine, create, log: self.log, cancel: self.cancel, say: &say };
-        let tries = creation.run(&site.config)?;
+        let say = |text: &str| self.running.progress(text);
+        let network = network::hold(&self.cluster.engine, &session.paths.cache, self.running.cancel)?;
+        let creation = Creation {
+            kind: &self.cluster.kind,
+            engine: &self.cluster.engine,
+            create,
+            log: self.running.log,
+            cancel: self.running.cancel,
+            say: &say,
+        };
+        let tries = creation.run(&self.cluster.config)?;
         network.came()?;
         if tries > 1 {
-            self.context.unusual("the cluster was created more than once");
+            self.running.context.unusual("the cluster was created more than once");
         }
         Ok(())
     }
 
     /// The error of a wait with the reason why the node does not come in front, where it is known.
     fn because_of_node(&self, error: anyhow::Error) -> anyhow::Error {
-        if self.cancel.is_cancelled() {
+        if self.running.cancel.is_cancelled() {
             return error;
         }
-        match diagnosis::of_node(&self.site.engine, self.site.instance.cluster(), Surety::Suspect) {
+        match diagnosis::of_node(&self.cluster.engine, self.session().instance.cluster(), Surety::Suspect) {
             Some(cause) => below(&cause, &error),
             None => error,
         }
@@ -74,26 +96,33 @@ impl Running<'_> {
 
     /// Waits until the node's containerd takes images.
     pub(super) fn node(&self) -> Result<()> {
-        let site = self.site;
+        let session = self.session();
         let sh = Shell::new()?;
         self.until_on_node("the node's containerd", || {
-            let ask = site.engine.exec(&sh, &site.node(), false, &["ctr", "--namespace", "k8s.io", "version"]);
-            Job::new(ask).deadline(ANSWER.min(self.left())).cancel(self.cancel).read()
+            let ask = self.cluster.engine.exec(
+                &sh,
+                &session.instance.node(),
+                false,
+                &["ctr", "--namespace", "k8s.io", "version"],
+            );
+            Job::new(ask).deadline(ANSWER.min(self.running.left())).cancel(self.running.cancel).read()
         })?;
         Ok(())
     }
 
     /// As [`Running::until`], and gives up where the node has ended.
     fn until_on_node<T>(&self, what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
-        let answer = self.until(what, PAUSE, || match ask() {
+        let answer = self.running.until(what, PAUSE, || match ask() {
             Ok(answer) => Ok(Ok(answer)),
             // Only then: to look at a container is a process more, and one that is being made does not run yet either.
-            Err(error) if says_not_running(&error) => match self.site.engine.container(&self.site.node()) {
-                Ok(Some(container)) if container.state == "exited" => {
-                    Ok(Err(error.context(format!("waiting for {what}"))))
+            Err(error) if says_not_running(&error) => {
+                match self.cluster.engine.container(&self.session().instance.node()) {
+                    Ok(Some(container)) if container.state == "exited" => {
+                        Ok(Err(error.context(format!("waiting for {what}"))))
+                    }
+                    _ => Err(error),
                 }
-                _ => Err(error),
-            },
+            }
             Err(error) => Err(error),
         });
         answer.and_then(|answer| answer).map_err(|error| self.because_of_node(error))
@@ -101,82 +130,101 @@ impl Running<'_> {
 
     /// Waits until the API server answers, and writes the kubeconfig and the run file.
     pub(super) fn api(&self) -> Result<()> {
-        let site = self.site;
-        if !site.cluster_is_there {
+        let session = self.session();
+        if !self.cluster.was_there {
             let kubeconfig = self.until_on_node("the cluster's credentials", || self.kubeconfig())?;
-            write_secret(&site.instance.files.kubeconfig(), kubeconfig)?;
+            write_secret(&session.instance.files.kubeconfig(), kubeconfig)?;
         }
-        let kubectl = site.kubectl();
+        let kubectl = session.kubectl();
         let sh = Shell::new()?;
         self.until_on_node("the API server", || {
             let ask = kubectl.cmd(&sh).args(["get", "--raw", "/readyz"]);
-            Job::new(ask).deadline(ANSWER.min(self.left())).cancel(self.cancel).read()
+            Job::new(ask).deadline(ANSWER.min(self.running.left())).cancel(self.running.cancel).read()
         })?;
         // Before anything is applied: what is renamed must not be in the way of what comes in its place.
-        self.prune()?;
+        self.running.prune()?;
         self.remember_cluster()
     }
 
     /// Writes what others need to know of the cluster, and what it was made from.
     pub(super) fn remember_cluster(&self) -> Result<()> {
-        let site = self.site;
-        write(&site.instance.files.made_from(), &site.made_from)?;
-        site.instance.files.write(&RunFile {
-            cluster: site.instance.cluster().to_owned(),
-            kubeconfig: site.instance.files.kubeconfig(),
-            context: site.instance.context(),
-            namespace: site.namespace.clone(),
+        let session = self.session();
+        write(&session.instance.files.made_from(), &self.cluster.made_from)?;
+        session.instance.files.write(&RunFile {
+            cluster: session.instance.cluster().to_owned(),
+            kubeconfig: session.instance.files.kubeconfig(),
+            context: session.instance.context(),
+            namespace: session.namespace.clone(),
             ports: self.ports()?,
         })
     }
 
     /// The node's own credentials, for use from this machine.
     fn kubeconfig(&self) -> Result<String> {
-        let site = self.site;
+        let session = self.session();
         let sh = Shell::new()?;
-        let node = site.node();
+        let node = session.instance.node();
         let ask = |words: &[&str]| {
-            let deadline = ANSWER.min(self.left());
-            Job::new(site.engine.exec(&sh, &node, false, words)).deadline(deadline).cancel(self.cancel).read()
+            let deadline = ANSWER.min(self.running.left());
+            Job::new(self.cluster.engine.exec(&sh, &node, false, words))
+                .deadline(deadline)
+                .cancel(self.running.cancel)
+                .read()
         };
         let inside = ask(&["sh", "-c", CREDENTIALS, "sh", CREDENTIALS_FOLDER])?;
-        let port = Job::new(site.engine.cmd(&sh).args(["port", &node, &format!("{API_PORT}/tcp")])).deadline(ANSWER);
-        let port = port.cancel(self.cancel).read()?;
+        let port =
+            Job::new(self.cluster.engine.cmd(&sh).args(["port", &node, &format!("{API_PORT}/tcp")])).deadline(ANSWER);
+        let port = port.cancel(self.running.cancel).read()?;
         let address = port.lines().next().context("the engine names no port of the API server")?.trim();
-        outside(&inside, address, &site.instance.context())
+        outside(&inside, address, &session.instance.context())
     }
 
     /// The port of this machine that leads to each NodePort, as the engine tells: when the cluster was created, others may
     /// have been used than were chosen at first.
     fn ports(&self) -> Result<BTreeMap<u16, u16>> {
         let sh = Shell::new()?;
-        let ask = self.site.engine.cmd(&sh).args(["port", &self.site.node()]);
-        host_ports(&Job::new(ask).deadline(ANSWER).cancel(self.cancel).read()?)
+        let ask = self.cluster.engine.cmd(&sh).args(["port", &self.session().instance.node()]);
+        host_ports(&Job::new(ask).deadline(ANSWER).cancel(self.running.cancel).read()?)
     }
 
     /// Waits until the cluster's DNS answers at its service's address.
     pub(super) fn dns(&self) -> Result<()> {
-        let site = self.site;
-        let kubectl = site.kubectl();
+        let session = self.session();
+        let kubectl = session.kubectl();
         let words = ["-n", "kube-system", "get", "service", "kube-dns", "--output", "jsonpath={.spec.clusterIP}"];
-        let address = self.until("the service kube-dns", PAUSE, || {
+        let address = self.running.until("the service kube-dns", PAUSE, || {
             let address = kubectl.read(&words)?;
             ensure!(!address.is_empty(), "the service kube-dns has no address yet");
             Ok(address)
         })?;
         let sh = Shell::new()?;
         let started = Instant::now();
-        let query = super::dns::query("kubernetes.default.svc.cluster.local");
+        let query = dns::query("kubernetes.default.svc.cluster.local");
         // From the node, whose way to a service is that of its pods: kube-proxy's rules, then CoreDNS.
         let script = format!(
             "exec 3<>/dev/tcp/{address}/53 && cat >&3 && timeout 2 head -c 2 <&3 | od -An -tu1 >/dev/null && timeout 2 head -c 12 <&3 | od -An -tu1"
         );
-        self.until("an answer of the cluster's DNS", PAUSE, || {
-            let ask = site.engine.exec(&sh, &site.node(), true, &["timeout", "3", "bash", "-c", &script]);
-            let answer = Job::new(ask).stdin(query.clone()).deadline(ANSWER).cancel(self.cancel).read()?;
-            super::dns::check(&answer)
+        self.running.until("an answer of the cluster's DNS", PAUSE, || {
+            let ask =
+                self.cluster.engine.exec(&sh, &session.instance.node(), true, &["timeout", "3", "bash", "-c", &script]);
+            let answer = Job::new(ask).stdin(query.clone()).deadline(ANSWER).cancel(self.running.cancel).read()?;
+            dns::check(&answer)
         })?;
-        self.progress(format!("DNS answered {:.1} s after the cluster was there", started.elapsed().as_secs_f64()));
+        self.running
+            .progress(format!("DNS answered {:.1} s after the cluster was there", started.elapsed().as_secs_f64()));
+        Ok(())
+    }
+
+    /// Brings one image into the node.
+    pub(super) fn load(&self, image: &Image) -> Result<()> {
+        let session = self.session();
+        let node = session.instance.node();
+        let reference = session.image_reference(image);
+        let spool = session.instance.files.spool(&image.name);
+        let (log, cancel) = (self.running.log, self.running.cancel);
+        let loaded = load::load(&self.cluster.engine, &node, &reference, &image.reference, &spool, log, cancel)?;
+        self.running.context.add_bytes(loaded.moved_bytes);
+        self.running.progress(format!("{} bytes moved, {} were there", loaded.moved_bytes, loaded.kept_bytes));
         Ok(())
     }
 }

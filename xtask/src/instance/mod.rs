@@ -1,16 +1,19 @@
 //! One use of this machine by one checkout and one suite. Whatever a run makes outside of its checkout carries the
 //! instance's name or its labels, so that no two checkouts meet and nobody removes what another one made.
 
+mod files;
+
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::engine::{Container, Engine, Flavor};
 use e2e_support::kind::Kind;
 
-use crate::cluster::Files;
 use crate::events::{Runs, SuiteLock};
 use crate::paths::{Paths, checkout_id};
 use crate::setup::engine;
 use crate::suite::Suite;
+
+pub use files::{Files, RunFile};
 
 /// The label with the suite's name, on node images and through them on node containers, and on built images.
 pub const SUITE_LABEL: &str = "gateway-e2e.suite";

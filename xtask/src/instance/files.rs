@@ -1,29 +1,13 @@
-//! The Kind cluster of a suite: its files, its ports, whether one that is there fits.
-
-mod config;
-mod creation;
-mod network;
-mod node_image;
+//! What is noted of what an instance has made: beside its kubeconfig, for the next commands, for specs and for people.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use e2e_support::engine::{Container, Engine, Flavor};
-use e2e_support::kind::Kind;
-use e2e_support::kubectl::Kubectl;
-use e2e_support::{Job, kind};
+use e2e_support::engine::Flavor;
 use serde::{Deserialize, Serialize};
-use xshell::Shell;
 
 use crate::disk;
-use crate::instance::Instance;
-
-pub use config::{Effective, effective, hash as hash_config};
-pub(crate) use creation::{Creation, below};
-pub use network::{hold as hold_network, remove as remove_network};
-pub use node_image::ensure as ensure_node_image;
 
 /// What specs and people need to know of a cluster: written beside its kubeconfig.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +58,7 @@ impl Files {
     /// # Errors
     /// When the folder cannot be written to.
     pub fn write_engine(&self, engine: Flavor) -> Result<()> {
-        crate::steps::write(&self.dir.join("engine"), format!("{engine}\n"))
+        disk::write(&self.dir.join("engine"), format!("{engine}\n"))
     }
 
     /// Where an image of the suite is kept for the next load of it. It outlives the cluster.
@@ -97,7 +81,7 @@ impl Files {
     /// # Errors
     /// When the folder cannot be written to.
     pub fn write_kept(&self) -> Result<()> {
-        crate::steps::write(&self.dir.join("kept"), "")
+        disk::write(&self.dir.join("kept"), "")
     }
 
     /// The hash of the manifests that the cluster's ground was last made of.
@@ -152,72 +136,4 @@ impl Files {
     pub fn remove(&self) -> Result<()> {
         disk::remove_folder(&self.dir)
     }
-}
-
-/// What of a suite's cluster is there.
-#[derive(Debug)]
-pub enum Existing {
-    None,
-    /// It runs, answers, and was made from what it would be made from now.
-    Fits(Box<RunFile>),
-    /// It is ours, and has to go; with the reason.
-    Unfit(String),
-}
-
-/// Looks for the instance's cluster. `made_from` is what it would be made from now.
-///
-/// # Errors
-/// When a cluster of that name is there and is not ours, or the engine does not answer.
-pub fn existing(engine: &Engine, kubectl: &Utf8Path, instance: &Instance, made_from: &str) -> Result<Existing> {
-    let (name, files) = (instance.cluster(), &instance.files);
-    let nodes = engine.containers(kind::CLUSTER_LABEL, Some(name))?;
-    let Some(node) = nodes.first() else { return Ok(Existing::None) };
-    must_own(instance, &nodes)?;
-    if node.state != "running" {
-        return Ok(Existing::Unfit(format!("its node {} is {}", node.name, node.state)));
-    }
-    let Some(run) = files.read() else {
-        return Ok(Existing::Unfit("there is no record of how it was made (a run that was killed?)".into()));
-    };
-    let was_made_from = std::fs::read_to_string(files.made_from()).unwrap_or_default();
-    if was_made_from != made_from {
-        return Ok(Existing::Unfit("its node image or its configuration has changed".into()));
-    }
-    let kubectl = Kubectl::new(kubectl, &run.kubeconfig, &run.context);
-    let sh = Shell::new()?;
-    let ask = kubectl.cmd(&sh).args(["get", "--raw", "/readyz"]);
-    match Job::new(ask).deadline(Duration::from_secs(5)).read() {
-        Ok(_) => Ok(Existing::Fits(Box::new(run))),
-        Err(error) => {
-            let first = error.to_string().lines().next().unwrap_or_default().to_owned();
-            Ok(Existing::Unfit(format!("its API server does not answer ({first})")))
-        }
-    }
-}
-
-/// Fails where one of `nodes`, which have the name of the instance's cluster, was not made by it.
-///
-/// # Errors
-/// With the foreign container, and what to do.
-pub fn must_own(instance: &Instance, nodes: &[Container]) -> Result<()> {
-    let name = instance.cluster();
-    match nodes.iter().find(|node| !instance.owns(node)) {
-        None => Ok(()),
-        Some(foreign) => bail!(
-            "a cluster named {name} is there that this checkout did not make (container {}, {}): it stays; \
-             delete it with `kind delete cluster --name {name}`, or give the suite's cluster another name",
-            foreign.name,
-            foreign.state
-        ),
-    }
-}
-
-/// Deletes the cluster `name` and, where no other cluster is left, the network that kind made. No kind program is needed:
-/// the nodes are the engine's containers.
-///
-/// # Errors
-/// When the engine does not remove them.
-pub fn delete(engine: &Engine, name: &str, cache: &Utf8Path, log: Option<&Utf8Path>) -> Result<()> {
-    Kind::new("kind", engine.clone()).delete(name, log)?;
-    remove_network(engine, cache)
 }

@@ -9,10 +9,10 @@ use camino::Utf8PathBuf;
 use e2e_support::meter::Used;
 use e2e_support::{Cancel, Meter, clock};
 
-use super::recorder::Recorder;
-use super::stop::Stop;
-use super::{ALREADY_THERE, COMMANDS, POLLS, RunResult, SpecsFailed, StepStatus, UNUSUAL, Usage, What};
-use crate::exit::WrongUsage;
+use crate::error::WrongUsage;
+use crate::events::{
+    ALREADY_THERE, COMMANDS, POLLS, Recorder, RunResult, SpecsFailed, StepStatus, Stop, UNUSUAL, Usage, What,
+};
 use crate::machine::Moment;
 use crate::plan::{Plan, Resource, Slots, Step, StepId, StepKind};
 use crate::schedule::{self, Cancellation, Change, End, OnFailure, Options, SkipCause};

@@ -95,7 +95,7 @@ const NAMING: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// When the node image or one of `preload` is not there, or the engine fails.
-pub fn ensure(
+pub(super) fn ensure(
     engine: &Engine,
     instance: &Instance,
     node: &str,

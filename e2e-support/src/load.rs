@@ -28,8 +28,8 @@ pub struct Loaded {
     pub kept_bytes: u64,
 }
 
-/// Loads the engine's image `reference` into the containerd of the running container `node`, where it
-/// is called `name`. `spool` is a folder of this image's own which speeds up the next load of it. How long it
+/// Loads the engine's image `reference` into the containerds of the running containers `nodes`, where it
+/// is called `name`. What was moved and kept is told of all nodes together. `spool` is a folder of this image's own which speeds up the next load of it. How long it
 /// may take is what the thread's [`crate::Meter`] says; each of its parts has [`crate::process::DEFAULT_DEADLINE`] at
 /// most.
 ///
@@ -37,7 +37,7 @@ pub struct Loaded {
 /// When the engine cannot save the image, or the node's containerd does not take it.
 pub fn load(
     engine: &Engine,
-    node: &str,
+    nodes: &[impl AsRef<str> + Sync],
     reference: &str,
     name: &str,
     spool: &Utf8Path,
@@ -45,14 +45,77 @@ pub fn load(
     cancel: &Cancel,
 ) -> Result<Loaded> {
     let image = Names { reference, name };
-    let doing = || format!("loading the image {reference} into the node {node}");
     std::fs::create_dir_all(spool).with_context(|| format!("making the folder {spool}"))?;
-    let has = node_blobs(engine, node).with_context(doing)?;
-    match engine.flavor() {
-        Flavor::Podman => load_oci_dir(engine, node, image, spool, &has, log, cancel),
-        Flavor::Docker => load_archive(engine, node, image, spool, &has, log, cancel),
+    let doing = || format!("loading the image {reference}");
+    let saved = match engine.flavor() {
+        Flavor::Podman => save_oci_dir(engine, image, spool, log, cancel).map(Saved::Folder),
+        Flavor::Docker => save_archive(engine, image, spool, log, cancel).map(Saved::Archive),
+    };
+    let saved = saved.with_context(doing)?;
+    let into = |node: &str| -> Result<Loaded> {
+        let doing = || format!("loading the image {reference} into the node {node}");
+        let has = node_blobs(engine, node).with_context(doing)?;
+        saved.import(engine, node, image, &has, log, cancel).with_context(doing)
+    };
+    // One by one: what is imported is read from the same disk that all nodes write to.
+    let loaded = nodes.iter().try_fold(Loaded::default(), |sum, node| {
+        let Loaded { moved_bytes, kept_bytes } = into(node.as_ref())?;
+        Ok(Loaded { moved_bytes: sum.moved_bytes + moved_bytes, kept_bytes: sum.kept_bytes + kept_bytes })
+    });
+    if let Saved::Archive(archive) = &saved {
+        std::fs::remove_file(archive).with_context(|| format!("removing {archive}"))?;
     }
-    .with_context(doing)
+    loaded
+}
+
+/// An image as the engine has written it.
+enum Saved {
+    Folder(OciDir),
+    Archive(Utf8PathBuf),
+}
+
+impl Saved {
+    /// Moves what the node does not have.
+    fn import(
+        &self,
+        engine: &Engine,
+        node: &str,
+        image: Names<'_>,
+        has: &HashSet<String>,
+        log: &Utf8Path,
+        cancel: &Cancel,
+    ) -> Result<Loaded> {
+        let sh = Shell::new()?;
+        let import = import(engine, &sh, node, log, cancel);
+        match self {
+            Self::Folder(dir) => {
+                let (missing, kept): (Vec<_>, Vec<_>) = dir.layers.iter().partition(|blob| !has.contains(&blob.digest));
+                let loaded = Loaded { moved_bytes: total(&missing), kept_bytes: total(&kept) };
+                import
+                    .feed(|stdin| {
+                        let mut tar = tar::Builder::new(stdin);
+                        append(&mut tar, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+                        append(&mut tar, "index.json", &dir.index(image.name))?;
+                        for blob in [&dir.manifest, &dir.config].into_iter().chain(missing) {
+                            tar.append_path_with_name(dir.path(&blob.digest), dir.name(&blob.digest))?;
+                        }
+                        tar.finish()
+                    })
+                    .run()?;
+                Ok(loaded)
+            }
+            Self::Archive(archive) => {
+                let mut loaded = Loaded::default();
+                import
+                    .feed(|stdin| {
+                        loaded = thin(File::open(archive)?, stdin, has, image)?;
+                        Ok(())
+                    })
+                    .run()?;
+                Ok(loaded)
+            }
+        }
+    }
 }
 
 /// What an image is called.
@@ -78,16 +141,13 @@ fn import<'sh>(engine: &Engine, sh: &'sh Shell, node: &str, log: &Utf8Path, canc
     Job::new(engine.exec(sh, node, true, &words)).log(log).cancel(cancel)
 }
 
-fn load_oci_dir(
+fn save_oci_dir(
     engine: &Engine,
-    node: &str,
-    image: Names<'_>,
+    Names { reference, .. }: Names<'_>,
     spool: &Utf8Path,
-    has: &HashSet<String>,
     log: &Utf8Path,
     cancel: &Cancel,
-) -> Result<Loaded> {
-    let Names { reference, name } = image;
+) -> Result<OciDir> {
     let id = engine.image_id(reference)?.with_context(|| format!("{} has no such image", engine.flavor()))?;
     if let Err(error) = engine.save(reference, spool, log, cancel) {
         let ended = error.downcast_ref::<ProcessError>().map(|error| error.ended);
@@ -100,44 +160,18 @@ fn load_oci_dir(
     }
     let image = OciDir::read(spool, reference, &id)?;
     image.prune()?;
-    let (missing, kept): (Vec<_>, Vec<_>) = image.layers.iter().partition(|blob| !has.contains(&blob.digest));
-    let loaded = Loaded { moved_bytes: total(&missing), kept_bytes: total(&kept) };
-    let sh = Shell::new()?;
-    import(engine, &sh, node, log, cancel)
-        .feed(|stdin| {
-            let mut tar = tar::Builder::new(stdin);
-            append(&mut tar, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-            append(&mut tar, "index.json", &image.index(name))?;
-            for blob in [&image.manifest, &image.config].into_iter().chain(missing) {
-                tar.append_path_with_name(image.path(&blob.digest), image.name(&blob.digest))?;
-            }
-            tar.finish()
-        })
-        .run()?;
-    Ok(loaded)
+    Ok(image)
 }
 
-fn load_archive(
+fn save_archive(
     engine: &Engine,
-    node: &str,
     image: Names<'_>,
     spool: &Utf8Path,
-    has: &HashSet<String>,
     log: &Utf8Path,
     cancel: &Cancel,
-) -> Result<Loaded> {
+) -> Result<Utf8PathBuf> {
     engine.save(image.reference, spool, log, cancel)?;
-    let archive = spool.join("image.tar");
-    let mut loaded = Loaded::default();
-    let sh = Shell::new()?;
-    let result = import(engine, &sh, node, log, cancel)
-        .feed(|stdin| {
-            loaded = thin(File::open(&archive)?, stdin, has, image)?;
-            Ok(())
-        })
-        .run();
-    std::fs::remove_file(&archive).with_context(|| format!("removing {archive}"))?;
-    result.map(|()| loaded)
+    Ok(spool.join("image.tar"))
 }
 
 /// Copies an image archive without the blobs that the node has, and under the name that the image has

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::engine::{Container, Engine};
-use e2e_support::kind::Kind;
+use e2e_support::kind::CLUSTER_LABEL;
 
 use crate::events::SuiteLock;
 use crate::instance::{CHECKOUT_LABEL, Files, RUNS_LABEL, SUITE_LABEL, label};
@@ -60,10 +60,11 @@ impl Leftover {
         }
     }
 
-    /// Whether it is the node of a cluster that its checkout left on purpose.
+    /// Whether it is a node of a cluster that its checkout left on purpose.
     fn is_kept(&self) -> bool {
-        let node = self.files().read().map(|run| Kind::node(&run.cluster));
-        self.files().is_kept() && self.container.state == "running" && node.as_ref() == Some(&self.container.name)
+        let run = self.files().read();
+        let is_node = run.is_some_and(|run| label(&self.container, CLUSTER_LABEL) == Some(run.cluster.as_str()));
+        self.files().is_kept() && self.container.state == "running" && is_node
     }
 
     fn files(&self) -> Files {
@@ -169,6 +170,7 @@ mod tests {
             (SUITE_LABEL, "shop"),
             (CHECKOUT_LABEL, checkout.as_str()),
             (RUNS_LABEL, checkout.join("target/e2e/shop").as_str()),
+            (CLUSTER_LABEL, "shop-1"),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
         Leftover::of(Container { name: name.to_owned(), state: state.to_owned(), labels: labels.to_vec() })
@@ -194,15 +196,16 @@ mod tests {
         let root = Utf8Path::from_path(dir.path()).unwrap();
         let node = |state: &str| leftover(root, "shop-1-control-plane", state);
         // A child that another test forks just then holds the lock until it has become its program.
-        let free = |state: &str| {
+        let once_free = |leftover: &Leftover| {
             let end = std::time::Instant::now() + Duration::from_secs(10);
             loop {
-                match node(state).claim() {
+                match leftover.claim() {
                     Claim::InUse(_) if std::time::Instant::now() < end => std::thread::yield_now(),
                     claim => return claim,
                 }
             }
         };
+        let free = |state: &str| once_free(&node(state));
         assert!(matches!(free("exited"), Claim::Free(None)), "its checkout is gone");
         let runs = root.join("target/e2e/shop");
         std::fs::create_dir_all(runs.join("cluster")).unwrap();
@@ -211,6 +214,8 @@ mod tests {
         assert!(matches!(free("running"), Claim::Free(Some(_))), "its run was killed");
         Files { dir: runs.join("cluster") }.write_kept().unwrap();
         assert!(matches!(free("running"), Claim::Kept(_)));
+        let worker = leftover(root, "shop-1-worker", "running");
+        assert!(matches!(once_free(&worker), Claim::Kept(_)), "each node of the cluster stays");
         let Claim::Free(Some(run)) = free("exited") else { panic!("a dead node is of no use") };
         let Claim::InUse(who) = node("exited").claim() else { panic!("a run holds it") };
         assert!(who.contains("cargo xtask gc"), "{who}");

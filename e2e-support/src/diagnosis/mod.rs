@@ -10,8 +10,8 @@ use xshell::Shell;
 
 pub use said::taken_ports;
 
-use crate::engine::Engine;
-use crate::kind::Kind;
+use crate::engine::{Container, Engine};
+use crate::kind::{CLUSTER_LABEL, Kind};
 use crate::process::Job;
 
 /// How long the node may take to tell.
@@ -52,20 +52,25 @@ pub enum Surety {
     Hopeless,
 }
 
-/// Why the first node of the cluster `name` does not work, in one sentence; `None` where nothing is known to be wrong,
-/// or nobody tells.
-pub fn of_node(engine: &Engine, name: &str, surety: Surety) -> Option<String> {
-    let node = Kind::node(name);
-    let container = engine.container(&node).ok()??;
-    match container.state.as_str() {
+/// Why one of the nodes of the cluster `name` does not work, in one sentence: the control plane is asked first. `None`
+/// where nothing is known to be wrong, or nobody tells.
+pub fn of_nodes(engine: &Engine, name: &str, surety: Surety) -> Option<String> {
+    let mut nodes = engine.containers(CLUSTER_LABEL, Some(name)).ok()?;
+    let first = Kind::node(name);
+    nodes.sort_by_key(|node| (node.name != first, node.name.clone()));
+    nodes.iter().find_map(|node| of_node(engine, node, surety))
+}
+
+fn of_node(engine: &Engine, Container { name, state, .. }: &Container, surety: Surety) -> Option<String> {
+    match state.as_str() {
         "running" => {}
-        "exited" | "dead" | "stopped" => return Some(ended(engine, &node, &container.state)),
+        "exited" | "dead" | "stopped" => return Some(ended(engine, name, state)),
         _ => return None,
     }
     let sh = Shell::new().ok()?;
     let words: Vec<&str> = ["sh", "-c", TELL, "tell"].into_iter().chain(UNITS).collect();
-    let told = Job::new(engine.exec(&sh, &node, false, &words)).deadline(ANSWER).output().ok()?.stdout;
-    of_told(&told, &node, surety)
+    let told = Job::new(engine.exec(&sh, name, false, &words)).deadline(ANSWER).output().ok()?.stdout;
+    of_told(&told, name, surety)
 }
 
 /// The sentence on a node whose container has ended.
@@ -83,7 +88,7 @@ fn ended(engine: &Engine, node: &str, state: &str) -> String {
 /// Why a cluster could not be made: what is wrong with its node, else what kind printed, which `log` holds from the byte
 /// `from` on. `None` where neither tells.
 pub fn of_creation(engine: &Engine, name: &str, log: &Utf8Path, from: u64) -> Option<String> {
-    of_node(engine, name, Surety::Suspect).or_else(|| said::by_kind(&tail_of(log, from)).map(with_advice))
+    of_nodes(engine, name, Surety::Suspect).or_else(|| said::by_kind(&tail_of(log, from)).map(with_advice))
 }
 
 /// What was written to `log` from the byte `from` on; empty where it cannot be read.

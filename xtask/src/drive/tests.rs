@@ -158,6 +158,7 @@ impl World {
         let cluster = Cluster {
             kind: Kind::new(fake.program("kind"), engine.clone()),
             engine,
+            nodes: vec![instance.node()],
             node_image: String::new(),
             made_from: String::new(),
             config: Effective { yaml: String::new(), ports: BTreeMap::new(), replaced: Vec::new() },

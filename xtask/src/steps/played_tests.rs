@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use e2e_support::engine::{Engine, Flavor};
-use e2e_support::kind::Kind;
+use e2e_support::kind::{CLUSTER_LABEL, Kind};
 use testbed::fakes::{Fake, Play};
 
 use super::*;
@@ -64,10 +64,12 @@ impl Stage {
         std::fs::create_dir_all(&instance.files.dir).unwrap();
         std::fs::write(root.join("Dockerfile"), "FROM scratch AS deps\nFROM scratch\n").unwrap();
         let node = instance.node();
-        fake.container("podman", &node, "running", &[]).unwrap();
+        let of_cluster = [(CLUSTER_LABEL, instance.cluster())];
+        fake.container("podman", &node, "running", &of_cluster).unwrap();
         let cluster = Cluster {
             kind: Kind::new(fake.program("kind"), engine.clone()),
             engine: engine.clone(),
+            nodes: vec![node],
             node_image: "node:1".into(),
             made_from: String::new(),
             config: Effective { yaml: String::new(), ports: BTreeMap::new(), replaced: Vec::new() },

@@ -21,6 +21,8 @@ pub enum Style {
 pub struct Cluster {
     pub engine: Engine,
     pub kind: Kind,
+    /// The containers that are its nodes, the control plane's first.
+    pub nodes: Vec<String>,
     /// The reference of the suite's node image.
     pub node_image: String,
     /// Node image and configuration, as one hash.

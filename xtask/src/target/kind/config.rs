@@ -11,6 +11,8 @@ use sha2::Sha256;
 
 use crate::setup::piece::hash_path;
 
+const CONTROL_PLANE: &str = "control-plane";
+
 /// A configuration, and the host port of each NodePort in it.
 #[derive(Clone, Debug)]
 pub struct Effective {
@@ -65,6 +67,28 @@ pub(super) fn hash(root: &Utf8Path, path: &Utf8Path, hash: &mut Sha256) -> Resul
         }
     }
     Ok(())
+}
+
+/// The nodes of the cluster `name`, as kind names their containers: in the order of the configuration, those of the
+/// control plane first.
+/// <https://github.com/kubernetes-sigs/kind/blob/v0.33.0/pkg/cluster/internal/providers/common/namer.go>
+///
+/// # Errors
+/// When the configuration cannot be read.
+pub(super) fn nodes(root: &Utf8Path, path: &Utf8Path, name: &str) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(root.join(path)).with_context(|| format!("reading {path}"))?;
+    let config: Value = serde_yaml::from_str(&text).with_context(|| format!("reading {path}"))?;
+    let listed = config.get("nodes").and_then(Value::as_sequence).map_or(&[][..], Vec::as_slice);
+    let role = |node: &Value| node.get("role").and_then(Value::as_str).unwrap_or(CONTROL_PLANE).to_owned();
+    let roles: Vec<String> = listed.iter().map(role).collect();
+    let of = |role: &str, count: usize| -> Vec<String> {
+        let number = |at: usize| if at == 1 { String::new() } else { at.to_string() };
+        (1..=count).map(|at| format!("{name}-{role}{}", number(at))).collect()
+    };
+    let workers = roles.iter().filter(|role| *role != CONTROL_PLANE).count();
+    // Without any kind makes one.
+    let control_planes = (roles.len() - workers).max(1);
+    Ok([of(CONTROL_PLANE, control_planes), of("worker", workers)].concat())
 }
 
 /// Where the mounts of all nodes come from.
@@ -136,6 +160,20 @@ nodes:
     /// A configuration with ports that were free a moment ago.
     pub(in crate::target::kind) fn of_ports() -> Effective {
         replace(CONFIG, Utf8Path::new("/w"), |_, _| false).unwrap()
+    }
+
+    #[test]
+    fn nodes_are_named_as_kind_names_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let named = |config: &str| {
+            std::fs::write(root.join("kind.yaml"), config).unwrap();
+            nodes(root, "kind.yaml".into(), "c").unwrap()
+        };
+        assert_eq!(named("kind: Cluster\n"), ["c-control-plane"]);
+        assert_eq!(named("nodes: [{}]\n"), ["c-control-plane"], "the role that kind takes where none is named");
+        let several = "nodes: [{role: worker}, {role: control-plane}, {role: worker}, {role: control-plane}]\n";
+        assert_eq!(named(several), ["c-control-plane", "c-control-plane2", "c-worker", "c-worker2"]);
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Creation<'_> {
         let mut pause = LATE;
         while !over.sleep(pause) {
             pause = LOOK;
-            if let Some(cause) = diagnosis::of_node(self.engine, &self.create.name, Surety::Hopeless) {
+            if let Some(cause) = diagnosis::of_nodes(self.engine, &self.create.name, Surety::Hopeless) {
                 stop.cancel(cause);
                 return;
             }

@@ -1,13 +1,14 @@
 //! What a failed run leaves to look at of a cluster and its node.
 
 use anyhow::Result;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::clock::Instant;
 use e2e_support::engine::Engine;
 use rayon::prelude::*;
 use serde_json::Value;
 use xshell::Shell;
 
+use super::Cluster;
 use crate::events::RunFolder;
 use crate::evidence::{ask, keep, keep_output, of_api_server};
 use crate::target::session::Session;
@@ -25,23 +26,40 @@ const OF_NODE: [(&str, &[&str]); 7] = [
 /// So many lines of a container are kept where the node is asked for them.
 const LINES: &str = "2000";
 
-/// Writes what the API server tells, and the node's journal; where no API server answers, the logs of the containers as
-/// the node has them, and of a node that has ended what it wrote to its console.
-pub(super) fn collect(engine: &Engine, session: &Session, folder: &RunFolder, end: Instant) {
-    let name = session.instance.node();
-    let about_node = folder.path().join("node");
-    let container = match engine.container(&name) {
-        Ok(Some(container)) => container,
-        Ok(None) => return keep(&about_node.join("container.txt"), Ok("there is no node\n".to_owned())),
-        Err(error) => return keep(&about_node.join("container.txt"), Err(error)),
-    };
-    let runs = container.state == "running";
+/// Writes what the API server tells, and the journal of each node; where no API server answers, the logs of the containers
+/// as the nodes have them, and of a node that has ended what it wrote to its console.
+pub(super) fn collect(cluster: &Cluster, session: &Session, folder: &RunFolder, end: Instant) {
+    let Cluster { engine, nodes, .. } = cluster;
+    let asked: Vec<(&String, Utf8PathBuf, Option<bool>)> = nodes
+        .iter()
+        .map(|node| {
+            let to = if nodes.len() == 1 { folder.path().join("node") } else { folder.path().join("nodes").join(node) };
+            let there = container(engine, node, &to);
+            (node, to, there)
+        })
+        .collect();
     std::thread::scope(|scope| {
-        scope.spawn(|| of_node(engine, &name, &about_node, runs, end));
-        if !of_api_server(session, folder, end) && runs {
-            containers_of_node(engine, &name, &about_node.join("containers"), end);
+        for (node, to, runs) in &asked {
+            let Some(runs) = runs else { continue };
+            scope.spawn(move || of_node(engine, node, to, *runs, end));
+        }
+        if asked.iter().any(|(.., runs)| runs.is_some()) && !of_api_server(session, folder, end) {
+            for (node, to, _) in asked.iter().filter(|(.., runs)| *runs == Some(true)) {
+                scope.spawn(move || containers_of_node(engine, node, &to.join("containers"), end));
+            }
         }
     });
+}
+
+/// Whether the node runs; none, and noted why, where there is no such node.
+fn container(engine: &Engine, node: &str, to: &Utf8Path) -> Option<bool> {
+    let absent = match engine.container(node) {
+        Ok(Some(container)) => return Some(container.state == "running"),
+        Ok(None) => Ok(format!("there is no node {node}\n")),
+        Err(error) => Err(error),
+    };
+    keep(&to.join("container.txt"), absent);
+    None
 }
 
 /// What the engine and the node itself tell of the node.

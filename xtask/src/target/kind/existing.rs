@@ -23,17 +23,29 @@ pub(super) enum Existing {
     Unfit(String),
 }
 
-/// Looks for the instance's cluster. `made_from` is what it would be made from now.
+/// Looks for the instance's cluster, which has these `nodes`. `made_from` is what it would be made from now.
 ///
 /// # Errors
 /// When a cluster of that name is there and is not ours, or the engine does not answer.
-pub(super) fn find(engine: &Engine, kubectl: &Utf8Path, instance: &Instance, made_from: &str) -> Result<Existing> {
+pub(super) fn find(
+    engine: &Engine,
+    kubectl: &Utf8Path,
+    instance: &Instance,
+    nodes: &[String],
+    made_from: &str,
+) -> Result<Existing> {
     let (name, files) = (instance.cluster(), &instance.files);
-    let nodes = engine.containers(kind::CLUSTER_LABEL, Some(name))?;
-    let Some(node) = nodes.first() else { return Ok(Existing::None) };
-    must_own(instance, &nodes)?;
-    if node.state != "running" {
-        return Ok(Existing::Unfit(format!("its node {} is {}", node.name, node.state)));
+    let found = engine.containers(kind::CLUSTER_LABEL, Some(name))?;
+    if found.is_empty() {
+        return Ok(Existing::None);
+    }
+    must_own(instance, &found)?;
+    for name in nodes {
+        match found.iter().find(|node| node.name == *name) {
+            Some(node) if node.state == "running" => {}
+            Some(node) => return Ok(Existing::Unfit(format!("its node {name} is {}", node.state))),
+            None => return Ok(Existing::Unfit(format!("its node {name} is gone"))),
+        }
     }
     let Some(run) = files.read() else {
         return Ok(Existing::Unfit("there is no record of how it was made (a run that was killed?)".into()));

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use camino::Utf8Path;
 use e2e_support::clock::Instant;
+use e2e_support::kind::CLUSTER_LABEL;
 use e2e_support::network as bridge;
 
 use self::steps::ClusterStep;
@@ -82,14 +83,16 @@ impl Target for Cluster {
     }
 
     fn must_run(&self, session: &Session) -> Result<()> {
-        let node = session.instance.node();
-        // An engine that does not answer says nothing about the node.
-        let Ok(container) = self.engine.container(&node) else { return Ok(()) };
-        match container {
-            Some(container) if container.state == "running" => Ok(()),
-            Some(container) => bail!("the node {node} ended in the middle: its container is {}", container.state),
-            None => bail!("the node {node} was removed in the middle"),
+        // An engine that does not answer says nothing about the nodes.
+        let Ok(found) = self.engine.containers(CLUSTER_LABEL, Some(session.instance.cluster())) else { return Ok(()) };
+        for node in &self.nodes {
+            match found.iter().find(|container| container.name == *node) {
+                Some(container) if container.state == "running" => {}
+                Some(container) => bail!("the node {node} ended in the middle: its container is {}", container.state),
+                None => bail!("the node {node} was removed in the middle"),
+            }
         }
+        Ok(())
     }
 
     fn is_gone(&self, session: &Session) -> bool {
@@ -104,7 +107,7 @@ impl Target for Cluster {
     }
 
     fn collect_evidence(&self, session: &Session, folder: &RunFolder, end: Instant) {
-        evidence::collect(&self.engine, session, folder, end);
+        evidence::collect(self, session, folder, end);
     }
 
     fn remove(&self, session: &Session, log: Option<&Utf8Path>) -> Result<()> {

@@ -226,7 +226,7 @@ impl Recipe<'_> {
         containerd.wait_until("the node's containerd", Duration::from_secs(60), answers)?;
         for reference in self.preload {
             let spool = self.cache.join("oci").join(container).join(reference.replace(['/', ':'], "_"));
-            load::load(engine, container, reference, reference, &spool, log, cancel)?;
+            load::load(engine, &[container], reference, reference, &spool, log, cancel)?;
             std::fs::remove_dir_all(&spool).with_context(|| format!("removing {spool}"))?;
         }
         if form == Form::Unpacked {

@@ -53,8 +53,9 @@ pub fn open(
     let node_image = node_image::ensure(&engine, &instance, &node, preload, &paths.cache, cancel, say)?;
     let made_from = made_from(paths, &suite, &node_image)?;
     leave_engine(paths, &instance, engine.flavor(), say)?;
+    let nodes = config::nodes(&paths.root, &suite.cluster.config, instance.cluster())?;
     let mut found = None;
-    match existing::find(&engine, &kubectl, &instance, &made_from)? {
+    match existing::find(&engine, &kubectl, &instance, &nodes, &made_from)? {
         Existing::Fits(run) if earlier == Earlier::Reuse => {
             found = Some(Effective { yaml: String::new(), ports: run.ports, replaced: Vec::new() });
         }
@@ -79,7 +80,7 @@ pub fn open(
         say(&format!("port {wanted} is taken on this machine: {port} is used in its place"));
     }
     let cache = paths.cache.clone();
-    let cluster = Cluster { engine, kind, node_image, made_from, config, was_there, style, cache };
+    let cluster = Cluster { engine, kind, nodes, node_image, made_from, config, was_there, style, cache };
     Session::new(paths, suite, (workshop, building), instance, run_dir, Arc::new(cluster))
 }
 

@@ -88,41 +88,37 @@ impl ClusterStep<'_> {
         if self.running.cancel.is_cancelled() {
             return error;
         }
-        match diagnosis::of_node(&self.cluster.engine, self.session().instance.cluster(), Surety::Suspect) {
+        match diagnosis::of_nodes(&self.cluster.engine, self.session().instance.cluster(), Surety::Suspect) {
             Some(cause) => below(&cause, &error),
             None => error,
         }
     }
 
-    /// Waits until the node's containerd takes images.
+    /// Waits until the containerd of each node takes images.
     pub(super) fn node(&self) -> Result<()> {
-        let session = self.session();
+        self.cluster.nodes.iter().try_for_each(|node| self.node_takes_images(node))
+    }
+
+    fn node_takes_images(&self, node: &str) -> Result<()> {
         let sh = Shell::new()?;
-        self.until_on_node("the node's containerd", || {
-            let ask = self.cluster.engine.exec(
-                &sh,
-                &session.instance.node(),
-                false,
-                &["ctr", "--namespace", "k8s.io", "version"],
-            );
+        self.until_on_node(node, &format!("the containerd of the node {node}"), || {
+            let ask = self.cluster.engine.exec(&sh, node, false, &["ctr", "--namespace", "k8s.io", "version"]);
             Job::new(ask).deadline(ANSWER.min(self.running.left())).cancel(self.running.cancel).read()
         })?;
         Ok(())
     }
 
     /// As [`Running::until`], and gives up where the node has ended.
-    fn until_on_node<T>(&self, what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
+    fn until_on_node<T>(&self, node: &str, what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
         let answer = self.running.until(what, PAUSE, || match ask() {
             Ok(answer) => Ok(Ok(answer)),
             // Only then: to look at a container is a process more, and one that is being made does not run yet either.
-            Err(error) if says_not_running(&error) => {
-                match self.cluster.engine.container(&self.session().instance.node()) {
-                    Ok(Some(container)) if container.state == "exited" => {
-                        Ok(Err(error.context(format!("waiting for {what}"))))
-                    }
-                    _ => Err(error),
+            Err(error) if says_not_running(&error) => match self.cluster.engine.container(node) {
+                Ok(Some(container)) if container.state == "exited" => {
+                    Ok(Err(error.context(format!("waiting for {what}"))))
                 }
-            }
+                _ => Err(error),
+            },
             Err(error) => Err(error),
         });
         answer.and_then(|answer| answer).map_err(|error| self.because_of_node(error))
@@ -132,12 +128,13 @@ impl ClusterStep<'_> {
     pub(super) fn api(&self) -> Result<()> {
         let session = self.session();
         if !self.cluster.was_there {
-            let kubeconfig = self.until_on_node("the cluster's credentials", || self.kubeconfig())?;
+            let kubeconfig =
+                self.until_on_node(&session.instance.node(), "the cluster's credentials", || self.kubeconfig())?;
             write_secret(&session.instance.files.kubeconfig(), kubeconfig)?;
         }
         let kubectl = session.kubectl();
         let sh = Shell::new()?;
-        self.until_on_node("the API server", || {
+        self.until_on_node(&session.instance.node(), "the API server", || {
             let ask = kubectl.cmd(&sh).args(["get", "--raw", "/readyz"]);
             Job::new(ask).deadline(ANSWER.min(self.running.left())).cancel(self.running.cancel).read()
         })?;
@@ -183,8 +180,12 @@ impl ClusterStep<'_> {
     /// have been used than were chosen at first.
     fn ports(&self) -> Result<BTreeMap<u16, u16>> {
         let sh = Shell::new()?;
-        let ask = self.cluster.engine.cmd(&sh).args(["port", &self.session().instance.node()]);
-        host_ports(&Job::new(ask).deadline(ANSWER).cancel(self.running.cancel).read()?)
+        let mut ports = BTreeMap::new();
+        for node in &self.cluster.nodes {
+            let ask = self.cluster.engine.cmd(&sh).args(["port", node]);
+            ports.extend(host_ports(&Job::new(ask).deadline(ANSWER).cancel(self.running.cancel).read()?)?);
+        }
+        Ok(ports)
     }
 
     /// Waits until the cluster's DNS answers at its service's address.
@@ -215,14 +216,14 @@ impl ClusterStep<'_> {
         Ok(())
     }
 
-    /// Brings one image into the node.
+    /// Brings one image into all nodes.
     pub(super) fn load(&self, image: &Image) -> Result<()> {
         let session = self.session();
-        let node = session.instance.node();
+        let nodes = &self.cluster.nodes;
         let reference = session.image_reference(image);
         let spool = session.instance.files.spool(&image.name);
         let (log, cancel) = (self.running.log, self.running.cancel);
-        let loaded = load::load(&self.cluster.engine, &node, &reference, &image.reference, &spool, log, cancel)?;
+        let loaded = load::load(&self.cluster.engine, nodes, &reference, &image.reference, &spool, log, cancel)?;
         self.running.context.add_bytes(loaded.moved_bytes);
         self.running.progress(format!("{} bytes moved, {} were there", loaded.moved_bytes, loaded.kept_bytes));
         Ok(())

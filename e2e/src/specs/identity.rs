@@ -1,5 +1,6 @@
 //! What makes two signals one problem.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -67,8 +68,8 @@ async fn s07_two_pods_of_one_deployment_are_one_problem_of_two_are_two(cx: Conte
     for (name, replicas) in [("checkout", 2), ("payment", 1)] {
         make_deployment(&cx, &namespace, name, replicas).await?;
     }
-    let checkout = pods_of(&cx, &namespace, "checkout", 2).await?;
-    let payment = pods_of(&cx, &namespace, "payment", 1).await?;
+    let checkout = pods_of(&cx, &namespace, "checkout", 2..=2).await?;
+    let payment = pods_of(&cx, &namespace, "payment", 1..=1).await?;
 
     let answer = cx.gateway().alert(Alert::about_pod(&namespace, &checkout[0])).await?;
     let first = answer.expect_created("an alert about a Deployment's first pod")?;
@@ -87,7 +88,8 @@ async fn s07_two_pods_of_one_deployment_are_one_problem_of_two_are_two(cx: Conte
     for kind in ["StatefulSet", "DaemonSet", "CronJob"] {
         let name = kind.to_lowercase();
         make_workload(&cx, &namespace, kind, &name).await?;
-        let pods = pods_of(&cx, &namespace, &name, if kind == "DaemonSet" { 1 } else { 2 }).await?;
+        let expected = if kind == "DaemonSet" { 1..=usize::MAX } else { 2..=2 };
+        let pods = pods_of(&cx, &namespace, &name, expected).await?;
         let answer = cx.gateway().alert(Alert::about_pod(&namespace, &pods[0])).await?;
         let first = answer.expect_created(&format!("an alert about a {kind}'s first pod"))?;
         let expected = fingerprint(&namespace, kind, &name);
@@ -248,13 +250,14 @@ async fn make(
     }))
 }
 
-async fn pods_of(cx: &Context, namespace: &str, name: &str, count: usize) -> Result<Vec<String>> {
+/// The names of a workload's pods, once there are as many as expected.
+async fn pods_of(cx: &Context, namespace: &str, name: &str, expected: RangeInclusive<usize>) -> Result<Vec<String>> {
     let pods: Api<Pod> = Api::namespaced(cx.kubernetes(), namespace);
     let selector = ListParams::default().labels(&format!("app={name}"));
-    eventually(PODS_DEADLINE, &format!("the {count} pod(s) of {name} in {namespace}"), async || {
+    eventually(PODS_DEADLINE, &format!("the {} pod(s) of {name} in {namespace}", expected.start()), async || {
         let list = pods.list(&selector).await.context("listing pods")?;
         let names: Vec<String> = list.into_iter().filter_map(|pod| pod.metadata.name).collect();
-        ensure!(names.len() == count, "there are {names:?}");
+        ensure!(expected.contains(&names.len()), "there are {names:?}");
         Ok(names)
     })
     .await

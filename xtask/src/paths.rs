@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::WrongUsage;
 use crate::setup::piece::hex;
-use crate::suite::Suite;
+use crate::suite::{SUITES, Suite};
 
 /// How many hexadecimal digits of the checkout's hash names carry.
 const ID_DIGITS: usize = 8;
@@ -30,13 +30,10 @@ impl Paths {
     /// which this program was built in, and `$XDG_CACHE_HOME/gateway-e2e` or `~/.cache/gateway-e2e`.
     ///
     /// # Errors
-    /// When there is no folder `root`, or neither `XDG_CACHE_HOME` nor `HOME` is an absolute path.
+    /// When there is no folder `root`, no project at all, or neither `XDG_CACHE_HOME` nor `HOME` is an absolute path.
     pub fn find(root: Option<&Utf8Path>) -> Result<Paths> {
         match (root, around_here()) {
-            (None, Around { has_suites: false, .. }) => {
-                let manifest = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
-                Paths::of(manifest.parent().context("the xtask crate lies in no workspace")?.to_owned())
-            }
+            (None, Around { has_suites: false, root }) => Paths::of(built_in(&root)?),
             (root, around) => Paths::of(named(root)?.unwrap_or(around.root)),
         }
     }
@@ -52,11 +49,7 @@ impl Paths {
     }
 
     fn of(root: Utf8PathBuf) -> Result<Paths> {
-        let folder = |name: &str| std::env::var(name).ok().map(Utf8PathBuf::from).filter(|path| path.is_absolute());
-        let base = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
-        let base =
-            base.context("neither XDG_CACHE_HOME nor HOME is set to an absolute path: no place for the cache")?;
-        Ok(Paths { target: target(&root), root, cache: base.join("gateway-e2e") })
+        Ok(Paths { target: target(&root), root, cache: cache()? })
     }
 
     /// What runs of this workspace leave behind.
@@ -73,6 +66,27 @@ impl Paths {
     pub fn of_cargo(&self) -> Option<(&'static str, &Utf8Path)> {
         told_target().map(|_| (TARGET_DIR, self.target.as_path()))
     }
+}
+
+/// The project that this program was built in, where that is still there.
+fn built_in(here: &Utf8Path) -> Result<Utf8PathBuf> {
+    let manifest = Utf8Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = manifest.parent().filter(|root| root.join(SUITES).is_dir());
+    root.map(Utf8Path::to_owned).ok_or_else(|| {
+        WrongUsage(format!("no folder from {here} upwards has a {SUITES}/: go to a project, or name one by --root"))
+            .into()
+    })
+}
+
+/// What outlives every project.
+///
+/// # Errors
+/// When neither `XDG_CACHE_HOME` nor `HOME` is an absolute path.
+pub fn cache() -> Result<Utf8PathBuf> {
+    let folder = |name: &str| std::env::var(name).ok().map(Utf8PathBuf::from).filter(|path| path.is_absolute());
+    let base = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
+    let base = base.context("neither XDG_CACHE_HOME nor HOME is set to an absolute path: no place for the cache")?;
+    Ok(base.join("gateway-e2e"))
 }
 
 /// The folder that the command line names.

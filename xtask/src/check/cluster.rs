@@ -13,10 +13,6 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(configuration(subject));
     problems.extend(other_suite(subject));
-    // Without a list of its own the project takes its pieces from somewhere else.
-    if !subject.root.join(FILE).exists() {
-        return problems;
-    }
     problems.extend(piece(subject, &crate::at!["cluster", "node"], &cluster.node));
     for (at, name) in cluster.preload.iter().enumerate() {
         problems.extend(piece(subject, &crate::at!["cluster", "preload", at], name));
@@ -96,5 +92,6 @@ fn piece(subject: &Subject<'_>, at: &[Segment], name: &str) -> Option<Problem> {
     let hint = did_you_mean(name, images())
         .or_else(|| (!listed.is_empty()).then(|| format!("there are: {}", listed.join(", "))))
         .or_else(|| Some(format!("list it in {FILE}")));
-    Some(subject.suite.source.problem(at, format!("{FILE} lists no image `{name}`")).hint(hint))
+    let message = format!("{} lists no image `{name}`", subject.catalog.file());
+    Some(subject.suite.source.problem(at, message).hint(hint))
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
+use super::embedded;
 use super::ends::{self, Ends};
 use crate::error::WrongUsage;
 
@@ -30,6 +31,9 @@ pub struct Catalog {
     /// The Debian packages of podman and of what it works with.
     pub engine_packages: Vec<String>,
     pub pieces: Vec<Piece>,
+    /// Whether it is this program's own, for the project has none.
+    #[serde(skip)]
+    pub is_embedded: bool,
 }
 
 /// What goes with another version of Kubernetes, in place of what the catalog says elsewhere.
@@ -132,7 +136,8 @@ pub struct Source {
 }
 
 impl Catalog {
-    /// Reads the catalog of the workspace `root`, and fills in versions.
+    /// Reads the catalog of the workspace `root`, or where it has none that which this program was compiled with, and
+    /// fills in versions.
     ///
     /// # Errors
     /// When it does not parse, or names what it does not list; with the file and, where the parser
@@ -148,8 +153,12 @@ impl Catalog {
     /// As [`Catalog::read`]; also when the catalog does not have that version: [`WrongUsage`].
     pub fn read_for(root: &Utf8Path, kubernetes: Option<&str>) -> Result<Catalog> {
         let path = root.join(FILE);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-        let read: Catalog = serde_yaml::from_str(&text).with_context(|| format!("reading {FILE}"))?;
+        let (text, is_embedded) = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => (embedded::catalog()?.to_owned(), true),
+            text => (text.with_context(|| format!("reading {path}"))?, false),
+        };
+        let mut read: Catalog = serde_yaml::from_str(&text).with_context(|| format!("reading {FILE}"))?;
+        read.is_embedded = is_embedded;
         let mut chosen = read.clone().completed().with_context(|| format!("reading {FILE}"))?;
         read.check_others().with_context(|| format!("reading {FILE}"))?;
         for version in read.kubernetes.keys() {
@@ -163,9 +172,10 @@ impl Catalog {
         match kubernetes.filter(|wanted| !is_version(found, wanted)) {
             None => Ok(chosen),
             Some(wanted) => {
+                let file = chosen.file();
                 let others = read.kubernetes.keys().rev().map(String::as_str);
                 let there: Vec<&str> = std::iter::once(found).chain(others).collect();
-                bail!(WrongUsage(format!("{FILE} has no Kubernetes {wanted}; it has {}", there.join(", "))))
+                bail!(WrongUsage(format!("{file} has no Kubernetes {wanted}; it has {}", there.join(", "))))
             }
         }
     }
@@ -268,6 +278,11 @@ impl Catalog {
         Ok(())
     }
 
+    /// What people know it by.
+    pub fn file(&self) -> String {
+        if self.is_embedded { format!("this program's own {FILE}") } else { FILE.to_owned() }
+    }
+
     /// The piece of that name.
     ///
     /// # Errors
@@ -277,7 +292,7 @@ impl Catalog {
             Some(piece) => Ok(piece),
             None => {
                 let names: Vec<&str> = self.pieces.iter().map(|piece| piece.name.as_str()).collect();
-                bail!("{FILE} lists no piece `{name}`; it has {}", names.join(", "))
+                bail!("{} lists no piece `{name}`; it has {}", self.file(), names.join(", "))
             }
         }
     }

@@ -31,6 +31,7 @@ const REMOVAL: Duration = Duration::from_secs(300);
 /// What putting pieces in place works with.
 #[derive(Clone, Debug)]
 pub struct Workshop {
+    /// The folder that the catalog's paths begin at, and recipes are started in.
     pub root: Utf8PathBuf,
     pub cache: Utf8PathBuf,
     pub host: Host,

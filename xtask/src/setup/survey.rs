@@ -13,7 +13,7 @@ use super::host::{self, Host};
 use super::make::Workshop;
 use super::piece::{self, State};
 use super::places::Places;
-use super::{engine, packages, tools};
+use super::{embedded, engine, packages, tools};
 use crate::paths::Paths;
 
 /// What a node with a system on it takes (0.9 GB), and as much again for its machine and the loading of images.
@@ -94,10 +94,11 @@ impl Survey {
     pub fn look(paths: &Paths, wanted: &Wanted, places: &mut Places, cancel: &Cancel) -> Result<Survey> {
         let host = Host::look();
         let catalog = Catalog::read_for(&paths.root, wanted.kubernetes.as_deref())?;
-        let keys = piece::keys(&paths.root, &catalog, host.arch)?;
+        let root = embedded::home(&paths.root, &paths.cache)?;
+        let keys = piece::keys(&root, &catalog, host.arch)?;
         let mut survey = Survey {
             workshop: Workshop {
-                root: paths.root.clone(),
+                root,
                 cache: paths.cache.clone(),
                 host,
                 catalog,

@@ -11,7 +11,7 @@ use xshell::Shell;
 use crate::instance::Files;
 use crate::output;
 use crate::paths::Paths;
-use crate::setup::{catalog::Catalog, host::Host, piece};
+use crate::setup::kubectl;
 
 /// How long the API server may take to say which pods there are.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -29,7 +29,8 @@ impl Pods {
     /// The pods of the cluster that `suite` has now; none where it has no cluster, or one that does not answer.
     pub(super) fn of(paths: &Paths, suite: &str) -> Option<Self> {
         let cluster = Files::new(&paths.runs(), suite).read()?;
-        let kubectl = Kubectl::new(program(paths).ok()?, cluster.kubeconfig, cluster.context);
+        let program = kubectl::find(&paths.root, &paths.cache).ok()??;
+        let kubectl = Kubectl::new(program, cluster.kubeconfig, cluster.context);
         let sh = Shell::new().ok()?;
         let ask = kubectl.cmd(&sh).args(["get", "pods", "--all-namespaces", "--output", "json"]);
         let answer = Job::new(ask).deadline(ANSWER).read().ok()?;
@@ -81,24 +82,6 @@ impl Pods {
             result => result.map(drop).with_context(|| format!("reading the logs of pod {namespace}/{pod}")),
         }
     }
-}
-
-/// The kubectl that the set-up put in place, whichever version of Kubernetes that was for.
-fn program(paths: &Paths) -> Result<camino::Utf8PathBuf> {
-    let of = |kubernetes: Option<&str>| {
-        let catalog = Catalog::read_for(&paths.root, kubernetes)?;
-        let keys = piece::keys(&paths.root, &catalog, Host::look().arch)?;
-        let kubectl = catalog.piece("kubectl")?;
-        let key = keys.get(&kubectl.name).context("the piece kubectl has no key")?;
-        Ok::<_, anyhow::Error>(piece::folder(&paths.cache, kubectl, key).join("bin/kubectl"))
-    };
-    let usual = of(None)?;
-    if usual.exists() {
-        return Ok(usual);
-    }
-    let others = Catalog::read(&paths.root)?.kubernetes;
-    let others = others.keys().map(|version| of(Some(version))).collect::<Result<Vec<_>>>()?;
-    Ok(others.into_iter().find(|program| program.exists()).unwrap_or(usual))
 }
 
 /// Namespace and name of each pod in a list of them.

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::paths::Paths;
 use crate::plan::{Expected, ExpectedFrom};
-use crate::suite::Suite;
+use crate::suite::{Image, Suite};
 
 /// Seconds of one core that a package of the lock file takes, those included that this system never compiles: 267 of
 /// 354 packages took 290 s of CPU time on the machine of docs/benchmarks.
@@ -21,8 +21,9 @@ const FINGERPRINTS: &str = ".fingerprint";
 /// or where cargo keeps what it compiles in a way that is not known here.
 pub fn expected(paths: &Paths, suite: &Suite) -> Option<Expected> {
     let made = made(&paths.target);
-    let of_images = suite.images.iter().filter_map(|image| image.package.as_deref());
-    let of_specs = suite.specs.iter().map(|specs| specs.binary.as_str());
+    // A package's binary mostly has its name.
+    let of_images = suite.images.iter().flat_map(Image::packages);
+    let of_specs = suite.specs.iter().filter_map(|specs| specs.binary.as_deref());
     let binaries: Vec<&str> = of_images.chain(of_specs).collect();
     let has_all = |folder: &Utf8PathBuf| binaries.iter().all(|binary| folder.join(binary).exists());
     if made.iter().any(has_all) {
@@ -36,6 +37,9 @@ pub fn expected(paths: &Paths, suite: &Suite) -> Option<Expected> {
     let lock = std::fs::read_to_string(paths.root.join("Cargo.lock")).ok()?;
     let known = made.iter().flat_map(|folder| fingerprints(folder)).collect();
     let left = packages(&lock).difference(&known).count();
+    if left == 0 {
+        return None;
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let packages = u32::try_from(left).unwrap_or(u32::MAX);
     Some(Expected {

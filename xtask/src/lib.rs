@@ -34,6 +34,7 @@ pub mod exit;
 pub mod image_name;
 pub mod instance;
 mod kubernetes;
+mod kustomize;
 pub mod lab;
 pub mod leftovers;
 pub mod machine;

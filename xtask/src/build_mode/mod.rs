@@ -101,7 +101,7 @@ impl Choice {
     /// cannot be asked.
     pub fn decide(self, root: &Utf8Path, suite: &Suite, engine: &Engine, cache: &Utf8Path) -> Result<Decided> {
         let mut all: Vec<Base> = Vec::new();
-        for image in suite.images.iter().filter(|image| image.package.is_some()) {
+        for image in suite.images.iter().filter(|image| image.is_compiled()) {
             for base in bases(root, image, BuildMode::Host)? {
                 if !all.iter().any(|known| known.reference == base) {
                     all.push(look_at(engine, &base, cache)?);

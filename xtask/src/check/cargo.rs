@@ -10,7 +10,7 @@ use serde_json::Value;
 use xshell::{Shell, cmd};
 
 use crate::suite::yaml::Problem;
-use crate::suite::{Specs, Suite};
+use crate::suite::{Specs, SpecsProgram, Suite};
 
 /// So many packages outside of the workspace are asked about; each costs a call of cargo.
 const OUTSIDE: usize = 20;
@@ -36,6 +36,13 @@ pub(super) struct Package {
     /// The folders of the packages that it is built with.
     pub(super) needs: Vec<Utf8PathBuf>,
     pub(super) targets: Vec<Target>,
+}
+
+impl Package {
+    /// The names of its binaries.
+    pub(super) fn binaries(&self) -> impl Iterator<Item = &str> {
+        self.targets.iter().filter(|target| target.kind == Kind::Binary).map(|target| target.name.as_str())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -131,14 +138,14 @@ impl Packages {
     }
 
     fn specs(&self, suite: &Suite, specs: &Specs) -> Option<Problem> {
-        let targets = self.member(&specs.package)?.targets.iter().filter(|target| target.kind == Kind::Binary);
-        let names: Vec<&str> = targets.map(|target| target.name.as_str()).collect();
-        if names.contains(&specs.binary.as_str()) {
+        let SpecsProgram::Binary { package, binary } = specs.runs() else { return None };
+        let names: Vec<&str> = self.member(package)?.binaries().collect();
+        if names.contains(&binary) {
             return None;
         }
-        let message = format!("the package `{}` has no binary `{}`", specs.package, specs.binary);
+        let message = format!("the package `{package}` has no binary `{binary}`");
         let problem = suite.source.problem(&crate::at!["specs", "binary"], message);
-        Some(problem.meant(&specs.binary, names.iter().copied()).or_hint(|| match names.as_slice() {
+        Some(problem.meant(binary, names.iter().copied()).or_hint(|| match names.as_slice() {
             [] => "it has none: write src/main.rs, or list a [[bin]] in its Cargo.toml".to_owned(),
             names => format!("it has {}", names.join(", ")),
         }))

@@ -1,4 +1,5 @@
-//! An image whose package is compiled on the host: the folder that takes the stage's place has the binary at one path.
+//! An image whose packages are compiled on the host: the folder that takes the stage's place has their binaries in one
+//! folder, and nothing else.
 
 use super::{Built, Subject};
 use crate::dockerfile::pattern::{Stars, matches};
@@ -6,21 +7,34 @@ use crate::dockerfile::{Word, join};
 use crate::suite::yaml::Problem;
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
-    subject.built.iter().flat_map(|built| of_image(built).unwrap_or_default()).collect()
+    subject.built.iter().flat_map(|built| of_image(subject, built).unwrap_or_default()).collect()
 }
 
-fn of_image(built: &Built<'_>) -> Option<Vec<Problem>> {
-    let package = built.image.package.as_deref()?;
+/// Where the binaries of an image are in a build on the host; none where nothing of it is compiled.
+fn there(subject: &Subject<'_>, built: &Built<'_>) -> Vec<String> {
+    let binaries = |package: &str| match subject.packages.member(package) {
+        Some(package) => package.binaries().map(str::to_owned).collect(),
+        // Cargo cannot be asked: most have the one of their own name.
+        None => vec![package.to_owned()],
+    };
+    built.image.packages().flat_map(binaries).map(|binary| format!("/out/{binary}")).collect()
+}
+
+fn of_image(subject: &Subject<'_>, built: &Built<'_>) -> Option<Vec<Problem>> {
+    let all = there(subject, built);
+    let first = all.first()?;
     let target = built.target?;
-    let replaced = built.file.compiles(target)?;
+    let replaced = built.compiles()?;
     let name = built.file.stages[replaced].name.as_deref()?;
-    let there = format!("/out/{package}");
     let fits = |source: &Word| {
         let source = join("/".into(), &source.text);
-        there == source || there.starts_with(&format!("{}/", source.as_str().trim_end_matches('/'))) || {
-            matches(source.as_str(), &there, Stars::Single)
-        }
+        all.iter().any(|there| {
+            *there == source || there.starts_with(&format!("{}/", source.as_str().trim_end_matches('/'))) || {
+                matches(source.as_str(), there, Stars::Single)
+            }
+        })
     };
+    let listed = all.join(", ");
     let mut problems = Vec::new();
     for stage in built.file.needed(target, Some(replaced)).0 {
         for instruction in &built.file.stages[stage].instructions {
@@ -42,12 +56,12 @@ fn of_image(built: &Built<'_>) -> Option<Vec<Problem>> {
                 }
                 for source in sources.iter().filter(|source| source.known && !fits(source)) {
                     let message = format!(
-                        "{} --from={}: {} is not there in a build on the host, where a folder with {there} alone takes the \
+                        "{} --from={}: {} is not there in a build on the host, where a folder with {listed} alone takes the \
                          place of the stage",
                         instruction.keyword, from.text, source.text
                     );
                     let hint = format!(
-                        "let the stage put its binary at {there}, and copy it from there, or leave the image without `package`"
+                        "let the stage put its binary at {first}, and copy it from there, or leave the image without `package`"
                     );
                     problems.push(built.on_line(instruction.line, message, Some(hint)));
                 }

@@ -17,6 +17,7 @@ mod ignore;
 mod image_paths;
 mod images;
 mod kind_config;
+mod kustomized;
 mod layout;
 mod limits;
 mod made;
@@ -33,6 +34,7 @@ mod schema;
 mod security;
 mod selectors;
 mod services;
+mod specs;
 #[cfg(test)]
 mod tests;
 mod volumes;
@@ -55,10 +57,11 @@ use crate::target::kind::LAYOUT;
 
 use context::Context;
 use ignore::Ignore;
+use kustomized::Kustomized;
 use rules::RULES;
 
 pub use cargo::Packages;
-pub use rules::{Class, Finding, SUITE, Severity, classes, explain, first_sentence, ids};
+pub use rules::{Class, Finding, NOT_RENDERED, SUITE, Severity, classes, explain, first_sentence, ids};
 
 /// So many names at most are listed where another one is looked for.
 const LISTED: usize = 8;
@@ -136,9 +139,11 @@ pub fn findings(root: &Utf8Path, suite: &Suite) -> Result<Vec<Finding>> {
     add(rules::DOCKERFILE, unread);
     problems.extend(packages.named(suite));
     problems.extend(dependencies(root, suite));
+    problems.extend(specs::check(root, suite));
     let mut is_whole = true;
-    let sources = plan::read_manifests(root, suite).unwrap_or_else(|missing| {
-        problems.extend(missing.0);
+    let kustomized = Kustomized::all(root, suite);
+    let mut sources = plan::read_manifests(root, suite).unwrap_or_else(|missing| {
+        problems.extend(missing.0.into_iter().filter(|problem| !is_explained(suite, problem, &kustomized)));
         is_whole = false;
         BTreeMap::new()
     });
@@ -147,8 +152,16 @@ pub fn findings(root: &Utf8Path, suite: &Suite) -> Result<Vec<Finding>> {
     if is_whole {
         let (parsed, problems) = plan::parse_groups(suite, &sources);
         groups = parsed;
-        is_whole = problems.is_empty();
+        let unrendered = plan::unrendered(suite, &sources);
+        is_whole = problems.is_empty() && unrendered.is_empty();
         add(rules::MANIFEST, problems);
+        add(rules::NOT_RENDERED, unrendered);
+    }
+    for mut one in kustomized {
+        add(rules::MANIFEST, std::mem::take(&mut one.problems));
+        if !groups.is_empty() {
+            one.trace(&mut groups, &mut sources);
+        }
     }
     if is_whole && let Err(problems) = plan::derive_groups(suite, &sources, &groups, BuildMode::Host, &LAYOUT) {
         add(rules::PLAN, problems.0);
@@ -171,13 +184,24 @@ pub fn findings(root: &Utf8Path, suite: &Suite) -> Result<Vec<Finding>> {
     Ok(found)
 }
 
+/// Whether a kustomization that cannot be rendered says itself what is wrong with it.
+fn is_explained(suite: &Suite, problem: &Problem, kustomized: &[Kustomized]) -> bool {
+    let is_here = |one: &&Kustomized| {
+        let place = one.place(suite);
+        (&place.file, place.line, place.column) == (&problem.file, problem.line, problem.column)
+    };
+    kustomized.iter().find(is_here).is_some_and(|one| !one.problems.is_empty())
+}
+
 /// The files that a suite is read from, in which comments may allow something.
-pub fn files(suite: &Suite) -> BTreeSet<Utf8PathBuf> {
+pub fn files(root: &Utf8Path, suite: &Suite) -> BTreeSet<Utf8PathBuf> {
+    let kustomized = Kustomized::all(root, suite);
+    let kustomized = kustomized.iter().flat_map(Kustomized::files).cloned();
     let manifests = suite.manifests.iter().flat_map(|group| group.files.iter().cloned());
     let dockerfiles = suite.images.iter().map(|image| image.dockerfile.clone());
     let policies = suite.services.iter().flat_map(|service| &service.policies).map(|policy| policy.file.clone());
     let own = [suite.source.file.clone(), suite.cluster.config.clone()];
-    manifests.chain(dockerfiles).chain(policies).chain(own).collect()
+    manifests.chain(kustomized).chain(dockerfiles).chain(policies).chain(own).collect()
 }
 
 fn key(object: &Object) -> (&str, &str, &str) {
@@ -201,19 +225,13 @@ fn uses<'a>(objects: &[&'a Object]) -> BTreeMap<String, Vec<Use<'a>>> {
     uses
 }
 
-/// The list of the set-up's pieces; an empty one where the project has none.
+/// The list of the set-up's pieces; an empty one where it cannot be read.
 fn catalog(root: &Utf8Path, problems: &mut Vec<Problem>) -> Catalog {
-    let file = crate::setup::catalog::FILE;
-    if root.join(file).exists() {
-        match Catalog::read(root) {
-            Ok(catalog) => return catalog,
-            Err(error) => {
-                let message = format!("{error:#}");
-                problems.push(Problem { file: file.into(), line: 0, column: 0, message, ..Problem::default() });
-            }
-        }
-    }
-    Catalog::default()
+    Catalog::read(root).unwrap_or_else(|error| {
+        let (file, message) = (crate::setup::catalog::FILE.into(), format!("{error:#}"));
+        problems.push(Problem { file, line: 0, column: 0, message, ..Problem::default() });
+        Catalog::default()
+    })
 }
 
 /// The images whose Dockerfiles can be read; what is wrong with the paths of the others, and what keeps theirs from it.
@@ -252,9 +270,33 @@ fn built<'a>(
             let message = format!("{} has no stage `{name}`", built.source.file);
             problems.push(suite.source.problem(&path, message).hint(hint));
         }
+        problems.extend(stage(suite, &built));
         all.push(built);
     }
     all
+}
+
+/// What is wrong with the stage that the suite says is replaced by a build on the host.
+fn stage(suite: &Suite, built: &Built<'_>) -> Option<Problem> {
+    let (name, target) = (built.image.stage.as_deref()?, built.target?);
+    if built.compiles().is_some() {
+        return None;
+    }
+    let file = &built.source.file;
+    let path = crate::at!["images", built.at, "stage"];
+    if built.file.stage(name) == Some(target) {
+        let message = format!("the image is the stage `{name}` itself: nothing can stand in for it");
+        let hint = "name the stage that its binaries are copied from".to_owned();
+        return Some(suite.source.problem(&path, message).hint(Some(hint)));
+    }
+    let message = match built.file.stage(name) {
+        Some(_) => format!("the image needs nothing of the stage `{name}` of {file}"),
+        None => format!("{file} has no stage `{name}`"),
+    };
+    let needed = built.file.needed(target, None).0.into_iter().filter(|stage| *stage != target);
+    let names: Vec<&str> = needed.filter_map(|stage| built.file.stages[stage].name.as_deref()).collect();
+    let listed = || format!("it needs {}", if names.is_empty() { "no other stage".into() } else { names.join(", ") });
+    Some(suite.source.problem(&path, message).meant(name, names.iter().copied()).or_hint(listed))
 }
 
 /// What is wrong with the stage that all images share.
@@ -295,6 +337,11 @@ impl<'a> Built<'a> {
             context: Context::new(folder, ignore),
             folder: real,
         }
+    }
+
+    /// The place of the stage that compiles the image's binaries.
+    fn compiles(&self) -> Option<usize> {
+        self.file.compiles(self.target?, self.image.stage.as_deref())
     }
 
     /// What is wrong with a Dockerfile that has no FROM.

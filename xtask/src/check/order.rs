@@ -15,7 +15,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for group in &subject.suite.manifests {
         let objects: Vec<&Object> =
-            group.files.iter().filter_map(|file| by_file.get(file.as_str())).flatten().copied().collect();
+            group.sources().filter_map(|file| by_file.get(file.as_str())).flatten().copied().collect();
         // What is brought behind its first user, by what it is called.
         let mut behind: BTreeMap<String, &Object> = BTreeMap::new();
         let mut told: BTreeSet<String> = BTreeSet::new();

@@ -11,31 +11,37 @@ use super::layout::{Layout, Point, Presence};
 use super::{Built, Subject, close, copies};
 use crate::dockerfile::script::{CargoBuild, builds, rewrites};
 use crate::dockerfile::{BUILD_STAGE, Instruction, join};
-use crate::suite::yaml::{Problem, did_you_mean};
+use crate::suite::yaml::{Problem, Segment, did_you_mean};
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for built in &subject.built {
-        if let Some(name) = &built.image.package {
+        let mut is_known = true;
+        for (at, name) in built.image.packages().enumerate() {
+            let path = match built.image.package {
+                Some(_) => crate::at!["images", built.at, "package"].to_vec(),
+                None => crate::at!["images", built.at, "packages", at].to_vec(),
+            };
             let Some(package) = subject.packages.member(name) else {
                 // A workspace that cannot be read may have it. What a readable one lacks is told where it is to be built.
                 if !subject.root.join("Cargo.toml").exists() {
-                    problems.push(unknown(subject, built, name));
+                    problems.push(unknown(subject, &path, name));
                 }
+                is_known = false;
                 continue;
             };
-            // A name that leads nowhere is told where it stands.
-            if !copies::has_slips(built) {
-                problems.extend(stage_to_replace(built, name));
+            if package.binaries().next().is_none() {
+                let message = format!("the package `{name}` has no binary, and the image is to have its binaries");
+                let hint = "write src/main.rs, or list a [[bin]] in its Cargo.toml".to_owned();
+                problems.push(subject.suite.source.problem(&path, message).hint(Some(hint)));
             }
-            if !package.targets.iter().any(|target| target.kind == Kind::Binary && target.name == *name) {
-                let path = crate::at!["images", built.at, "package"];
-                let message = format!("the package `{name}` has no binary of that name");
-                let names = package.targets.iter().filter(|target| target.kind == Kind::Binary);
-                let hint = names.map(|target| target.name.as_str()).collect::<Vec<_>>().join(", ");
-                let hint = (!hint.is_empty()).then(|| format!("it has {hint}"));
-                problems.push(subject.suite.source.problem(&path, message).hint(hint));
-            }
+        }
+        if !is_known {
+            continue;
+        }
+        // A name that leads nowhere is told where it stands.
+        if built.image.is_compiled() && !copies::has_slips(built) {
+            problems.extend(stage_to_replace(built));
         }
         if !copies::has_slips(built) {
             problems.extend(Compilation::find(subject, built).map(|found| found.check()).unwrap_or_default());
@@ -44,17 +50,20 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
     problems
 }
 
-fn unknown(subject: &Subject<'_>, built: &Built<'_>, name: &str) -> Problem {
+fn unknown(subject: &Subject<'_>, path: &[Segment], name: &str) -> Problem {
     let hint = did_you_mean(name, subject.packages.members().map(|package| package.name.as_str()));
     let message = format!("the workspace has no package `{name}`");
-    subject.suite.source.problem(&crate::at!["images", built.at, "package"], message).hint(hint)
+    subject.suite.source.problem(path, message).hint(hint)
 }
 
 /// A stage that a folder with the binary can take the place of: it has to be there and to have a name.
-fn stage_to_replace(built: &Built<'_>, package: &str) -> Option<Problem> {
-    let target = built.target?;
-    let hint = Some(format!("write FROM … AS {BUILD_STAGE}"));
-    match built.file.compiles(target) {
+fn stage_to_replace(built: &Built<'_>) -> Option<Problem> {
+    built.target?;
+    let package = built.image.packages().collect::<Vec<_>>().join(", ");
+    let hint = Some(format!("write FROM … AS {BUILD_STAGE}, or name it as the image's `stage`"));
+    match built.compiles() {
+        // That is told where the suite names it.
+        None if built.image.stage.is_some() => None,
         None => {
             let message =
                 format!("no stage is named `{BUILD_STAGE}` or calls `cargo build`: the one that compiles {package}");
@@ -86,7 +95,7 @@ impl<'a> Compilation<'a> {
     fn find(subject: &'a Subject<'_>, built: &'a Built<'a>) -> Option<Compilation<'a>> {
         let packages = &subject.packages;
         let root = packages.root.as_deref()?;
-        let stage = built.file.compiles(built.target?).or(built.target)?;
+        let stage = built.compiles().or(built.target)?;
         let layout = Layout::new(&built.file, &built.context);
         let (point, run, build) = built.file.chain(stage).into_iter().rev().find_map(|stage| {
             let instructions = &built.file.stages[stage].instructions;
@@ -159,9 +168,7 @@ impl<'a> Compilation<'a> {
     /// told, too.
     fn told_wrong(&self) -> Vec<Problem> {
         let packages: Vec<&str> = self.packages.members().map(|package| package.name.as_str()).collect();
-        let targets = self.packages.members().flat_map(|package| &package.targets);
-        let binaries: Vec<&str> =
-            targets.filter(|target| target.kind == Kind::Binary).map(|target| target.name.as_str()).collect();
+        let binaries: Vec<&str> = self.packages.members().flat_map(Package::binaries).collect();
         let wrong = |told: &[String], there: &[&str], what: &str| -> Vec<Problem> {
             let is_slip =
                 |name: &&String| !there.contains(&name.as_str()) && close(name, there.iter().copied()).is_some();
@@ -180,10 +187,7 @@ impl<'a> Compilation<'a> {
     fn needed(&self) -> (Vec<&'a Package>, Vec<&'a Package>) {
         let build = &self.build;
         let by_bins = |bins: &[String]| -> Vec<&Package> {
-            let has = |package: &&Package| {
-                let mut binaries = package.targets.iter().filter(|target| target.kind == Kind::Binary);
-                binaries.any(|target| bins.contains(&target.name))
-            };
+            let has = |package: &&Package| package.binaries().any(|name| bins.iter().any(|bin| bin == name));
             self.packages.members().filter(has).collect()
         };
         let is_whole = self.built.in_context(self.root).is_some();
@@ -202,9 +206,10 @@ impl<'a> Compilation<'a> {
         } else {
             self.packages.default.iter().filter_map(|name| self.packages.member(name)).collect()
         };
-        let own = self.built.image.package.as_deref().and_then(|name| self.packages.member(name));
-        if let Some(own) = own.filter(|own| !selected.iter().any(|other| other.folder == own.folder)) {
-            selected.push(own);
+        for own in self.built.image.packages().filter_map(|name| self.packages.member(name)) {
+            if !selected.iter().any(|other| other.folder == own.folder) {
+                selected.push(own);
+            }
         }
         let all = self.packages.built_with(&selected);
         (selected, all)

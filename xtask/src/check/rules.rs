@@ -58,6 +58,8 @@ const fn warning(id: &'static str) -> Class {
 pub const SUITE: Class = error("suite");
 /// A manifest that cannot be applied as it stands.
 pub(super) const MANIFEST: Class = error("manifest");
+/// A kustomization that nothing is there to render.
+pub const NOT_RENDERED: Class = warning("not-rendered");
 /// Steps that cannot be put in an order.
 pub(super) const PLAN: Class = error("plan");
 /// Cargo's own manifests.
@@ -131,7 +133,9 @@ pub(super) const RULES: &[Rule] = &[
 
 /// All classes.
 pub fn classes() -> impl Iterator<Item = Class> {
-    [SUITE, MANIFEST, PLAN, CARGO, DOCKERFILE, ALLOW].into_iter().chain(RULES.iter().map(|rule| rule.class))
+    [SUITE, MANIFEST, NOT_RENDERED, PLAN, CARGO, DOCKERFILE, ALLOW]
+        .into_iter()
+        .chain(RULES.iter().map(|rule| rule.class))
 }
 
 /// All ids.

@@ -80,12 +80,12 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Problem> {
 
 /// The group of the suite that has an object.
 fn group_of(subject: &Subject<'_>, object: &Object) -> Option<usize> {
-    subject.suite.manifests.iter().position(|group| group.files.contains(&object.file))
+    subject.suite.manifests.iter().position(|group| group.sources().any(|file| *file == object.file))
 }
 
 /// Whether an object of a group is applied after another one of it.
 fn is_after(subject: &Subject<'_>, group: usize, first: &Object, second: &Object) -> bool {
-    let files = &subject.suite.manifests[group].files;
-    let place = |object: &Object| (files.iter().position(|file| *file == object.file), object.document);
+    let group = &subject.suite.manifests[group];
+    let place = |object: &Object| (group.sources().position(|file| *file == object.file), object.document);
     place(second) > place(first)
 }

@@ -131,7 +131,7 @@ fn begin(
     let runs = Runs::of(&paths.root);
     let _lock = runs.lock(&suite.name, &format!("cargo xtask e2e {}", suite.name))?;
     // Mistakes are found before the machine is touched.
-    super::check::must_pass(paths, &suite)?;
+    let is_whole = super::check::must_pass(paths, &suite)?;
     let limit = Duration::from_secs(args.timeout.saturating_mul(60));
     let stop = Stop::within(cancel, limit, format!("the run's --timeout of {} min has passed", args.timeout));
     let folder = runs.create(&suite.name)?;
@@ -147,6 +147,10 @@ fn begin(
         let error = if stop.is_out_of_time() { error.context(stop.reason()) } else { error };
         error.context(SetUpFailed)
     })?;
+    if !is_whole {
+        // Now that kubectl is there.
+        super::check::must_pass(paths, &session.suite).inspect_err(|_| folder.remove_if_empty())?;
+    }
     let (filter, jobs, retries, keep) = (args.filter.clone(), args.jobs, args.retries, args.keep);
     session.specs = Some(SpecOptions { filter, shard, jobs, retries, keep });
     let plan = session

@@ -3,7 +3,7 @@
 use crate::compiled;
 use crate::events::{Runs, history};
 use crate::paths::Paths;
-use crate::plan::{BuildMode, Format, Plan, Schedule};
+use crate::plan::{BuildMode, Format, Schedule, derive, read_manifests, unrendered};
 use crate::suite::Suite;
 use crate::target::kind::LAYOUT;
 
@@ -31,7 +31,11 @@ pub fn run(paths: &Paths, args: &Args) -> anyhow::Result<()> {
     let root = &paths.root;
     let suite = Suite::load(root, &args.suite)?;
     let history = history::load(&Runs::of(root), &suite.name, args.build, args.schedule);
-    let plan = Plan::load(root, &suite, args.build, &LAYOUT)?
+    let manifests = read_manifests(root, &suite)?;
+    for problem in unrendered(&suite, &manifests) {
+        eprintln!("note: {problem}; what it has is not in the plan");
+    }
+    let plan = derive(&suite, &manifests, args.build, &LAYOUT)?
         .with_history(&history)
         .with_compilation(compiled::expected(paths, &suite))
         .with_schedule(args.schedule);

@@ -225,10 +225,13 @@ impl Dockerfile {
         (stages, images)
     }
 
-    /// The place of the stage that compiles what `target` needs: the one of the usual name, else the last that calls
-    /// cargo to build.
-    pub fn compiles(&self, target: usize) -> Option<usize> {
+    /// The place of the stage that compiles what `target` needs: the one that is `told`, else the one of the usual name,
+    /// else the last that calls cargo to build. None where the one that is told is not needed.
+    pub fn compiles(&self, target: usize, told: Option<&str>) -> Option<usize> {
         let (needed, _) = self.needed(target, None);
+        if let Some(told) = told {
+            return self.stage(told).filter(|stage| *stage != target && needed.contains(stage));
+        }
         let named = needed.iter().rfind(|at| self.stages[**at].is(BUILD_STAGE));
         let calls = |at: &&usize| {
             **at != target && self.stages[**at].instructions.iter().any(|run| !script::builds(run).is_empty())
@@ -255,7 +258,8 @@ pub fn replaced_bases(root: &Utf8Path, image: &Image) -> Result<Vec<String>> {
 pub fn bases(root: &Utf8Path, image: &Image, build: BuildMode) -> Result<Vec<String>> {
     let file = read(root, image)?;
     let Some(target) = file.target(image) else { return Ok(Vec::new()) };
-    let replaced = file.compiles(target).filter(|_| build == BuildMode::Host && image.package.is_some());
+    let compiles = file.compiles(target, image.stage.as_deref());
+    let replaced = compiles.filter(|_| build == BuildMode::Host && image.is_compiled());
     Ok(file.needed(target, replaced).1)
 }
 
@@ -274,7 +278,7 @@ pub fn runtime_base(root: &Utf8Path, image: &Image) -> Result<Option<String>> {
 /// When its Dockerfile cannot be read.
 pub fn replaced_stage(root: &Utf8Path, image: &Image) -> Result<String> {
     let file = read(root, image)?;
-    let stage = file.target(image).and_then(|target| file.compiles(target));
+    let stage = file.target(image).and_then(|target| file.compiles(target, image.stage.as_deref()));
     Ok(stage.and_then(|at| file.stages[at].name.clone()).unwrap_or_else(|| BUILD_STAGE.to_owned()))
 }
 

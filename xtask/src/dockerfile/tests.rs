@@ -25,10 +25,28 @@ fn image(target: Option<&str>) -> Image {
 fn a_build_in_the_container_needs_every_base_and_one_on_the_host_only_the_last() {
     let file = Dockerfile::parse(FILE);
     let all = ["docker.io/library/debian:12", "docker.io/library/rust:1", "unused:1"];
-    let build = file.compiles(2);
+    let build = file.compiles(2, None);
     assert_eq!(build, Some(1));
     assert_eq!(file.needed(2, None), (vec![0, 1, 2], all.map(str::to_owned).to_vec()));
     assert_eq!(file.needed(2, build).1, ["docker.io/library/debian:12"]);
+}
+
+#[test]
+fn the_stage_that_is_told_is_the_one_that_compiles() {
+    let file = Dockerfile::parse(
+        "FROM a AS deps\nRUN cargo build\nFROM deps AS Binaries\nFROM c AS build\nFROM d\nCOPY --from=binaries /out/a /a\n",
+    );
+    for (told, expected) in [
+        // The one of the usual name is not needed.
+        (None, Some(0)),
+        (Some("binaries"), Some(1)),
+        (Some("deps"), Some(0)),
+        (Some("build"), None),
+        (Some("nobody"), None),
+    ] {
+        assert_eq!(file.compiles(3, told), expected, "{told:?}");
+    }
+    assert_eq!(file.needed(3, Some(1)).1, ["d"]);
 }
 
 #[test]
@@ -169,6 +187,6 @@ fn any_text_is_taken() {
             script::Effects::of(run).on(Utf8Path::new("/a/b"));
             let _ = (run.copies(), run.mounts(), script::builds(run));
         }
-        file.stages.len().checked_sub(1).map(|last| (file.needed(last, None), file.compiles(last)));
+        file.stages.len().checked_sub(1).map(|last| (file.needed(last, None), file.compiles(last, None)));
     }
 }

@@ -17,8 +17,8 @@ use super::{BuildMode, Layout, Need, Origin, Part, PartNeed, Plan, Resource, Sch
 use crate::at;
 use crate::image_name::full;
 use crate::schedule::GraphError;
-use crate::suite::Suite;
 use crate::suite::yaml::{Problem, Problems, Source, did_you_mean};
+use crate::suite::{SpecsProgram, Suite};
 
 /// The plan of `suite`, whose manifests' texts are in `manifests`, on a target of this layout, without a schedule's edges.
 ///
@@ -71,6 +71,7 @@ pub(crate) fn parse_groups(
     let group = |at: usize| {
         let group = &suite.manifests[at];
         let (mut objects, mut problems) = (Vec::new(), Vec::new());
+        let rendered = group.kustomize.as_ref().and_then(|folder| manifests.get(folder));
         for (position, file) in group.files.iter().enumerate() {
             match manifests.get(file).map(object::parse) {
                 Some(Ok(found)) => objects.extend(found),
@@ -81,8 +82,14 @@ pub(crate) fn parse_groups(
                 }
             }
         }
-        if objects.is_empty() && problems.is_empty() {
-            let message = format!("the files of `{}` hold no object", group.name);
+        match rendered.map(object::parse) {
+            Some(Ok(found)) => objects.extend(found.into_iter().map(|object| Object { is_rendered: true, ..object })),
+            Some(Err(problem)) => problems.push(problem),
+            None => {}
+        }
+        let is_rendered = group.kustomize.is_none() || rendered.is_some();
+        if objects.is_empty() && problems.is_empty() && is_rendered {
+            let message = format!("the manifests of `{}` hold no object", group.name);
             problems.push(suite.source.problem(&at!["manifests", at, "files"], message));
         }
         (objects, problems)
@@ -161,12 +168,12 @@ impl Steps<'_> {
             let packages: Vec<String> = if host {
                 build.packages.clone()
             } else {
-                specs.map(|specs| specs.package.clone()).into_iter().collect()
+                specs.and_then(|specs| specs.package()).map(str::to_owned).into_iter().collect()
             };
             let mut phases: Vec<String> = suite
                 .images
                 .iter()
-                .filter(|image| host && image.package.is_some())
+                .filter(|image| host && image.is_compiled())
                 .map(|image| image.phase.clone())
                 .collect();
             phases.dedup();
@@ -178,12 +185,8 @@ impl Steps<'_> {
                 self.add("compile", title, phases, StepKind::Compile { packages }, Vec::new());
             }
             if !host && build.dependencies.is_some() {
-                let mut phases: Vec<String> = suite
-                    .images
-                    .iter()
-                    .filter(|image| image.package.is_some())
-                    .map(|image| image.phase.clone())
-                    .collect();
+                let mut phases: Vec<String> =
+                    suite.images.iter().filter(|image| image.is_compiled()).map(|image| image.phase.clone()).collect();
                 phases.dedup();
                 self.add(
                     "dependencies",
@@ -196,7 +199,7 @@ impl Steps<'_> {
         }
         for image in &suite.images {
             let mut needs = Vec::new();
-            if image.package.is_some() {
+            if image.is_compiled() {
                 if host {
                     needs.push(need("compile", format!("the binary for {}", image.name)));
                 } else if suite.build.as_ref().is_some_and(|build| build.dependencies.is_some()) {
@@ -286,8 +289,13 @@ impl Steps<'_> {
             return;
         };
         let mut needs: Vec<Need> = self.layout.specs.iter().copied().map(need_part).collect();
-        if self.suite.build.is_some() {
-            needs.push(need("compile", format!("the specs of {}", specs.package)));
+        match specs.runs() {
+            SpecsProgram::Binary { package, .. } => needs.push(need("compile", format!("the specs of {package}"))),
+            SpecsProgram::Command(_) => {
+                let phase = vec![specs.phase.clone()];
+                self.add("list", "list specs", phase, StepKind::List, Vec::new());
+                needs.push(need("list", "which specs there are"));
+            }
         }
         for group in &specs.needs {
             needs.extend(self.ready_needs(group, index, Origin::Stated));

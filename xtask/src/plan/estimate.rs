@@ -84,6 +84,7 @@ pub(super) fn defaults(kind: &StepKind) -> (f64, f64) {
         StepKind::Deliver { .. } => (1.0, 300.0),
         StepKind::Apply { .. } => (0.5, 60.0),
         StepKind::Part { .. } | StepKind::Ready { .. } => (4.0, 240.0),
+        StepKind::List => (0.5, 60.0),
         StepKind::Specs => (30.0, 900.0),
     }
 }

@@ -10,6 +10,7 @@ mod need;
 pub mod object;
 mod print;
 pub(crate) mod reads;
+mod render;
 mod schedule;
 mod soft;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use layout::{Delivery, Layout, Part, PartNeed, Role};
 pub use object::{Manifests, Object, ObjectRef};
 pub use print::Format;
 pub use reads::configuration;
+pub use render::unrendered;
 pub use schedule::Schedule;
 
 /// The name of a step: stable from run to run, so that times can be compared.
@@ -112,6 +114,8 @@ pub enum StepKind {
         /// What is waited for.
         workload: ObjectRef,
     },
+    /// Asks the specs' program which specs it has, where it is there without being compiled.
+    List,
     /// Runs the specs.
     Specs,
 }
@@ -366,7 +370,7 @@ impl Plan {
     fn serves_only_specs(&self, step: &Step) -> bool {
         let is_user = |user: &&Step| user.needs.iter().any(|need| need.step == step.id);
         let mut users = self.steps.iter().filter(is_user).peekable();
-        matches!(step.kind, StepKind::Compile { .. })
+        matches!(step.kind, StepKind::Compile { .. } | StepKind::List)
             && users.peek().is_some()
             && users.all(|user| user.kind == StepKind::Specs)
     }
@@ -405,10 +409,12 @@ impl Step {
     }
 }
 
-/// The texts of all manifests of a suite, by path.
+/// The texts of all manifests of a suite, by path: what kustomize makes of a folder by the folder's. What cannot be
+/// rendered because nothing that renders is here yet is left out: [`unrendered`] tells it.
 ///
 /// # Errors
-/// Every file that cannot be read, at the line of the suite that names it.
+/// Every file that cannot be read and every kustomization that cannot be rendered, at the line of the suite that names
+/// it.
 pub fn read_manifests(root: &Utf8Path, suite: &Suite) -> Result<BTreeMap<Utf8PathBuf, Source>, Problems> {
     let mut texts = BTreeMap::new();
     let mut problems: Vec<Problem> = Vec::new();
@@ -423,6 +429,12 @@ pub fn read_manifests(root: &Utf8Path, suite: &Suite) -> Result<BTreeMap<Utf8Pat
                     problems.push(unusable(root, suite, &path, file, &problem.message));
                 }
             }
+        }
+    }
+    for rendered in render::all(root, suite) {
+        match rendered {
+            Ok(source) => drop(texts.insert(source.file.clone(), source)),
+            Err(problem) => problems.push(problem),
         }
     }
     Problems(problems).into_result().map(|()| texts)

@@ -144,9 +144,11 @@ impl Manifests {
     /// Reads those of `suite`, whose files are below `root`.
     ///
     /// # Errors
-    /// Files that cannot be read or parsed.
+    /// Files that cannot be read or parsed, and kustomizations that cannot be rendered.
     pub fn read(root: &Utf8Path, suite: &Suite) -> Result<Self, Problems> {
-        Self::new(super::read_manifests(root, suite)?)
+        let texts = super::read_manifests(root, suite)?;
+        Problems(super::unrendered(suite, &texts)).into_result()?;
+        Self::new(texts)
     }
 
     /// All objects of all files.
@@ -154,9 +156,9 @@ impl Manifests {
         self.objects.values().flatten()
     }
 
-    /// The objects of these files, in their order.
-    pub fn of<'a>(&'a self, files: &'a [Utf8PathBuf]) -> impl Iterator<Item = &'a Object> {
-        files.iter().filter_map(|file| self.objects.get(file)).flatten()
+    /// The objects of these texts, in their order.
+    pub fn of<'a>(&'a self, texts: impl IntoIterator<Item = &'a Utf8PathBuf>) -> impl Iterator<Item = &'a Object> {
+        texts.into_iter().filter_map(|text| self.objects.get(text)).flatten()
     }
 
     /// `file:line:column: message` for something that is wrong with `object`.

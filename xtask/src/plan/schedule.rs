@@ -158,7 +158,7 @@ fn stages(plan: &Plan, natural: impl Fn(&Step, &[bool], usize) -> Option<usize>)
 /// Cluster, definitions, namespaces │ images, and what needs none of them │ what needs them │ specs.
 fn phased_stage(step: &Step, uses_image: &[bool], at: usize) -> Option<usize> {
     match &step.kind {
-        StepKind::Part { role: Role::Aside, .. } => FREE,
+        StepKind::Part { role: Role::Aside, .. } | StepKind::List => FREE,
         StepKind::Specs => Some(3),
         StepKind::Compile { .. } | StepKind::Dependencies | StepKind::Image { .. } | StepKind::Deliver { .. } => {
             Some(1)
@@ -172,7 +172,7 @@ fn phased_stage(step: &Step, uses_image: &[bool], at: usize) -> Option<usize> {
 /// Images │ cluster, definitions, namespaces │ loads │ what is deployed │ specs.
 fn hybrid_stage(step: &Step, uses_image: &[bool], at: usize) -> Option<usize> {
     match &step.kind {
-        StepKind::Part { role: Role::Aside, .. } => FREE,
+        StepKind::Part { role: Role::Aside, .. } | StepKind::List => FREE,
         StepKind::Specs => Some(4),
         StepKind::Compile { .. } | StepKind::Dependencies | StepKind::Image { .. } => Some(0),
         StepKind::Deliver { .. } => Some(2),

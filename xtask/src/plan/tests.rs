@@ -9,6 +9,7 @@ use super::{BuildMode, Expected, Extent, Format, History, On, Origin, Plan, Sche
 use crate::suite::Suite;
 use crate::suite::yaml::{Problems, Source};
 use crate::target::kind::LAYOUT;
+use crate::target::kind::script::as_script;
 
 const SUITE: &str = "\
 name: shop
@@ -151,6 +152,24 @@ fn a_build_in_containers_shares_the_dependencies_and_compiles_only_the_specs_her
 }
 
 #[test]
+fn specs_that_are_no_package_are_listed_at_once_and_nothing_is_compiled_for_them() {
+    let change = ("specs: {package: specs, binary: all,", "specs: {program: [run, specs.py],");
+    let plan = with(change, &MANIFESTS).unwrap();
+    assert_eq!(needs(&plan, "list"), set(""));
+    assert_eq!(needs(&plan, "specs"), set("cluster dns list ready:web ready:shop/job/api apply:late"));
+    assert!(plan.clone().up_to(Extent::Deployed).step(&StepId::from("list")).is_none());
+    for schedule in [Schedule::Sequential, Schedule::Phased, Schedule::Hybrid] {
+        plan.clone().with_schedule(schedule).graph().unwrap();
+    }
+    let suite = Suite::parse(Source::new("s.yaml", SUITE.replace(change.0, change.1))).unwrap();
+    let inside = derive(&suite, &texts(&MANIFESTS), BuildMode::Container, &LAYOUT).unwrap();
+    assert!(inside.step(&StepId::from("compile")).is_none());
+    let script = as_script(inside);
+    assert!(script.step(&StepId::from("list")).is_none());
+    assert_eq!(script.steps.last().unwrap().id.as_str(), "specs");
+}
+
+#[test]
 fn a_shorter_run_has_no_needs_that_are_not_in_it() {
     for (build, extent, missing, there) in [
         (BuildMode::Host, Extent::Deployed, "specs", "ready:web"),
@@ -177,7 +196,7 @@ fn mistakes_in_manifests_are_told_with_file_and_line() {
             change("late.yaml", "# x\n{apiVersion: v1, kind: Secret, metadata: {namespace: shop, name: db}}"),
             "late.yaml:2:66: Secret shop/db stands here a second time (the first is in db.yaml)",
         ),
-        (("", ""), change("late.yaml", "# nothing\n"), "s.yaml:17:25: the files of `late` hold no object"),
+        (("", ""), change("late.yaml", "# nothing\n"), "s.yaml:17:25: the manifests of `late` hold no object"),
         (
             ("specs: {", "steps: {imag:web: {expected_s: 1}}\nspecs: {"),
             MANIFESTS,

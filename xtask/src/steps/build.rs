@@ -15,7 +15,7 @@ use crate::cargo_lock;
 use crate::dockerfile::{replaced_bases, replaced_stage};
 use crate::instance::Instance;
 use crate::plan::{BuildMode, ExpectedFrom};
-use crate::suite::Suite;
+use crate::suite::{Image, Specs, SpecsProgram, Suite};
 use crate::target::session::Running;
 
 impl Running<'_> {
@@ -33,8 +33,10 @@ impl Running<'_> {
         let made = self.cargo_build(&together, self.session.zig.as_ref())?;
         if self.session.build == BuildMode::Host {
             for image in &self.session.suite.images {
-                if let Some(package) = &image.package {
-                    self.stage(package, made.of(package, package)?)?;
+                for package in image.packages() {
+                    for (name, from) in made.binaries(package)? {
+                        self.stage(&image.name, name, from)?;
+                    }
                 }
             }
         }
@@ -42,16 +44,12 @@ impl Running<'_> {
             Some(package) => self.cargo_build(&[package], None)?,
             None => made,
         };
-        match (&self.session.suite.specs, &self.session.specs) {
-            (Some(specs), Some(options)) => {
-                let from = made.of(&specs.package, &specs.binary)?;
-                let to = self.session.staged_specs(&specs.binary);
-                self.place(from, &to)?;
-                // What lets no spec through is told now, and not once there is a cluster.
-                self.specs_program(options)?.list(options.filter.as_deref()).map(drop)
-            }
-            _ => Ok(()),
+        let specs = self.session.suite.specs.as_ref().filter(|_| self.session.specs.is_some());
+        if let Some(SpecsProgram::Binary { package, binary }) = specs.map(Specs::runs) {
+            self.place(made.of(package, binary)?, &self.session.staged_specs(binary))?;
+            self.list_specs()?;
         }
+        Ok(())
     }
 
     /// Has cargo build all binaries of these packages, for this machine or by zig.
@@ -93,8 +91,8 @@ impl Running<'_> {
     }
 
     /// Puts a binary where its image's build reads it: the layout of the stage that it replaces.
-    fn stage(&self, package: &str, from: &Utf8Path) -> Result<()> {
-        let to = self.session.staged(package).join("out").join(package);
+    fn stage(&self, image: &str, name: &str, from: &Utf8Path) -> Result<()> {
+        let to = self.session.staged(image).join("out").join(name);
         let doing = || format!("staging {from} as {to}");
         // As in the build stages: without symbols, a third less is loaded into the node. A linker comes with `strip`; what
         // is for another system has lost them when it was linked.
@@ -137,14 +135,14 @@ impl Running<'_> {
         let mut build = self.build(&image.dockerfile, &image.context, &self.session.image_reference(image))?;
         build.target.clone_from(&image.target);
         build.args.extend(image.args.clone());
-        if let (BuildMode::Host, Some(package)) = (self.session.build, &image.package) {
+        if self.session.build == BuildMode::Host && image.is_compiled() {
             let root = &self.session.paths.root;
             let mut replaced = vec![replaced_stage(root, image)?];
             // BuildKit asks registries for the bases of all stages, also of those that it does not build.
             if engine.flavor() == Flavor::Docker {
                 replaced.extend(replaced_bases(root, image)?);
             }
-            build.contexts.extend(replaced.into_iter().map(|name| (name, self.session.staged(package))));
+            build.contexts.extend(replaced.into_iter().map(|name| (name, self.session.staged(&image.name))));
         }
         engine
             .build(&self.session.paths.root, &build, self.log, self.cancel)
@@ -185,8 +183,8 @@ impl Running<'_> {
 /// What is compiled for the images, and the package of the specs, where they are among `packages`: for a build whose
 /// programs cannot be started here.
 fn builds<'a>(packages: &'a [String], suite: &Suite) -> (Vec<&'a str>, Option<&'a str>) {
-    let of_specs = suite.specs.as_ref().map(|specs| specs.package.as_str());
-    let is_of_image = |name: &str| suite.images.iter().any(|image| image.package.as_deref() == Some(name));
+    let of_specs = suite.specs.as_ref().and_then(Specs::package);
+    let is_of_image = |name: &str| suite.images.iter().flat_map(Image::packages).any(|package| package == name);
     let all = packages.iter().map(String::as_str);
     let of_images = all.clone().filter(|name| Some(*name) != of_specs || is_of_image(name)).collect();
     (of_images, all.into_iter().find(|name| Some(*name) == of_specs))

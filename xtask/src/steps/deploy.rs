@@ -22,11 +22,11 @@ impl Running<'_> {
     /// again until the step's time is over; what cannot be changed is made anew.
     pub(super) fn apply(&self, group: &str) -> Result<()> {
         let session = self.session;
-        let files = &session.suite.group(group).with_context(|| format!("the suite has no manifests {group}"))?.files;
-        let names: Vec<&str> = files.iter().map(|file| file.as_str()).collect();
+        let group = session.suite.group(group).with_context(|| format!("the suite has no manifests {group}"))?;
+        let names: Vec<&str> = group.sources().map(|file| file.as_str()).collect();
         let doing = || format!("applying {}", names.join(", "));
         let mut yaml = String::new();
-        for file in files {
+        for file in group.sources() {
             // References stay the same from run to run.
             let id = |reference: &str| {
                 let Some(image) = session.suite.images.iter().find(|image| image.reference == reference) else {
@@ -39,7 +39,7 @@ impl Running<'_> {
             yaml.push_str(&render(&session.manifests, file, session.instance.id(), id).with_context(doing)?);
             yaml.push('\n');
         }
-        let objects: Vec<&Object> = session.manifests.of(files).collect();
+        let objects: Vec<&Object> = session.manifests.of(group.sources()).collect();
         let kubectl = session.kubectl();
         let mut replaced = BTreeSet::new();
         let mut unknown_since = None;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
@@ -26,6 +26,17 @@ impl Executables {
         if let (true, Some(package), Some(name), Some(path)) = (is_binary, package, name, path) {
             self.0.insert((package.to_owned(), name.to_owned()), path.into());
         }
+    }
+
+    /// All executables of the package `package`, by their names.
+    ///
+    /// # Errors
+    /// Cargo has named none.
+    pub(super) fn binaries(&self, package: &str) -> Result<Vec<(&str, &Utf8Path)>> {
+        let found = self.0.iter().filter(|((of, _), _)| of == package);
+        let found: Vec<_> = found.map(|((_, name), path)| (name.as_str(), path.as_path())).collect();
+        ensure!(!found.is_empty(), "cargo has built the package {package} and named no executable of it");
+        Ok(found)
     }
 
     /// The executable `name` of the package `package`.
@@ -85,6 +96,7 @@ mod tests {
         };
         for line in [
             message("e2e", "bin", "specs", r#""/elsewhere/triple/debug/specs""#),
+            message("e2e", "bin", "replay", r#""/elsewhere/triple/debug/replay""#),
             message("e2e", "lib", "e2e", "null"),
             message("other", "custom-build", "build-script-build", r#""/x""#),
             r#"{"reason":"build-finished","success":true}"#.to_owned(),
@@ -93,6 +105,10 @@ mod tests {
             executables.line(&line);
         }
         assert_eq!(executables.of("e2e", "specs").unwrap(), "/elsewhere/triple/debug/specs");
+        let (replay, specs) = ("/elsewhere/triple/debug/replay", "/elsewhere/triple/debug/specs");
+        assert_eq!(executables.binaries("e2e").unwrap(), [("replay", replay.into()), ("specs", specs.into())]);
+        let error = executables.binaries("other").unwrap_err().to_string();
+        assert!(error.contains("the package other and named no executable"), "{error}");
         let error = executables.of("other", "specs").unwrap_err().to_string();
         assert!(error.contains("no executable `specs`") && error.contains("e2e/specs"), "{error}");
         let error = executables.of("e2e", "spec").unwrap_err().to_string();

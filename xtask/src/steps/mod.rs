@@ -38,7 +38,11 @@ impl Session {
         // What has been done there before takes another time than where all is new.
         let elsewhere = matches!(
             step.kind,
-            StepKind::Compile { .. } | StepKind::Dependencies | StepKind::Image { .. } | StepKind::Specs
+            StepKind::Compile { .. }
+                | StepKind::Dependencies
+                | StepKind::Image { .. }
+                | StepKind::List
+                | StepKind::Specs
         );
         if self.target.was_there() && !elsewhere {
             context.already_there("what an earlier run has left");
@@ -77,6 +81,7 @@ impl Running<'_> {
                 self.apply(manifests)
             }
             StepKind::Ready { manifests, workload } => self.ready(manifests, workload),
+            StepKind::List => self.list_specs(),
             StepKind::Specs => self.specs(),
         }
     }

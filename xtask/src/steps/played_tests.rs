@@ -18,8 +18,8 @@ use crate::plan::{BuildMode, Manifests, Plan, Slots};
 use crate::setup::catalog::Catalog;
 use crate::setup::host::Host;
 use crate::setup::make::Workshop;
-use crate::suite::Suite;
 use crate::suite::yaml::Source;
+use crate::suite::{Specs, Suite};
 use crate::target::kind::{Cluster, Effective, LAYOUT, Style};
 
 const SUITE: &str = "\
@@ -161,6 +161,7 @@ fn name(kind: &StepKind) -> &str {
         StepKind::Deliver { .. } => "deliver",
         StepKind::Apply { .. } => "apply",
         StepKind::Ready { .. } => "ready",
+        StepKind::List => "list",
         StepKind::Specs => "specs",
     }
 }
@@ -168,9 +169,14 @@ fn name(kind: &StepKind) -> &str {
 #[test]
 fn every_step_ends_by_its_deadline_when_nothing_answers() {
     let mut seen: BTreeSet<String> = BTreeSet::new();
-    for build in [BuildMode::Host, BuildMode::Container] {
+    for (build, is_command) in [(BuildMode::Host, false), (BuildMode::Container, false), (BuildMode::Host, true)] {
         let mut stage = Stage::new(JOB, false);
         stage.session.build = build;
+        if is_command {
+            let program = vec![stage.fake.program("specs").into_string()];
+            let specs = stage.session.suite.specs.as_mut().unwrap();
+            *specs = Specs { package: None, binary: None, program, ..specs.clone() };
+        }
         for program in ["podman", "kind", "kubectl", "specs"] {
             stage.fake.on(program, "*", Play::hangs()).unwrap();
         }
@@ -193,7 +199,7 @@ fn every_step_ends_by_its_deadline_when_nothing_answers() {
             assert!(compiles || error.contains(step.id.as_str()), "{}: {error}", step.id);
         }
     }
-    assert_eq!(seen.len(), 7 + LAYOUT.parts.len(), "{seen:?}");
+    assert_eq!(seen.len(), 8 + LAYOUT.parts.len(), "{seen:?}");
 }
 
 const REFUSED: &str = "The Job \"j\" is invalid: spec.template: Invalid value: {}: field is immutable";

@@ -8,14 +8,15 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, anyhow};
-use camino::Utf8Path;
+use anyhow::{Context, Result, anyhow, bail};
+use camino::{Utf8Path, Utf8PathBuf};
 
 use self::judge::{End, Red, Said};
 pub(super) use self::program::Program;
 use self::program::{Attempt, List, Selection};
 use crate::events::{SpecsFailed, What};
 use crate::shards::Shard;
+use crate::suite::SpecsProgram;
 use crate::target::session::Running;
 use crate::target::session::SpecOptions;
 
@@ -42,8 +43,15 @@ impl Running<'_> {
         result
     }
 
-    /// The specs' program as it was staged.
-    pub(super) fn specs_program(&self, options: &SpecOptions) -> Result<Program<'_>> {
+    /// Asks the specs' program for its specs, so that what lets none through is told now, and not once there is a
+    /// cluster.
+    pub(super) fn list_specs(&self) -> Result<()> {
+        let options = self.session.specs.clone().unwrap_or_default();
+        self.specs_program(&options)?.list(options.filter.as_deref()).map(drop)
+    }
+
+    /// The specs' program: as it was staged, or where it is.
+    fn specs_program(&self, options: &SpecOptions) -> Result<Program<'_>> {
         let session = self.session;
         let specs = session.suite.specs.as_ref().context("the suite has no specs")?;
         let mut env = vec![
@@ -53,8 +61,14 @@ impl Running<'_> {
         if options.keep {
             env.push(("E2E_KEEP", "1".to_owned()));
         }
+        let (path, arguments) = match specs.runs() {
+            SpecsProgram::Binary { binary, .. } => (session.staged_specs(binary), &[][..]),
+            SpecsProgram::Command([program, arguments @ ..]) => (program_in(&session.paths.root, program), arguments),
+            SpecsProgram::Command([]) => bail!("the suite {} names no program that runs its specs", session.suite.name),
+        };
         Ok(Program {
-            path: session.staged_specs(&specs.binary),
+            path,
+            arguments,
             folder: &session.paths.root,
             env,
             jobs: options.jobs,
@@ -63,6 +77,11 @@ impl Running<'_> {
             end: self.end,
         })
     }
+}
+
+/// A program of the project, or one that is looked for on PATH.
+fn program_in(root: &Utf8Path, program: &str) -> Utf8PathBuf {
+    if program.contains('/') { root.join(program) } else { program.into() }
 }
 
 /// What the step tells while it runs.

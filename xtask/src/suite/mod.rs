@@ -120,15 +120,32 @@ pub struct Image {
     pub args: BTreeMap<String, String>,
     /// What manifests call it.
     pub reference: String,
-    /// The package whose binary, when it is built on the host, stands in for the Dockerfile's stage that
-    /// compiles: the one of the name `build`, else the last that calls `cargo build`.
+    /// The package whose binaries, when they are built on the host, stand in for the Dockerfile's stage that compiles.
     pub package: Option<String>,
+    /// The same, where the image has the binaries of several packages.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// The stage that they stand in for; where none is named, the one of the name `build`, else the last that calls
+    /// `cargo build`.
+    pub stage: Option<String>,
     /// The phase that its time counts for.
     pub phase: String,
 }
 
 fn workspace() -> Utf8PathBuf {
     Utf8PathBuf::from(".")
+}
+
+impl Image {
+    /// The packages whose binaries it has; none where nothing of it is compiled by cargo.
+    pub fn packages(&self) -> impl Iterator<Item = &str> {
+        self.package.iter().chain(&self.packages).map(String::as_str)
+    }
+
+    /// Whether it has binaries that cargo makes.
+    pub fn is_compiled(&self) -> bool {
+        self.packages().next().is_some()
+    }
 }
 
 /// Manifests that are applied together.
@@ -139,13 +156,25 @@ pub struct Manifests {
     /// Its name among the suite's groups.
     pub name: String,
     /// The files, each of one or more documents.
+    #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub files: Vec<Utf8PathBuf>,
+    /// The folder of a kustomization: what kustomize makes of it is applied behind the files.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub kustomize: Option<Utf8PathBuf>,
     /// Groups that must be ready first for reasons that the manifests do not show.
     #[serde(default)]
     pub needs: Vec<String>,
     /// The phase that its time counts for.
     pub phase: String,
+}
+
+impl Manifests {
+    /// The paths that its texts are known by, in the order in which they are applied: its files, and the folder that
+    /// kustomize renders.
+    pub fn sources(&self) -> impl Iterator<Item = &Utf8PathBuf> {
+        self.files.iter().chain(&self.kustomize)
+    }
 }
 
 /// What a service does, as its code has it.
@@ -196,10 +225,14 @@ pub struct Policy {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Specs {
-    /// The package that holds them.
-    pub package: String,
-    /// The binary of that package, which cargo builds.
-    pub binary: String,
+    /// The package that holds them, where cargo builds them.
+    pub package: Option<String>,
+    /// The binary of that package.
+    pub binary: Option<String>,
+    /// In place of a package: the command that runs them, without their arguments. A program with a slash in it is a path
+    /// of the workspace, another one is looked for on PATH.
+    #[serde(default)]
+    pub program: Vec<String>,
     /// The groups that must be ready before the first spec.
     #[serde(default)]
     pub needs: Vec<String>,
@@ -208,6 +241,39 @@ pub struct Specs {
     /// What each spec takes: the file that shards are split by, relative to the workspace. `cargo xtask times` writes it.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub times: Option<Utf8PathBuf>,
+}
+
+/// What runs the specs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpecsProgram<'s> {
+    /// A binary that cargo builds.
+    Binary {
+        /// Its package.
+        package: &'s str,
+        /// Its name.
+        binary: &'s str,
+    },
+    /// Something that is there already: a program, and the first of its arguments.
+    Command(&'s [String]),
+}
+
+impl Specs {
+    /// What runs them.
+    pub fn runs(&self) -> SpecsProgram<'_> {
+        match (&self.package, &self.binary) {
+            (Some(package), Some(binary)) => SpecsProgram::Binary { package, binary },
+            // A suite that names neither or both is refused when it is read.
+            _ => SpecsProgram::Command(&self.program),
+        }
+    }
+
+    /// The package that has them; none where it is no package's binary that runs them.
+    pub fn package(&self) -> Option<&str> {
+        match self.runs() {
+            SpecsProgram::Binary { package, .. } => Some(package),
+            SpecsProgram::Command(_) => None,
+        }
+    }
 }
 
 /// What is known about a step beforehand.

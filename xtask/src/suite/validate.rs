@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use camino::Utf8Path;
 
-use super::Suite;
 use super::yaml::{Problem, Problems, Segment, Source, did_you_mean};
+use super::{Image, Specs, Suite};
 use crate::at;
 use crate::image_name::is_reference;
 
@@ -95,7 +95,10 @@ impl Check<'_> {
                 .enumerate()
                 .map(move |(j, file)| (at!["manifests", i, "files", j].to_vec(), file.as_str()))
         });
-        self.unique("manifest", files);
+        let folders = suite.manifests.iter().enumerate().filter_map(|(i, group)| {
+            Some((at!["manifests", i, "kustomize"].to_vec(), group.kustomize.as_ref()?.as_str()))
+        });
+        self.unique("manifest", files.chain(folders));
         if let Some(build) = &suite.build {
             self.unique(
                 "package",
@@ -175,21 +178,73 @@ impl Check<'_> {
             if let Some(package) = &image.package {
                 self.known(&at!["images", index, "package"], "package in `build.packages`", package, packages.clone());
             }
+            for (at, package) in image.packages.iter().enumerate() {
+                let path = at!["images", index, "packages", at];
+                self.known(&path, "package in `build.packages`", package, packages.clone());
+            }
+            self.compiled(index, image);
         }
         let groups = suite.manifests.iter().map(|group| group.name.as_str());
         for (index, group) in suite.manifests.iter().enumerate() {
             for (at, need) in group.needs.iter().enumerate() {
                 self.known(&at!["manifests", index, "needs", at], "group of manifests", need, groups.clone());
             }
-            if group.files.is_empty() {
-                self.add(&at!["manifests", index, "files"], format!("group `{}` has no files", group.name), None);
+            if group.sources().next().is_none() {
+                let message = format!("group `{}` has no manifests", group.name);
+                let hint = "name `files`, or the folder of a kustomization as `kustomize`".to_owned();
+                self.add(&at!["manifests", index, "files"], message, Some(hint));
             }
         }
         if let Some(specs) = &suite.specs {
-            self.known(&at!["specs", "package"], "package in `build.packages`", &specs.package, packages);
+            if let Some(package) = &specs.package {
+                self.known(&at!["specs", "package"], "package in `build.packages`", package, packages);
+            }
+            self.specs(specs);
             for (at, need) in specs.needs.iter().enumerate() {
                 self.known(&at!["specs", "needs", at], "group of manifests", need, groups.clone());
             }
+        }
+    }
+
+    /// What an image says of its binaries, where one word of it contradicts another.
+    fn compiled(&mut self, index: usize, image: &Image) {
+        if image.package.is_some() && !image.packages.is_empty() {
+            let hint = "write all of them as `packages: […]`".to_owned();
+            let message = format!("image `{}` has `package` and `packages`", image.name);
+            self.add(&at!["images", index, "package"], message, Some(hint));
+        }
+        let packages = image.packages.iter().enumerate();
+        self.unique(
+            "package of the image",
+            packages.map(|(at, name)| (at!["images", index, "packages", at].to_vec(), name.as_str())),
+        );
+        if let (Some(stage), false) = (&image.stage, image.is_compiled()) {
+            let message =
+                format!("image `{}` has no package whose binaries stand in for the stage `{stage}`", image.name);
+            let hint = "name the `package`, or leave out the `stage`".to_owned();
+            self.add(&at!["images", index, "stage"], message, Some(hint));
+        }
+    }
+
+    /// The specs are a binary of a package, or a program that is there.
+    fn specs(&mut self, specs: &Specs) {
+        let wrong = match (&specs.package, &specs.binary, specs.program.is_empty()) {
+            (Some(_), Some(_), true) => None,
+            (None, None, false) if !specs.program[0].is_empty() => None,
+            (None, None, _) => Some((at!["specs"].to_vec(), "nothing runs the specs")),
+            (Some(_), None, true) => {
+                Some((at!["specs", "package"].to_vec(), "no binary of the specs' package is named"))
+            }
+            (None, Some(_), true) => {
+                Some((at!["specs", "binary"].to_vec(), "no package of the specs' binary is named"))
+            }
+            (.., false) => {
+                Some((at!["specs", "program"].to_vec(), "the specs have a `program` and a package's binary"))
+            }
+        };
+        if let Some((path, message)) = wrong {
+            let hint = "write `package` and `binary`, or `program: [COMMAND, ARGUMENT…]` alone".to_owned();
+            self.add(&path, message.to_owned(), Some(hint));
         }
     }
 
@@ -205,6 +260,9 @@ impl Check<'_> {
         for (index, group) in suite.manifests.iter().enumerate() {
             for (at, file) in group.files.iter().enumerate() {
                 paths.push((at!["manifests", index, "files", at].to_vec(), file));
+            }
+            if let Some(folder) = &group.kustomize {
+                paths.push((at!["manifests", index, "kustomize"].to_vec(), folder));
             }
         }
         if let Some(times) = suite.specs.as_ref().and_then(|specs| specs.times.as_ref()) {
@@ -355,6 +413,16 @@ bench:
     #[test]
     fn a_whole_suite_is_taken() {
         assert_eq!(problems(WHOLE), [""; 0]);
+        for (from, to) in [
+            ("package: app, phase", "packages: [app, specs], stage: compile, phase"),
+            ("package: specs, binary: all", "program: [python3, specs/run.py]"),
+            ("files: [db.yaml]", "kustomize: db"),
+            ("files: [db.yaml]", "files: [db.yaml], kustomize: db"),
+        ] {
+            let text = WHOLE.replace(from, to);
+            assert_ne!(text, WHOLE, "{from} is not in the suite");
+            assert_eq!(problems(&text), [""; 0], "{to}");
+        }
     }
 
     #[test]
@@ -375,7 +443,10 @@ bench:
             ),
             ("[app.yaml]", "[db.yaml]", 10, "manifest `db.yaml` stands here a second time"),
             ("[db.yaml]", "[../db.yaml]", 9, "`../db.yaml` does not stay within the workspace"),
-            ("[db.yaml]", "[]", 9, "group `db` has no files"),
+            ("[db.yaml]", "[]", 9, "group `db` has no manifests (name `files`, or the folder of a kustomization"),
+            ("files: [db.yaml]", "kustomise: db", 9, "(did you mean `kustomize`?)"),
+            ("files: [db.yaml]", "kustomize: ../db", 9, "`../db` does not stay within the workspace"),
+            ("files: [db.yaml]", "kustomize: app.yaml", 9, "manifest `app.yaml` stands here a second time"),
             ("[db.yaml], phase", "[db.yaml], needs: [app], phase", 10, "groups wait for each other: db → app → db"),
             ("needs: [db]", "needs: [app]", 10, "groups wait for each other: app → app"),
             ("expected_s: 14", "expected_s: -1", 13, "expected_s of `cluster` is -1"),
@@ -395,6 +466,33 @@ bench:
             ("file: a.rs", "file: /a.rs", 16, "does not stay within the workspace"),
             ("path: /m", "path: m", 16, "`m` does not begin with a slash (write `/m`)"),
             ("find: 'x'", "fnd: 'x'", 16, "(did you mean `find`?)"),
+            ("package: app, phase", "packages: [app, ap], phase", 7, "of the name `ap` (did you mean `app`?)"),
+            (
+                "package: app, phase",
+                "packages: [app, app], phase",
+                7,
+                "package of the image `app` stands here a second time",
+            ),
+            ("package: app, phase", "package: app, packages: [specs], phase", 7, "has `package` and `packages`"),
+            ("package: app, phase", "packge: app, phase", 7, "(did you mean `package`?)"),
+            (
+                "package: app, phase",
+                "stage: compile, phase",
+                7,
+                "no package whose binaries stand in for the stage `compile`",
+            ),
+            ("package: specs, binary: all", "package: spec, binary: all", 11, "(did you mean `specs`?)"),
+            (
+                "package: specs, binary: all",
+                "package: specs",
+                11,
+                "no binary of the specs' package is named (write `package`",
+            ),
+            ("package: specs, binary: all", "binary: all", 11, "no package of the specs' binary is named"),
+            ("package: specs, binary: all", "program: []", 11, "nothing runs the specs"),
+            ("package: specs, binary: all", "program: ['']", 11, "nothing runs the specs"),
+            ("binary: all", "binary: all, program: [run]", 11, "the specs have a `program` and a package's binary"),
+            ("package: specs, binary: all", "programm: [run]", 11, "(did you mean `program`?)"),
             ("name: one", "name: one\nname: two", 1, "duplicate"),
             ("config: kind.yaml, ", "", 3, "missing field `config`"),
         ] {

@@ -16,7 +16,7 @@ use crate::events::RunFolder;
 use crate::execute::StepContext;
 use crate::instance::Instance;
 use crate::paths::Paths;
-use crate::plan::{BuildMode, Layout, Manifests, Plan, Step, StepKind};
+use crate::plan::{BuildMode, Layout, Manifests, Plan, Step, StepKind, derive};
 use crate::setup::make::Workshop;
 use crate::shards::Shard;
 use crate::suite::{Image, Suite};
@@ -160,9 +160,10 @@ impl Session {
         run_dir: Utf8PathBuf,
         target: Arc<dyn Target>,
     ) -> Result<Self> {
+        let manifests = Manifests::read(&paths.root, &suite)?;
         Ok(Self {
-            namespace: namespace(paths, &suite, target.layout())?,
-            manifests: Arc::new(Manifests::read(&paths.root, &suite)?),
+            namespace: namespace(&suite, &manifests, target.layout())?,
+            manifests: Arc::new(manifests),
             kubectl: workshop.folder("kubectl")?.join("bin/kubectl"),
             paths: paths.clone(),
             build,
@@ -199,9 +200,9 @@ impl Session {
         self.target.image_reference(&self.instance, image)
     }
 
-    /// The folder that replaces the stage `build` of a package's image.
-    pub(crate) fn staged(&self, package: &str) -> Utf8PathBuf {
-        self.run_dir.join("stage/images").join(package)
+    /// The folder that replaces the stage of an image that compiles.
+    pub(crate) fn staged(&self, image: &str) -> Utf8PathBuf {
+        self.run_dir.join("stage/images").join(image)
     }
 
     /// The specs' program, as this run uses it.
@@ -209,18 +210,18 @@ impl Session {
         self.run_dir.join("stage/specs").join(binary)
     }
 
-    /// The plan of the suite here, without a schedule's edges.
+    /// The plan of the suite here, without a schedule's edges, and of its manifests as they were when the session began.
     ///
     /// # Errors
-    /// As [`Plan::load`].
+    /// As [`derive`].
     pub fn plan(&self) -> Result<Plan> {
-        Ok(Plan::load(&self.paths.root, &self.suite, self.build, self.target.layout())?)
+        Ok(derive(&self.suite, &self.manifests.sources, self.build, self.target.layout())?)
     }
 }
 
 /// The namespace of the suite's workloads: that of the first one.
-fn namespace(paths: &Paths, suite: &Suite, layout: &Layout) -> Result<String> {
-    let plan = Plan::load(&paths.root, suite, BuildMode::Host, layout)?;
+fn namespace(suite: &Suite, manifests: &Manifests, layout: &Layout) -> Result<String> {
+    let plan = derive(suite, &manifests.sources, BuildMode::Host, layout)?;
     let first = plan.steps.iter().find_map(|step| match &step.kind {
         StepKind::Ready { workload, .. } => Some(workload.namespace.clone()),
         _ => None,

@@ -254,6 +254,32 @@ fn a_stage_by_a_wrong_name_is_told_and_not_what_it_lacks() {
 }
 
 #[test]
+fn the_program_of_the_specs_and_its_files_are_there() {
+    for (program, expected) in [
+        ("sh, specs/run.sh, --verbose, https://x.example/a, specs/other.sh", &[][..]),
+        (
+            "specs/run.sh",
+            &["manifests/suites/s.yaml:4: `specs/run.sh`: the file is not executable (chmod +x specs/run.sh)"],
+        ),
+        ("./specs/run", &["manifests/suites/s.yaml:4: `./specs/run`: cannot read it"]),
+        ("specs/rum.sh", &["manifests/suites/s.yaml:4: (did you mean `specs/run.sh`?)"]),
+        ("./specs", &["manifests/suites/s.yaml:4: `./specs`: it is no file"]),
+        ("no-such-program-of-anybody", &["manifests/suites/s.yaml:4: no program of that name is on PATH (install it"]),
+        (
+            "sh, specs/rum.sh",
+            &[
+                "manifests/suites/s.yaml:4: `specs/rum.sh`: there is no such file or folder (did you mean `specs/run.sh`?)",
+            ],
+        ),
+    ] {
+        let project = Project::new(&[("specs/run.sh", ""), ("Dockerfile", "FROM a\n")]);
+        let specs = format!("specs: {{program: [{program}], phase: c}}\nimages:");
+        project.write("manifests/suites/s.yaml", &image_suite("").replace("images:", &specs));
+        assert_found(program, &project.findings(), expected);
+    }
+}
+
+#[test]
 fn the_suite_names_targets_and_stages_that_are_there() {
     let member = "[package]\nname = \"shop\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[[bin]]\nname = \"specs\"\npath = \"specs.rs\"\n[[test]]\nname = \"other\"\n";
     let suite = image_suite("").replace(

@@ -204,11 +204,65 @@ fn the_stage_that_compiles_is_found_by_what_it_does() {
 }
 
 #[test]
+fn the_stage_that_a_build_on_the_host_replaces_is_named_in_the_suite() {
+    let file = "FROM r AS tools\nFROM r AS compile\nCOPY . .\nRUN make\nFROM b AS web\nCOPY --from=compile /out/shop /bin/shop\n\
+                FROM b\nCOPY --from=compile /bin/ls /bin/ls\n";
+    for (keys, expected) in [
+        ("stage: compile, target: web", &[][..]),
+        (
+            "stage: comple, target: web",
+            &["manifests/suites/s.yaml:6: Dockerfile has no stage `comple` (did you mean `compile`?)"],
+        ),
+        ("stage: tools, target: web", &["manifests/suites/s.yaml:6: the image needs nothing of the stage `tools`"]),
+        ("stage: web, target: web", &["manifests/suites/s.yaml:6: the image is the stage `web` itself"]),
+        ("target: web", &["Dockerfile:1:1: or name it as the image's `stage`"]),
+        ("stage: compile", &["Dockerfile:8:1: /bin/ls is not there in a build on the host"]),
+    ] {
+        let project = workspace();
+        project.write("Dockerfile", file);
+        project.write("manifests/suites/s.yaml", &suite(&format!(", package: shop, {keys}")));
+        assert_found(keys, &project.findings(), expected);
+    }
+}
+
+#[test]
+fn an_image_has_the_binaries_of_several_packages() {
+    let binaries = "[[bin]]\nname = \"till\"\npath = \"till.rs\"\n[[bin]]\nname = \"stock\"\npath = \"stock.rs\"\n";
+    for (copied, expected) in [
+        ("/out/shop /out/till /out/stock", &[][..]),
+        ("/out/", &[]),
+        ("/out/other", &["Dockerfile:4:1: where a folder with /out/shop, /out/stock, /out/till alone takes the place"]),
+    ] {
+        let project = workspace();
+        project.write("other/Cargo.toml", &format!("{}{binaries}", member("other")));
+        project.write("other/till.rs", "fn main() {}\n");
+        project.write("other/stock.rs", "fn main() {}\n");
+        std::fs::remove_file(project.root.join("other/src/main.rs")).unwrap();
+        let file = format!(
+            "FROM r AS build\nRUN git clone https://x.example/shop .\nFROM b\nCOPY --from=build {copied} /bin/\n"
+        );
+        project.write("Dockerfile", &file);
+        let suite = suite(", packages: [shop, other]").replace("[shop]", "[shop, other]");
+        project.write("manifests/suites/s.yaml", &suite);
+        assert_found(copied, &project.findings(), expected);
+    }
+    let copies = "FROM r AS build\nWORKDIR /src\nCOPY Cargo.toml ./\nCOPY other other\nCOPY shop shop\nRUN cargo build -p other\n";
+    let project = workspace();
+    project.write("Dockerfile", &dockerfile(copies));
+    project.write("manifests/suites/s.yaml", &suite(", packages: [other, shop]").replace("[shop]", "[shop, other]"));
+    assert_found(
+        copies,
+        &project.findings(),
+        &["Dockerfile:6:1: path dependency base", "Dockerfile:6:1: brings base/Cargo.toml"],
+    );
+}
+
+#[test]
 fn names_of_packages_and_binaries() {
     let file = dockerfile("FROM r AS build\nCOPY . .\nRUN cargo build");
     for (package, expected) in [
         ("shpo", "manifests/suites/s.yaml:4: the workspace has no package `shpo` (did you mean `shop`?)"),
-        ("base", "manifests/suites/s.yaml:6: the package `base` has no binary of that name"),
+        ("base", "manifests/suites/s.yaml:6: the package `base` has no binary, and the image is to have its binaries"),
     ] {
         let project = workspace();
         project.write("Dockerfile", &file.replace("/out/shop", &format!("/out/{package}")));

@@ -5,6 +5,7 @@ mod completions;
 mod down;
 mod e2e;
 mod gc;
+mod kustomize;
 mod merge;
 mod node_image;
 mod root;

@@ -90,7 +90,7 @@ impl Stage {
     }
 
     /// Puts the fake program where the set-up would have put the piece of that name.
-    fn put_tool(&self, name: &str) -> Result<()> {
+    pub(crate) fn put_tool(&self, name: &str) -> Result<()> {
         let bin = self.piece(name)?.join("bin");
         std::fs::create_dir_all(&bin)?;
         // The link's own name tells the fake which folder is its own.

@@ -127,6 +127,8 @@ pub(super) fn image(
         args,
         reference: String::new(),
         package: None,
+        packages: Vec::new(),
+        stage: None,
         phase: String::new(),
     }
 }

@@ -7,8 +7,8 @@
 mod builds;
 mod contexts;
 mod images;
-mod render;
-mod tree;
+pub(super) mod render;
+pub(super) mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +23,7 @@ use super::kind_config;
 use super::rules::{self, Finding, Knows, RULES};
 use super::{Built, Elsewhere, Subject, dockerfile, index, uses};
 use crate::dockerfile::script;
+use crate::kustomize::is_kustomization;
 use crate::plan::Object;
 use crate::plan::object::parse_all;
 use crate::setup::catalog::Catalog;
@@ -293,8 +294,7 @@ impl Manifest {
         let text = tree.text(file)?;
         let images = images::uses(file, &text);
         let source = Source::new(file, text);
-        let is_other =
-            render::is_kustomization(file) || !source.text.contains("apiVersion") || !source.text.contains("kind");
+        let is_other = is_kustomization(file) || !source.text.contains("apiVersion") || !source.text.contains("kind");
         if is_other {
             return (!images.is_empty()).then_some(Manifest { source, objects: Vec::new(), problem: None, images });
         }
@@ -467,7 +467,7 @@ fn charts(tree: &Tree) -> BTreeSet<Utf8PathBuf> {
 }
 
 fn kustomizations(tree: &Tree) -> (Vec<Kustomization>, Vec<Problem>) {
-    let files: Vec<&Utf8PathBuf> = tree.files.iter().filter(|file| render::is_kustomization(file)).collect();
+    let files: Vec<&Utf8PathBuf> = tree.files.iter().filter(|file| is_kustomization(file)).collect();
     let read: Vec<(Kustomization, Vec<Problem>)> =
         files.par_iter().filter_map(|file| Kustomization::read(tree, file)).collect();
     let (all, problems): (Vec<Kustomization>, Vec<Vec<Problem>>) = read.into_iter().unzip();
@@ -609,6 +609,7 @@ fn of_group(tree: &Tree, group: &Group, elsewhere: &Elsewhere) -> Vec<Finding> {
         .map(|file| Manifests {
             name: file.to_string(),
             files: vec![file.clone()],
+            kustomize: None,
             needs: Vec::new(),
             phase: String::new(),
         })

@@ -1,48 +1,36 @@
 //! kustomizations and charts: what they name, and what comes out of them where the tools are there.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use e2e_support::Job;
 use serde_yaml::Value;
-use xshell::{Shell, cmd};
 
 use super::tree::Tree;
 use super::within;
+use crate::kustomize::{Kustomize, is_refused, print};
 use crate::plan::object::list;
 use crate::suite::yaml::{Problem, Segment, Source, did_you_mean};
-
-/// Rendering is done on this machine, from files.
-const DEADLINE: Duration = Duration::from_secs(30);
-/// What kustomize's own file may be called.
-const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// The keys under which a kustomization names what it brings; under the others stands what it changes.
 const BRINGING: [&str; 3] = ["resources", "bases", "components"];
 
-/// Whether a file is kustomize's own.
-pub(super) fn is_kustomization(file: &Utf8Path) -> bool {
-    file.file_name().is_some_and(|name| NAMES.contains(&name))
-}
-
 /// A folder with a kustomization.
 #[derive(Debug)]
-pub(super) struct Kustomization {
-    pub(super) folder: Utf8PathBuf,
-    pub(super) file: Utf8PathBuf,
+pub(in crate::check) struct Kustomization {
+    pub(in crate::check) folder: Utf8PathBuf,
+    pub(in crate::check) file: Utf8PathBuf,
     pub(super) is_component: bool,
     /// Files and folders of the project that it brings, relative to the project.
-    pub(super) brings: BTreeSet<Utf8PathBuf>,
+    pub(in crate::check) brings: BTreeSet<Utf8PathBuf>,
     /// Files that say what it changes.
-    pub(super) changes: BTreeSet<Utf8PathBuf>,
+    pub(in crate::check) changes: BTreeSet<Utf8PathBuf>,
     /// Why it cannot be rendered from files of this machine alone.
     pub(super) not_rendered: Option<String>,
 }
 
 impl Kustomization {
     /// Reads `file`, with what is wrong with the paths that it names; none where it cannot be read.
-    pub(super) fn read(tree: &Tree, file: &Utf8Path) -> Option<(Kustomization, Vec<Problem>)> {
+    pub(in crate::check) fn read(tree: &Tree, file: &Utf8Path) -> Option<(Kustomization, Vec<Problem>)> {
         let source = Source::new(file, tree.text(file)?);
         let folder = file.parent().unwrap_or(Utf8Path::new("")).to_owned();
         let mut kustomization = Kustomization {
@@ -166,25 +154,16 @@ pub(super) fn wholes(all: &mut [Kustomization]) -> Vec<usize> {
     (0..all.len()).filter(|at| !used.contains(at) && !all[*at].is_component).collect()
 }
 
-/// A program and its first arguments.
-type Command = (&'static str, &'static [&'static str]);
-
 /// The programs that render; none where one is not installed.
 #[derive(Debug)]
 pub(super) struct Tools {
-    kustomize: Option<Command>,
+    kustomize: Option<Kustomize>,
     has_helm: bool,
 }
 
 impl Tools {
     pub(super) fn find() -> Tools {
-        let has = |name: &str| which::which(name).is_ok();
-        let kustomize = match (has("kustomize"), has("kubectl")) {
-            (true, _) => Some(("kustomize", &["build"][..])),
-            (false, true) => Some(("kubectl", &["kustomize"][..])),
-            _ => None,
-        };
-        Tools { kustomize, has_helm: has("helm") }
+        Tools { kustomize: Kustomize::on_path(), has_helm: which::which("helm").is_ok() }
     }
 
     /// What comes out of a chart with its own values.
@@ -195,7 +174,7 @@ impl Tools {
         if !self.has_helm {
             return Err("helm is not installed".into());
         }
-        print(("helm", &["template", "release"]), folder)
+        print("helm".into(), &["template", "release"], folder)
     }
 }
 
@@ -208,8 +187,8 @@ impl Kustomization {
         if let Some(why) = &self.not_rendered {
             return Err(why.clone());
         }
-        let Some(command) = tools.kustomize else { return Err("neither kustomize nor kubectl is installed".into()) };
-        let printed = print(command, &tree.root.join(&self.folder));
+        let Some(kustomize) = &tools.kustomize else { return Err("neither kustomize nor kubectl is installed".into()) };
+        let printed = kustomize.render(&tree.root.join(&self.folder));
         printed.map_err(|said| said.replace(&format!("{}/", tree.root), ""))
     }
 
@@ -221,95 +200,9 @@ impl Kustomization {
     }
 }
 
-/// What a program prints of a folder, or what it says is wrong.
-fn print((program, arguments): Command, folder: &Utf8Path) -> Result<String, String> {
-    let told = Shell::new()
-        .map_err(anyhow::Error::from)
-        .and_then(|sh| Job::new(cmd!(sh, "{program} {arguments...} {folder}")).deadline(DEADLINE).read());
-    told.map_err(|error| format!("{program}: {}", said(&format!("{error:#}"), folder)))
-}
-
-/// What a program says is wrong, without its log's own words and without the place of the project on this machine.
-fn said(text: &str, folder: &Utf8Path) -> String {
-    let lines = || text.lines();
-    let quoted = |line: &str| {
-        let said = line.trim_end().split_once("err=\"")?.1;
-        Some(said.strip_suffix('"').unwrap_or(said).replace("\\\"", "\"").replace("\\n", " "))
-    };
-    // Of a chain of causes the last one.
-    let last = |said: String| said.rsplit("accumulating resources: ").next().unwrap_or_default().to_owned();
-    let inner = |said: String| said.split_once("rror: ").map_or(said.clone(), |(_, inner)| inner.to_owned());
-    let said = lines().find_map(quoted).map(last).map(inner);
-    let said = said.or_else(|| lines().find_map(|line| Some(line.split_once("rror: ")?.1.to_owned())));
-    let said = said.or_else(|| lines().next().map(str::to_owned)).unwrap_or_default();
-    said.replace(&format!("{folder}/"), "").replace(folder.as_str(), ".").trim().to_owned()
-}
-
-/// Whether kustomize says of its own input that it contradicts itself, whatever its version and whatever is made before.
-fn is_refused(said: &str) -> bool {
-    let marks = [
-        "unknown field",
-        "no resource matches strategic merge patch",
-        "no matches for Id",
-        "may not add resource with an already registered id",
-        "exists; behavior must be merge or replace",
-    ];
-    marks.iter().any(|mark| said.contains(mark))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_kustomize_says_is_told_in_its_own_words() {
-        let log = |said: &str| {
-            format!(
-                "`kubectl kustomize /p/dev`: exit code 1: E1127 21:44:08.970949   23669 run.go:72] \"command failed\" err=\"{said}\""
-            )
-        };
-        for (text, expected, is_wrong) in [
-            (
-                log("invalid Kustomization: json: unknown field \\\"secretGenerators\\\""),
-                "invalid Kustomization: json: unknown field \"secretGenerators\"",
-                true,
-            ),
-            (
-                log("no resource matches strategic merge patch \\\"Deployment.v1.apps/a.[noNs]\\\""),
-                "no resource matches strategic merge patch \"Deployment.v1.apps/a.[noNs]\"",
-                true,
-            ),
-            (
-                log("id resid.ResId{Kind:\\\"Secret\\\"} exists; behavior must be merge or replace"),
-                "id resid.ResId{Kind:\"Secret\"} exists; behavior must be merge or replace",
-                true,
-            ),
-            (
-                log("accumulating resources: accumulation err='x': accumulating resources: no matches for Id A"),
-                "no matches for Id A",
-                true,
-            ),
-            (
-                log("accumulating resources: MalformedYAMLError: yaml: line 18: no '-' in File: a.yaml"),
-                "yaml: line 18: no '-' in File: a.yaml",
-                false,
-            ),
-            (
-                log("file sources: [password.txt]: evalsymlink failure on '/p/dev/password.txt'"),
-                "file sources: [password.txt]: evalsymlink failure on 'password.txt'",
-                false,
-            ),
-            ("Error: no matches for Id A\nmore".to_owned(), "no matches for Id A", true),
-            (
-                "`kustomize build /p/dev`: took longer than 30 s".to_owned(),
-                "`kustomize build .`: took longer than 30 s",
-                false,
-            ),
-        ] {
-            let said = said(&text, "/p/dev".into());
-            assert_eq!((said.as_str(), is_refused(&said)), (expected, is_wrong), "{text}");
-        }
-    }
 
     #[test]
     fn what_is_fetched_is_told_from_what_is_there() {

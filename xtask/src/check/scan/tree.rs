@@ -19,7 +19,7 @@ const GIT_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The files of a project, each relative to its root.
 #[derive(Debug, Default)]
-pub(super) struct Tree {
+pub(in crate::check) struct Tree {
     pub(super) root: Utf8PathBuf,
     /// In the order of their names.
     pub(super) files: Vec<Utf8PathBuf>,
@@ -30,6 +30,11 @@ pub(super) struct Tree {
 }
 
 impl Tree {
+    /// A project whose files are not listed, for what knows which ones it reads.
+    pub(in crate::check) fn unlisted(root: &Utf8Path) -> Tree {
+        Tree { root: root.to_owned(), ..Tree::default() }
+    }
+
     pub(super) fn read(root: &Utf8Path) -> Tree {
         let mut tree = Tree { root: root.to_owned(), ..Tree::default() };
         match of_git(root) {
@@ -49,7 +54,7 @@ impl Tree {
     }
 
     /// The text of a file: none where it is a link, cannot be read, or is too long. Other bytes than UTF-8 are replaced.
-    pub(super) fn text(&self, file: &Utf8Path) -> Option<String> {
+    pub(in crate::check) fn text(&self, file: &Utf8Path) -> Option<String> {
         let path = self.root.join(file);
         let meta = path.symlink_metadata().ok()?;
         if !meta.is_file() || meta.len() > LONGEST_BYTES {

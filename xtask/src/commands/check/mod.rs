@@ -11,7 +11,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
 use crate::check::scan::{self, Scanned, Taken};
-use crate::check::{Finding, SUITE, Severity, allow, classes, explain, files, findings, first_sentence, fix, ids};
+use crate::check::{
+    Finding, NOT_RENDERED, SUITE, Severity, allow, classes, explain, files, findings, first_sentence, fix, ids,
+};
 use crate::error::WrongUsage;
 use crate::paths::Paths;
 use crate::suite::yaml::{Problem, Problems, did_you_mean, read_file};
@@ -167,7 +169,7 @@ fn look(paths: &Paths, args: &Args) -> Result<Looked> {
     for name in &names {
         let found = match Suite::load(&paths.root, name) {
             Ok(suite) => {
-                read.extend(files(&suite));
+                read.extend(files(&paths.root, &suite));
                 findings(&paths.root, &suite)?
             }
             Err(Problems(problems)) => problems.into_iter().map(|problem| Finding { class: SUITE, problem }).collect(),
@@ -277,16 +279,18 @@ fn github(finding: &Finding) -> String {
     )
 }
 
-/// Fails with all errors of `suite`; warnings go to stderr.
+/// Fails with all errors of `suite`; warnings go to stderr. Says whether all of it could be looked at: kustomizations
+/// cannot before there is something that renders them.
 ///
 /// # Errors
 /// The problems, or that something could not be read.
-pub fn must_pass(paths: &Paths, suite: &Suite) -> Result<()> {
-    let found = allow::apply(&paths.root, files(suite), findings(&paths.root, suite)?, false);
+pub fn must_pass(paths: &Paths, suite: &Suite) -> Result<bool> {
+    let found = allow::apply(&paths.root, files(&paths.root, suite), findings(&paths.root, suite)?, false);
     let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
         found.into_iter().partition(|finding| finding.class.severity == Severity::Error);
     warnings.iter().for_each(|finding| eprint!("{}", human(finding)));
-    Ok(Problems(errors.into_iter().map(|finding| finding.problem).collect()).into_result()?)
+    Problems(errors.into_iter().map(|finding| finding.problem).collect()).into_result()?;
+    Ok(warnings.iter().all(|finding| finding.class != NOT_RENDERED))
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ const LIST: Duration = Duration::from_secs(30);
 /// The specs' program, and what it is run with.
 pub(in crate::steps) struct Program<'a> {
     pub(in crate::steps) path: Utf8PathBuf,
+    /// What stands before all other arguments.
+    pub(in crate::steps) arguments: &'a [String],
     /// The folder that it runs in.
     pub(in crate::steps) folder: &'a Utf8Path,
     /// What its environment has beside this program's own.
@@ -95,8 +97,9 @@ impl Program<'_> {
     /// What the program prints as Rust's test programs do: `NAME: test`, or `[KIND] NAME: test`.
     fn listed(&self, words: &[&str]) -> Result<Vec<Listed>> {
         let sh = self.shell()?;
-        let program = &self.path;
-        let job = Job::new(cmd!(sh, "{program} {words...}")).deadline(self.left().min(LIST)).cancel(self.cancel);
+        let (path, arguments) = (&self.path, self.arguments);
+        let job =
+            Job::new(cmd!(sh, "{path} {arguments...} {words...}")).deadline(self.left().min(LIST)).cancel(self.cancel);
         let printed =
             job.read().map_err(|error| match error.downcast_ref::<ProcessError>().map(|error| error.ended) {
                 Some(Ended::Exited(_) | Ended::Signalled(_) | Ended::DeadlinePassed { .. }) => {
@@ -126,8 +129,8 @@ impl Program<'_> {
         crate::disk::write(events, "")?;
         let file = File::open(events).with_context(|| format!("opening {events}"))?;
         let sh = self.shell()?;
-        let program = &self.path;
-        let mut command = cmd!(sh, "{program}").env("E2E_EVENTS", events);
+        let (path, arguments) = (&self.path, self.arguments);
+        let mut command = cmd!(sh, "{path} {arguments...}").env("E2E_EVENTS", events);
         for (name, value) in &self.env {
             command = command.env(name, value);
         }

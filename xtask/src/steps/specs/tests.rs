@@ -45,6 +45,7 @@ impl Fake {
     fn program(&self) -> Program<'_> {
         Program {
             path: self.root.join("specs"),
+            arguments: &[],
             folder: &self.root,
             env: vec![("E2E_RUN_FILE", "run.json".to_owned())],
             jobs: Some(3),
@@ -270,4 +271,17 @@ fn a_shard_runs_its_own_specs_and_tells_of_all() {
     // What a shard does not run is red as ever.
     let (_, _, error) = run("exit 0", None, 2, 2);
     assert_eq!(error.unwrap(), "of 1 specs 1 did not run: the specs' program ended with exit code 0");
+}
+
+#[test]
+fn a_program_of_another_language_gets_its_own_arguments_first() {
+    let fake = Fake::new("end a::one passed; end a::two passed");
+    let script = [fake.root.join("specs").into_string()];
+    let program = || Program { path: program_in(&fake.root, "sh"), arguments: &script, ..fake.program() };
+    assert_eq!(program().path, "sh");
+    assert_eq!(program().list(None).unwrap().due, ["a::one", "a::two", "b::three"]);
+    let options = SpecOptions { filter: Some("a::".to_owned()), ..SpecOptions::default() };
+    super::run(&program(), &fake.root.join("specs.jsonl"), &options, &|_| {}).unwrap();
+    assert_eq!(fake.calls(), ["--test-threads 3 a::"]);
+    assert_eq!(program_in(&fake.root, "./specs"), fake.root.join("./specs"));
 }

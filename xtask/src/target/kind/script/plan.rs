@@ -4,14 +4,15 @@ use crate::plan::{BuildMode, Need, On, Plan, Schedule, Step, StepId, StepKind};
 use crate::target::kind::layout::{API, DNS, NODE};
 
 /// `plan` as a script would have it. It has no steps for what a script leaves to its commands: waiting for the node's
-/// container runtime or for DNS, and compiling what images share.
+/// container runtime or for DNS, compiling what images share, asking for the specs.
 #[must_use]
 pub fn as_script(mut plan: Plan) -> Plan {
     debug_assert_eq!(plan.build, BuildMode::Container, "a script builds in containers");
     let is_part = |step: &Step, name: &str| matches!(&step.kind, StepKind::Part { part, .. } if part == name);
-    let left_out = |step: &Step| is_part(step, NODE) || is_part(step, DNS) || step.kind == StepKind::Dependencies;
+    let is_of_target = |step: &Step| is_part(step, NODE) || is_part(step, DNS);
+    let left_out = |step: &Step| is_of_target(step) || matches!(step.kind, StepKind::Dependencies | StepKind::List);
     let (gone, left): (Vec<_>, Vec<_>) = plan.steps.into_iter().partition(left_out);
-    let of_cluster = |id: &StepId| gone.iter().any(|step| step.id == *id && step.kind != StepKind::Dependencies);
+    let of_cluster = |id: &StepId| gone.iter().any(|step| step.id == *id && is_of_target(step));
     let is_gone = |id: &StepId| gone.iter().any(|step| step.id == *id);
     let api = left.iter().find(|step| is_part(step, API)).map(|step| step.id.clone());
     plan.steps = left;

@@ -32,7 +32,9 @@ pub(in crate::target::kind) fn carry_out(cluster: &Cluster, running: &Running<'_
         StepKind::Apply { manifests, .. } => step.apply(manifests),
         StepKind::Ready { workload, .. } => step.ready(workload),
         StepKind::Specs => running.specs(),
-        StepKind::Part { .. } | StepKind::Dependencies => bail!("a script has no step {}", running.step.id),
+        StepKind::Part { .. } | StepKind::Dependencies | StepKind::List => {
+            bail!("a script has no step {}", running.step.id)
+        }
     }
 }
 
@@ -79,13 +81,13 @@ impl ScriptStep<'_> {
         let folder = session.run_dir.join("manifests");
         let mut files: Vec<Utf8PathBuf> = Vec::new();
         let mut definitions = Vec::new();
-        for file in &manifests.files {
-            let source = Source::read(&session.paths.root, file).map_err(Problems::from)?;
-            let plain = with_default_probes(&source)?;
+        for file in manifests.sources() {
+            let source = session.manifests.sources.get(file).with_context(|| format!("{file} was not read"))?;
+            let plain = with_default_probes(source)?;
             let objects = object::parse(&plain).map_err(Problems::from)?;
             let kinds = objects.iter().filter(|object| object.reference.kind == "CustomResourceDefinition");
             definitions.extend(kinds.map(|object| format!("crd/{}", object.reference.name)));
-            let copy = folder.join(file);
+            let copy = folder.join(format!("{file}.yaml"));
             write(&copy, &plain.text)?;
             files.push(copy);
         }

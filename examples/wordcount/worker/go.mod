@@ -1,0 +1,3 @@
+module wordcount.example/worker
+
+go 1.26

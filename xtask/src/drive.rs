@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 
+use crate::called::called;
 use crate::disk;
 use crate::environment::environment;
 use crate::events::{
@@ -129,7 +130,7 @@ pub fn drive_with(
             thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that deletes the cluster died")))
         });
         let cluster = session.instance.cluster();
-        let deleted = deleted.with_context(|| format!("deleting the cluster {cluster}; `cargo xtask gc` tries again"));
+        let deleted = deleted.with_context(|| format!("deleting the cluster {cluster}; `{} gc` tries again", called()));
         afterwards.extend(deleted.err());
         timeline
     });

@@ -18,6 +18,7 @@ macro_rules! eprintln {
 
 pub mod bench;
 pub mod build_mode;
+pub mod called;
 pub mod cargo_lock;
 pub mod check;
 pub mod commands;

@@ -18,7 +18,8 @@ const DEADLINE: Duration = Duration::from_secs(4500);
 /// engine is slow, what would be left is worse than the wait, which a second signal ends.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Everything that CI checks: formatting, lints, tests, the checks of the suite, the suite itself, a sample of the trials
+/// Everything that CI checks: formatting, lints, tests, the checks of the suite, the suite itself, the example, a sample of
+/// the trials
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -28,7 +29,7 @@ struct Stage {
     words: &'static [&'static str],
 }
 
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 8] = [
     Stage { title: "format", words: &["fmt", "--all", "--check"] },
     Stage {
         title: "lints",
@@ -38,6 +39,10 @@ const STAGES: [Stage; 7] = [
     Stage { title: "checks", words: &["xtask", "check"] },
     Stage { title: "tests", words: &["xtask", "test", "--yes"] },
     Stage { title: "gateway on a cluster", words: &["xtask", "e2e", "gateway", "--yes"] },
+    Stage {
+        title: "example on a cluster",
+        words: &["test", "--locked", "--package", "xtask", "--test", "example", "--", "--ignored", "--nocapture"],
+    },
     Stage { title: "sample of trials", words: &["xtask", "trials", "--sample"] },
 ];
 

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use e2e_support::engine::Flavor;
 use e2e_support::kind::CLUSTER_LABEL;
 
+use crate::called::called;
 use crate::instance::Instance;
 use crate::paths::Paths;
 use crate::suite::Suite;
@@ -26,7 +27,7 @@ pub struct Args {
 pub fn run(paths: &Paths, args: &Args) -> Result<()> {
     let suite = Suite::load(&paths.root, &args.suite)?;
     let instance = Instance::of(paths, &suite)?;
-    let _lock = instance.lock(&format!("cargo xtask down {}", suite.name))?;
+    let _lock = instance.lock(&format!("{} down {}", called(), suite.name))?;
     let name = instance.cluster();
     let mut found = false;
     for engine in instance.engines(args.engine, &paths.cache)? {

@@ -9,6 +9,7 @@ use e2e_support::Cancel;
 use e2e_support::engine::Flavor;
 
 use crate::build_mode::Choice;
+use crate::called::called;
 use crate::compiled;
 use crate::drive::{Afterwards, Driven, drive};
 use crate::error::{SetUpFailed, WrongUsage};
@@ -129,7 +130,7 @@ fn begin(
     cancel: &Cancel,
 ) -> Result<(Session, RunFolder, Driven)> {
     let runs = Runs::of(&paths.root);
-    let _lock = runs.lock(&suite.name, &format!("cargo xtask e2e {}", suite.name))?;
+    let _lock = runs.lock(&suite.name, &format!("{} e2e {}", called(), suite.name))?;
     // Mistakes are found before the machine is touched.
     let is_whole = super::check::must_pass(paths, &suite)?;
     let limit = Duration::from_secs(args.timeout.saturating_mul(60));

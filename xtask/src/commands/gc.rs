@@ -7,6 +7,7 @@ use camino::Utf8Path;
 use e2e_support::engine::{Engine, Flavor};
 use e2e_support::{Cancel, network};
 
+use crate::called::called;
 use crate::disk;
 use crate::events::Runs;
 use crate::instance;
@@ -113,7 +114,7 @@ fn remove(engine: &Engine, leftover: &Leftover, args: &Args) -> Result<bool> {
             return Ok(false);
         }
         Claim::Kept(_) if !args.all => {
-            println!("{name} is a running cluster: it stays (`cargo xtask down {suite}`, or --all)");
+            println!("{name} is a running cluster: it stays (`{} down {suite}`, or --all)", called());
             return Ok(false);
         }
         Claim::Kept(lock) => Some(lock),

@@ -11,6 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::Cancel;
 
 use self::live::Pods;
+use crate::called::called;
 use crate::events::{Follower, Liveness, RunFolder, StepStatus, Timeline};
 use crate::output;
 use crate::paths::Paths;
@@ -38,7 +39,7 @@ pub struct Args {
 /// There is no run, no such step or pod, or its log cannot be read.
 pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> anyhow::Result<()> {
     let Some(folder) = super::status::newest(&paths.root, args.suite.as_deref())? else {
-        bail!("nothing has run yet, so there are no logs: `cargo xtask e2e <suite>` makes some");
+        bail!("nothing has run yet, so there are no logs: `{} e2e <suite>` makes some", called());
     };
     let mut follower = Follower::open(&folder.events())?;
     let mut timeline = Timeline::of(&follower.more()?);

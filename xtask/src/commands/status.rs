@@ -8,6 +8,7 @@ use console::Term;
 use e2e_support::Cancel;
 use serde_json::json;
 
+use crate::called::called;
 use crate::error::WrongUsage;
 use crate::events::{Follower, Liveness, RunFolder, Runs, SpecStatus, StepStatus, Timeline};
 use crate::report::frame::{Size, frame};
@@ -53,7 +54,7 @@ pub fn run(root: &Utf8Path, args: &Args, cancel: &Cancel) -> anyhow::Result<()> 
         let known = Suite::names(root);
         let known =
             if known.is_empty() { "there are no suites".to_owned() } else { format!("suites: {}", known.join(", ")) };
-        println!("nothing has run yet: `cargo xtask e2e <suite>` does ({known})");
+        println!("nothing has run yet: `{} e2e <suite>` does ({known})", called());
         return Ok(());
     };
     let mut follower = Follower::open(&folder.events())?;
@@ -172,9 +173,10 @@ fn ended(timeline: &Timeline, folder: &RunFolder) -> String {
         let running: Vec<&str> = running.map(|state| state.step.id.as_str()).collect();
         let during = if running.is_empty() { String::new() } else { format!(" during {}", running.join(", ")) };
         out.push_str(&format!(
-            "It is dead: process {} ended{during} without finishing, {} after it began. `cargo xtask gc` removes what it left.\n\n",
+            "It is dead: process {} ended{during} without finishing, {} after it began. `{} gc` removes what it left.\n\n",
             run.pid,
             duration(timeline.last_us),
+            called(),
         ));
     }
     out + &summary(timeline, Some(folder))

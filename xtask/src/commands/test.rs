@@ -1,6 +1,6 @@
 //! `test`: all tests but those that need a cluster, with the real servers that they need.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -20,7 +20,7 @@ const THREADS_PER_CORE: usize = 2;
 /// Debian's places for what it does not put on PATH.
 const POSTGRESQL: &str = "/usr/lib/postgresql";
 
-/// Run all tests but those that need a cluster; puts PostgreSQL, Redis, etcd, kube-apiserver, fish and
+/// Run all tests but those that need a cluster; puts PostgreSQL, Redis, etcd, kube-apiserver, kubectl, Python, fish and
 /// zsh in place first
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -49,10 +49,13 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
             packages.insert(shell.to_owned(), "the tests of completions".to_owned());
         }
     }
+    if which::which("python3").is_err() {
+        packages.insert("python3".to_owned(), "the example's specs".to_owned());
+    }
     let wanted = Wanted {
         engine: None,
         any_engine: true,
-        pieces: BTreeSet::from(["kubernetes".to_owned(), "etcd".to_owned()]),
+        pieces: ["kubernetes", "etcd", "kubectl"].map(str::to_owned).into(),
         packages,
         kubernetes: None,
     };

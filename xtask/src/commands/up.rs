@@ -6,6 +6,7 @@ use e2e_support::engine::Flavor;
 use sha2::{Digest, Sha256};
 
 use crate::build_mode::Choice;
+use crate::called::called;
 use crate::compiled;
 use crate::drive::{Afterwards, Left, drive};
 use crate::error::SetUpFailed;
@@ -50,7 +51,7 @@ pub struct Args {
 pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let suite = Suite::load(&paths.root, &args.suite)?;
     let runs = Runs::of(&paths.root);
-    let _lock = runs.lock(&suite.name, &format!("cargo xtask up {}", suite.name))?;
+    let _lock = runs.lock(&suite.name, &format!("{} up {}", called(), suite.name))?;
     let extent = if args.cluster_only { Extent::Cluster } else { Extent::Deployed };
     let kubernetes = args.kubernetes.clone();
     let request = Request { engine: args.engine, build: args.build, yes: args.yes, kubernetes };
@@ -103,9 +104,10 @@ pub fn print_left(session: &Session, left: Left) {
         Left::Nothing => {}
         Left::Cluster => print_access(session),
         Left::Remains => println!(
-            "the cluster {} was not made; what there is of it stays ({}); remove it: cargo xtask down {}",
+            "the cluster {} was not made; what there is of it stays ({}); remove it: {} down {}",
             session.instance.cluster(),
             session.target.remains(session),
+            called(),
             session.suite.name
         ),
     }
@@ -114,7 +116,7 @@ pub fn print_left(session: &Session, left: Left) {
 /// Where the cluster answers, and how to talk to it.
 pub fn print_access(session: &Session) {
     let kubeconfig = session.instance.files.kubeconfig();
-    println!("cluster {} stays; remove it: cargo xtask down {}", session.instance.cluster(), session.suite.name);
+    println!("cluster {} stays; remove it: {} down {}", session.instance.cluster(), called(), session.suite.name);
     println!("  export KUBECONFIG={kubeconfig}");
     let names = object::node_ports(session.manifests.all());
     let ports = session.ports();

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::refused::{Unchangeable, group_version, unknown_kinds};
 use super::render::INSTANCE;
+use crate::called::called;
 use crate::disk;
 use crate::plan::object::get;
 use crate::plan::{Manifests, Object, ObjectRef, configuration};
@@ -255,7 +256,8 @@ impl Running<'_> {
             };
             let field: Vec<&str> = refusal.field.split('.').collect();
             let new_cluster = format!(
-                "on a new cluster it can: `cargo xtask down {}`, or a run without --reuse",
+                "on a new cluster it can: `{} down {}`, or a run without --reuse",
+                called(),
                 self.session.suite.name
             );
             if !is_ours(there, self.session.instance.id()) {

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::existing::{self, Existing, delete};
 use super::{Cluster, Effective, Style, config, node_image};
 use crate::build_mode::Building;
+use crate::called::called;
 use crate::dockerfile::{bases, runtime_base};
 use crate::instance::Instance;
 use crate::paths::Paths;
@@ -115,7 +116,8 @@ fn leave_engine(paths: &Paths, instance: &Instance, now: Flavor, say: &mut dyn F
         Err(error) => {
             say(&format!(
                 "the cluster {name} was made with {before}, which does not answer; if it is still there, \
-                 `cargo xtask down {} --engine {before}` removes it ({error:#})",
+                 `{} down {} --engine {before}` removes it ({error:#})",
+                called(),
                 instance.suite()
             ));
             Ok(())

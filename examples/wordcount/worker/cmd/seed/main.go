@@ -6,13 +6,25 @@ import (
 	"log"
 	"os"
 	"strconv"
+	"time"
 
 	"wordcount.example/worker/redis"
 )
 
+// How long Redis is waited for. A pod that fails is made again by its Job only after ten seconds, and then twenty.
+const deadline = 60 * time.Second
+
 func main() {
-	if err := seed(os.Getenv("REDIS_ADDRESS"), os.Args[1:]); err != nil {
-		log.Fatal(err)
+	address, end := os.Getenv("REDIS_ADDRESS"), time.Now().Add(deadline)
+	for {
+		err := seed(address, os.Args[1:])
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			log.Fatalf("Redis at %s did not take the words within %v: %v", address, deadline, err)
+		}
+		time.Sleep(200 * time.Millisecond)
 	}
 }
 

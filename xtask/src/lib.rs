@@ -32,6 +32,7 @@ pub mod events;
 pub mod evidence;
 pub mod execute;
 pub mod exit;
+pub mod hash;
 pub mod image_name;
 pub mod instance;
 mod kubernetes;

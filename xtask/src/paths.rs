@@ -6,7 +6,7 @@ use rustix::fs::Access;
 use sha2::{Digest, Sha256};
 
 use crate::error::WrongUsage;
-use crate::setup::piece::hex;
+use crate::hash::hex;
 use crate::suite::{SUITES, Suite};
 
 /// How many hexadecimal digits of the checkout's hash names carry.

@@ -10,8 +10,8 @@ use e2e_support::Job;
 use sha2::{Digest, Sha256};
 use xshell::{Shell, cmd};
 
+use crate::hash::{hash_path, hex};
 use crate::paths::Paths;
-use crate::setup::piece::{hash_path, hex};
 use crate::suite::Edit;
 
 /// What stands for the text that is new each time.

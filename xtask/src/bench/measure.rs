@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::events::{COMMANDS, POLLS, RunResult, Timeline};
+use crate::hash::hex;
 use crate::plan::{Slots, StepId, StepKind};
 use crate::report::{analysis, text::SpecCounts};
-use crate::setup::piece::hex;
 
 /// The fact with the hash of what goes into a step.
 pub const INPUTS: &str = "inputs";

@@ -1,6 +1,6 @@
 //! The change that `bench-setup` makes: that there is something to change. A run without it goes well all the same.
 
-use super::Subject;
+use super::subject::Subject;
 use crate::plan;
 use crate::suite::yaml::{Problem, read_file};
 

@@ -2,7 +2,7 @@
 
 use camino::Utf8Path;
 
-use super::{Subject, listed};
+use super::subject::{Subject, listed};
 use crate::plan::object::list;
 use crate::setup::catalog::{FILE, Kind};
 use crate::suite::yaml::{Problem, Segment, Source, did_you_mean};
@@ -47,7 +47,7 @@ fn mounts(subject: &Subject<'_>, source: &Source, config: &serde_yaml::Value) ->
             }
             let near = crate::plan::neighbours(subject.root, Utf8Path::new(path));
             let near = || near.iter().map(String::as_str);
-            if super::close(path, near()).is_some() {
+            if super::subject::close(path, near()).is_some() {
                 let place = crate::at!["nodes", node, "extraMounts", at, "hostPath"];
                 let message = format!("`{path}`: there is no such file or folder");
                 problems.push(source.problem(&place, message).meant(path, near()));

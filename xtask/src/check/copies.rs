@@ -4,7 +4,7 @@ use camino::Utf8Path;
 
 use super::context::{Context, Found};
 use super::layout::is_remote;
-use super::{Built, Subject, close, listed};
+use super::subject::{Built, Subject, close, listed};
 use crate::dockerfile::pattern::is_pattern;
 use crate::dockerfile::{Base, Instruction, Word};
 use crate::suite::yaml::{Problem, did_you_mean};

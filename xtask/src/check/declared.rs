@@ -4,7 +4,7 @@
 use serde_yaml::Value;
 
 use super::pods::pods;
-use super::{Subject, close};
+use super::subject::{Subject, close};
 use crate::plan::object::get;
 use crate::suite::yaml::{Problem, Segment, did_you_mean};
 

@@ -1,7 +1,7 @@
 //! Dockerfiles that no builder reads: instructions, flags, lists and numbers that there are not.
 //! <https://docs.docker.com/reference/dockerfile/>
 
-use super::{Built, close};
+use super::subject::{Built, close};
 use crate::dockerfile::{Statement, statements};
 use crate::suite::yaml::Problem;
 

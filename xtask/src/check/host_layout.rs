@@ -1,7 +1,7 @@
 //! An image whose packages are compiled on the host: the folder that takes the stage's place has their binaries in one
 //! folder, and nothing else.
 
-use super::{Built, Subject};
+use super::subject::{Built, Subject};
 use crate::dockerfile::pattern::{Stars, matches};
 use crate::dockerfile::{Word, join};
 use crate::suite::yaml::Problem;

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde_yaml::Value;
 
 use super::layout::{Layout, Point, Presence};
-use super::{Built, Subject, close, listed};
+use super::subject::{Built, Subject, close, listed};
 use crate::dockerfile::{WORKDIR_OF_BASE, join};
 use crate::plan::Object;
 use crate::plan::object::{get, list};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Subject, containers};
+use super::subject::{Subject, containers};
 use crate::image_name::{full, split_tag};
 use crate::plan::Object;
 use crate::suite::yaml::{Problem, Segment, nearest};

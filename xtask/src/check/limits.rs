@@ -2,9 +2,9 @@
 
 use serde_yaml::Value;
 
-use super::Subject;
 use super::pods::pods;
 use super::schema::quantity;
+use super::subject::Subject;
 use crate::plan::object::get;
 use crate::suite::yaml::Problem;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_yaml::Value;
 
-use super::{Subject, close};
+use super::subject::{Subject, close};
 use crate::kubernetes::has_group;
 use crate::plan::Object;
 use crate::plan::object::{get, list, pod_spec_at};

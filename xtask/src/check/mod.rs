@@ -35,6 +35,7 @@ mod security;
 mod selectors;
 mod services;
 mod specs;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod volumes;
@@ -44,74 +45,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_yaml::Value;
 
-use crate::dockerfile::{Dockerfile, Instruction};
-use crate::image_name::full;
-use crate::plan::object::{list, pod_spec_at};
+use crate::dockerfile::Dockerfile;
 use crate::plan::{self, BuildMode, Object};
 use crate::setup::catalog::Catalog;
-use crate::suite::yaml::{Problem, Segment, Source, did_you_mean, read_file, slips};
-use crate::suite::{Image, Suite};
+use crate::suite::Suite;
+use crate::suite::yaml::{Problem, did_you_mean, read_file};
 use crate::target::kind::LAYOUT;
 
-use context::Context;
-use ignore::Ignore;
 use kustomized::Kustomized;
 use rules::RULES;
+use subject::{Built, Subject, index, uses};
 
 pub use cargo::Packages;
 pub use rules::{Class, Finding, NOT_RENDERED, SUITE, Severity, classes, explain, first_sentence, ids};
-
-/// So many names at most are listed where another one is looked for.
-const LISTED: usize = 8;
-
-/// One of the suite's images, with what it is built from.
-pub struct Built<'a> {
-    image: &'a Image,
-    /// Its place among the suite's images.
-    at: usize,
-    source: Source,
-    file: Dockerfile,
-    /// The place of the stage that it is made of.
-    target: Option<usize>,
-    context: Context,
-    /// The context's folder, as cargo tells its own.
-    folder: Utf8PathBuf,
-}
-
-/// The rest of a project of which a part is looked at. What is not in it may be all the same: only slips of what is
-/// there are told for sure.
-#[derive(Debug, Default)]
-pub(crate) struct Elsewhere {
-    /// Kinds and names of all objects that stand anywhere.
-    objects: BTreeSet<(String, String)>,
-}
-
-/// A container: the object that makes its pods, its place in the document, the pods' specification, and itself.
-type Use<'a> = (&'a Object, Vec<Segment>, &'a Value, &'a Value);
-
-/// Everything that the rules look at.
-pub struct Subject<'a> {
-    root: &'a Utf8Path,
-    suite: &'a Suite,
-    catalog: &'a Catalog,
-    /// Those whose Dockerfile is there.
-    built: Vec<Built<'a>>,
-    /// The texts of all manifests.
-    sources: &'a BTreeMap<Utf8PathBuf, Source>,
-    /// The objects of all manifests.
-    objects: &'a [&'a Object],
-    /// Whether these are all: a manifest that cannot be read may hold anything.
-    is_whole: bool,
-    /// Where only a part of a project is looked at: what is known of the rest.
-    elsewhere: Option<&'a Elsewhere>,
-    /// The objects, by kind, namespace and name.
-    index: BTreeMap<(&'a str, &'a str, &'a str), &'a Object>,
-    /// The containers of each image, by its whole reference.
-    uses: BTreeMap<String, Vec<Use<'a>>>,
-    packages: Packages,
-}
 
 /// Looks for all that is wrong with `suite`, errors and warnings alike.
 ///
@@ -202,27 +149,6 @@ pub fn files(root: &Utf8Path, suite: &Suite) -> BTreeSet<Utf8PathBuf> {
     let policies = suite.services.iter().flat_map(|service| &service.policies).map(|policy| policy.file.clone());
     let own = [suite.source.file.clone(), suite.cluster.config.clone()];
     manifests.chain(kustomized).chain(dockerfiles).chain(policies).chain(own).collect()
-}
-
-fn key(object: &Object) -> (&str, &str, &str) {
-    let reference = &object.reference;
-    (&reference.kind, &reference.namespace, &reference.name)
-}
-
-fn index<'a>(objects: &[&'a Object]) -> BTreeMap<(&'a str, &'a str, &'a str), &'a Object> {
-    objects.iter().map(|object| (key(object), *object)).collect()
-}
-
-fn uses<'a>(objects: &[&'a Object]) -> BTreeMap<String, Vec<Use<'a>>> {
-    let mut uses: BTreeMap<String, Vec<Use<'a>>> = BTreeMap::new();
-    for &object in objects {
-        for (place, spec, container) in containers(object) {
-            if let Some(image) = container.get("image").and_then(Value::as_str) {
-                uses.entry(full(image)).or_default().push((object, place, spec, container));
-            }
-        }
-    }
-    uses
 }
 
 /// The list of the set-up's pieces; an empty one where it cannot be read.
@@ -318,106 +244,4 @@ fn dependencies(root: &Utf8Path, suite: &Suite) -> Option<Problem> {
     let message = format!("{} has no stage `{name}`", dependencies.dockerfile);
     let names = file.stages.iter().filter_map(|stage| stage.name.as_deref());
     Some(suite.source.problem(&place("target"), message).meant(name, names))
-}
-
-impl<'a> Built<'a> {
-    /// The image that is built from the Dockerfile's `text`.
-    fn new(root: &Utf8Path, image: &'a Image, at: usize, text: String) -> Built<'a> {
-        let folder = root.join(&image.context);
-        let args: Vec<(String, String)> = image.args.clone().into_iter().collect();
-        let file = Dockerfile::parse_with(&text, &args);
-        let ignore = Ignore::read(root, &image.context, &image.dockerfile);
-        let real = folder.canonicalize_utf8().unwrap_or_else(|_| folder.clone());
-        Built {
-            image,
-            at,
-            source: Source::new(image.dockerfile.clone(), text),
-            target: file.target(image),
-            file,
-            context: Context::new(folder, ignore),
-            folder: real,
-        }
-    }
-
-    /// The place of the stage that compiles the image's binaries.
-    fn compiles(&self) -> Option<usize> {
-        self.file.compiles(self.target?, self.image.stage.as_deref())
-    }
-
-    /// What is wrong with a Dockerfile that has no FROM.
-    fn without_stages(&self) -> Option<Problem> {
-        let hint = Some("begin it with FROM".to_owned());
-        self.file.stages.is_empty().then(|| self.on_line(1, "no stage: there is no FROM".into(), hint))
-    }
-
-    /// The instructions of the stages that the image needs.
-    fn instructions(&self) -> impl Iterator<Item = &Instruction> {
-        let stages = self.target.map(|target| self.file.needed(target, None).0).unwrap_or_default();
-        stages.into_iter().flat_map(|stage| &self.file.stages[stage].instructions)
-    }
-
-    /// A path of this machine, relative to the context; none where it lies outside.
-    fn in_context(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
-        path.strip_prefix(&self.folder).map(Utf8Path::to_owned).ok()
-    }
-
-    /// A problem on a line of the Dockerfile.
-    fn on_line(&self, line: usize, message: String, hint: Option<String>) -> Problem {
-        Problem { file: self.source.file.clone(), line, column: 1, message, hint, fix: None }
-    }
-}
-
-impl Elsewhere {
-    /// Whether `wrong` is a slip of the object `near` for sure: there is no `wrong` anywhere, and it is no other one of
-    /// a series (`config-1`, `config-2`).
-    fn is_slip(&self, kind: &str, wrong: &str, near: &str) -> bool {
-        let letters = |name: &str| name.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-        !self.objects.contains(&(kind.to_owned(), wrong.to_owned())) && letters(wrong) != letters(near)
-    }
-}
-
-impl<'a> Subject<'a> {
-    /// The text that an object stands in.
-    fn source(&self, object: &Object) -> &'a Source {
-        self.sources.get(&object.file).unwrap_or(&self.suite.source)
-    }
-
-    fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&'a Object> {
-        self.index.get(&(kind, namespace, name)).copied()
-    }
-
-    /// The references of the images that are on the node without a registry.
-    fn there(&self) -> Vec<String> {
-        let built = self.suite.images.iter().map(|image| image.reference.clone());
-        let preload = self.suite.cluster.preload.iter();
-        let preloaded =
-            preload.filter_map(|name| self.catalog.pieces.iter().find(|piece| piece.name == *name)?.replaces.clone());
-        built.chain(preloaded).collect()
-    }
-}
-
-/// The containers that an object's pods have: the place of each in the document, the pods' specification, itself.
-fn containers(object: &Object) -> Vec<(Vec<Segment>, &Value, &Value)> {
-    let Some((path, spec)) = pod_spec_at(object) else { return Vec::new() };
-    let mut all = Vec::new();
-    for key in ["containers", "initContainers"] {
-        for (at, container) in list(spec, &[key]).iter().enumerate() {
-            let place = [object.place(path), vec![Segment::from(key), Segment::from(at)]].concat();
-            all.push((place, spec, container));
-        }
-    }
-    all
-}
-
-/// The one of `right` that `wrong` is a slip of.
-fn close<'n>(wrong: &str, right: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    slips(wrong, right).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
-}
-
-/// `folder/ has a, b`; none where it has nothing, or so much that a few names of it tell nothing.
-fn listed(folder: &Utf8Path, names: &[String]) -> Option<String> {
-    let shown: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.starts_with('.')).collect();
-    let folder = folder.as_str().trim_end_matches('/');
-    let folder = if folder.is_empty() { "the root".to_owned() } else { format!("{folder}/") };
-    (!shown.is_empty() && shown.len() <= LISTED).then(|| format!("{folder} has {}", shown.join(", ")))
 }

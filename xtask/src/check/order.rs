@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Subject;
+use super::subject::Subject;
 use crate::plan::Object;
 use crate::suite::yaml::Problem;
 

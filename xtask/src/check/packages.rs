@@ -7,8 +7,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::cargo::{Kind, Package, Packages};
 use super::context::Found;
+use super::copies;
 use super::layout::{Layout, Point, Presence};
-use super::{Built, Subject, close, copies};
+use super::subject::{Built, Subject, close};
 use crate::dockerfile::script::{CargoBuild, builds, rewrites};
 use crate::dockerfile::{BUILD_STAGE, Instruction, join};
 use crate::suite::yaml::{Problem, Segment, did_you_mean};

@@ -2,7 +2,7 @@
 
 use serde_yaml::{Mapping, Value};
 
-use super::Subject;
+use super::subject::Subject;
 use crate::plan::Object;
 use crate::plan::object::{get, list, pod_spec_at};
 use crate::suite::yaml::{Problem, Segment};

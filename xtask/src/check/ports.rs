@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_yaml::Value;
 
-use super::Subject;
 use super::pods::{Pods, Port, pods, ports, selected};
+use super::subject::Subject;
 use crate::plan::Object;
 use crate::plan::object::{get, list, node_ports};
 use crate::suite::yaml::{Problem, Segment, Source, did_you_mean};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_yaml::Value;
 
-use super::{Subject, containers};
+use super::subject::{Subject, containers};
 use crate::image_name::{full, split_tag};
 use crate::suite::yaml::{Problem, Segment, Source};
 

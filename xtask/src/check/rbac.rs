@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_yaml::Value;
 
-use super::Subject;
 use super::pods::{Pods, pods};
+use super::subject::Subject;
 use crate::kubernetes::{has_group, kinds};
 use crate::plan::Object;
 use crate::plan::object::list;
@@ -62,7 +62,7 @@ fn unknown(subject: &Subject<'_>) -> Vec<Problem> {
                 subject.suite.source.problem(&path, format!("{}: {message}", service.workload))
             };
             for (number, verb) in call.verbs.iter().enumerate() {
-                if !is_verb(verb) && super::close(verb, VERBS).is_some() {
+                if !is_verb(verb) && super::subject::close(verb, VERBS).is_some() {
                     let message = format!("no API has the verb `{verb}`");
                     problems.push(problem(&crate::at!["verbs", number], message).meant(verb, VERBS));
                 }
@@ -78,7 +78,7 @@ fn unknown(subject: &Subject<'_>) -> Vec<Problem> {
             let names: Vec<String> = there.iter().map(|plural| whole(plural)).collect();
             let names = || names.iter().map(String::as_str);
             let wrong = whole(plural);
-            if super::close(&wrong, names()).is_some() {
+            if super::subject::close(&wrong, names()).is_some() {
                 let message = format!("no API has the resource `{wrong}`");
                 problems.push(problem(&crate::at!["resource"], message).meant(&wrong, names()));
             }
@@ -106,7 +106,7 @@ fn groups_of<'a>(custom: &[(&'a str, &'a str)]) -> BTreeSet<&'a str> {
 /// Whether a word of a rule and one of a call mean the same: they are, or one that is told to be wrong is a slip of the
 /// other.
 fn is_same(one: &str, other: &str, is_known: impl Fn(&str) -> bool) -> bool {
-    let is_slip = |wrong: &str, right: &str| !is_known(wrong) && super::close(wrong, [right]).is_some();
+    let is_slip = |wrong: &str, right: &str| !is_known(wrong) && super::subject::close(wrong, [right]).is_some();
     one == other || is_slip(one, other) || is_slip(other, one)
 }
 
@@ -128,7 +128,7 @@ fn rules(subject: &Subject<'_>, object: &Object, problems: &mut Vec<Problem>) {
         };
         for (place, verb) in texts("verbs").into_iter().enumerate() {
             // Who extends the API may have verbs of its own.
-            let near = super::close(&verb.to_lowercase(), VERBS)
+            let near = super::subject::close(&verb.to_lowercase(), VERBS)
                 .or_else(|| VERBS.into_iter().find(|one| one.eq_ignore_ascii_case(verb)));
             if verb != "*" && !VERBS.contains(&verb) && near.is_some() {
                 let message = format!("{}: no API has the verb `{verb}`", object.reference);
@@ -139,7 +139,10 @@ fn rules(subject: &Subject<'_>, object: &Object, problems: &mut Vec<Problem>) {
         let names = groups_of(&custom);
         for (place, group) in groups.iter().enumerate() {
             // Of others, who extend the API, nothing is known.
-            if !has_group(group) && !names.contains(group) && super::close(group, names.iter().copied()).is_some() {
+            if !has_group(group)
+                && !names.contains(group)
+                && super::subject::close(group, names.iter().copied()).is_some()
+            {
                 let message = format!("{}: there is no API group `{group}`", object.reference);
                 problems.push(problem("apiGroups", place, message).meant(group, names.iter().copied()));
             }

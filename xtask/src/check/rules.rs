@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
+use super::subject::Subject;
 use super::{
-    Subject, bench_edit, cluster, copies, declared, host_layout, image_paths, images, limits, made, order, packages,
-    ports, pull_policy, rbac, schema, security, selectors, services, volumes, webhooks,
+    bench_edit, cluster, copies, declared, host_layout, image_paths, images, limits, made, order, packages, ports,
+    pull_policy, rbac, schema, security, selectors, services, volumes, webhooks,
 };
 use crate::suite::yaml::Problem;
 

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_yaml::Value;
 
-use super::Subject;
 use super::pods::{Pods, pods};
 use super::rbac::rules_of;
+use super::subject::Subject;
 use crate::image_name::{full, split_tag};
 use crate::plan::object::get;
 use crate::suite::yaml::Problem;

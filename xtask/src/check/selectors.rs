@@ -4,7 +4,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::made::{MadeLater, NAMESPACES};
 use super::pods::{Pods, pods};
-use super::{Subject, close};
+use super::subject::{Subject, close};
 use crate::plan::Object;
 use crate::plan::object::{get, list};
 use crate::suite::yaml::{Problem, Segment};

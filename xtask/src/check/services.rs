@@ -5,7 +5,7 @@ use serde_yaml::Value;
 
 use super::made::MadeLater;
 use super::pods::pods;
-use super::{Subject, close};
+use super::subject::{Subject, close};
 use crate::plan::Object;
 use crate::plan::object::{get, list};
 use crate::suite::yaml::{Problem, Segment};
@@ -57,7 +57,7 @@ fn governing(subject: &Subject<'_>) -> Vec<Problem> {
         let namespace = object.reference.namespace.as_str();
         let there = subject.index.keys().filter(|(kind, space, _)| *kind == "Service" && *space == namespace);
         let names: Vec<&str> = there.map(|(_, _, name)| *name).collect();
-        if !names.contains(&name) && super::close(name, names.iter().copied()).is_some() {
+        if !names.contains(&name) && super::subject::close(name, names.iter().copied()).is_some() {
             let message = format!("{}: no Service `{name}` is in the namespace `{namespace}`", object.reference);
             let problem = object.problem(subject.source(object), &["spec", "serviceName"], message);
             problems.push(problem.meant(name, names));

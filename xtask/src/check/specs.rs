@@ -3,7 +3,7 @@
 
 use camino::Utf8Path;
 
-use super::close;
+use super::subject::close;
 use crate::suite::yaml::Problem;
 use crate::suite::{SpecsProgram, Suite};
 

@@ -7,7 +7,7 @@ use serde_yaml::Value;
 
 use super::made::{MadeLater, keys};
 use super::pods::{Pods, pods};
-use super::{Subject, close};
+use super::subject::{Subject, close};
 use crate::plan::Object;
 use crate::plan::object::{get, list};
 use crate::suite::yaml::{Problem, Segment};

@@ -2,8 +2,8 @@
 
 use serde_yaml::Value;
 
-use super::Subject;
 use super::pods::{pods, selected};
+use super::subject::Subject;
 use crate::plan::Object;
 use crate::plan::object::{get, list};
 use crate::plan::webhook::{guards, plurals};

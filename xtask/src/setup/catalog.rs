@@ -10,8 +10,7 @@ use super::embedded;
 use super::ends::{self, Ends};
 use crate::error::WrongUsage;
 
-/// The file, relative to the workspace.
-pub const FILE: &str = "images/setup.yaml";
+pub use super::embedded::FILE;
 
 /// All of `images/setup.yaml`.
 #[derive(Clone, Debug, Deserialize, Default)]

@@ -6,9 +6,10 @@ use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
 
-use super::catalog::FILE;
-use super::piece::hex;
+use crate::hash::hex;
 
+/// The catalog, relative to the workspace that has one.
+pub const FILE: &str = "images/setup.yaml";
 /// How many hexadecimal digits of the recipes' hash the name of their folder has.
 const DIGITS: usize = 16;
 

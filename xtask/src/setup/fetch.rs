@@ -243,7 +243,7 @@ fn sha256(path: &Utf8Path) -> Result<String> {
     let (mut hash, mut block) = (Sha256::new(), vec![0; 1 << 16]);
     loop {
         match file.read(&mut block).with_context(|| format!("reading {path}"))? {
-            0 => return Ok(piece::hex(&hash.finalize())),
+            0 => return Ok(crate::hash::hex(&hash.finalize())),
             length => hash.update(&block[..length]),
         }
     }
@@ -287,7 +287,7 @@ pub(super) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8PathBuf::try_from(dir.path().to_owned()).unwrap();
         let host = Host::look();
-        let sum = piece::hex(&Sha256::digest("good"));
+        let sum = crate::hash::hex(&Sha256::digest("good"));
         let text = format!(
             "
 versions: {{}}
@@ -328,7 +328,7 @@ pieces:
         let (_dir, workshop, fetched) = fetch(&site(Some(evil)), &Cancel::new());
         let error = fetched.unwrap_err();
         assert!(error.is::<Mismatch>(), "{error:#}");
-        for hash in ["evil", "good"].map(|text| piece::hex(&Sha256::digest(text))) {
+        for hash in ["evil", "good"].map(|text| crate::hash::hex(&Sha256::digest(text))) {
             assert!(error.to_string().contains(&hash), "{error:#}");
         }
         assert!(!workshop.folder("tool").unwrap().exists() && !workshop.cache.join("work/tool").exists());

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::Split;
 use crate::error::WrongUsage;
 use crate::events::{SpecStatus, Timeline};
-use crate::setup::piece::hex;
+use crate::hash::hex;
 use crate::suite::Suite;
 use crate::suite::yaml::{Problem, Source};
 

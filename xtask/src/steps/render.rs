@@ -6,9 +6,9 @@ use camino::Utf8Path;
 use serde_yaml::{Mapping, Value};
 use sha2::{Digest, Sha256};
 
+use crate::hash::hex;
 use crate::plan::object::{self, get, list, pod_spec_at};
 use crate::plan::{Manifests, Object, configuration};
-use crate::setup::piece::hex;
 use crate::suite::yaml::{Problems, Segment, locate};
 
 /// The annotation with the id of the instance that applied an object. (Of an object that says nothing but its name the

@@ -8,8 +8,7 @@ use rayon::prelude::*;
 use serde::Deserialize as _;
 use serde_yaml::Value;
 
-use super::tree::Tree;
-use super::within;
+use super::tree::{Tree, within};
 use crate::dockerfile::script::words;
 use crate::plan::object::list;
 use crate::suite::yaml::{Segment, locate};

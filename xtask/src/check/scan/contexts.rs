@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::builds::Build;
-use super::tree::Tree;
+use super::tree::{Tree, within};
 use crate::check::Built;
 use crate::check::context::{Context, Found};
 use crate::check::layout::is_remote;
@@ -195,7 +195,7 @@ pub(super) fn made_before(
     // The whole context is everywhere.
     let trivial = sources.iter().filter(|path| path.as_str().is_empty()).count();
     let is_sure = is_said || count(Found::File) > trivial;
-    let context = super::within("".into(), built.image.context.as_str()).unwrap_or_default();
+    let context = within("".into(), built.image.context.as_str()).unwrap_or_default();
     let slips: Vec<Option<Utf8PathBuf>> =
         missing.iter().map(|path| built.context.slips_of(path).into_iter().next()).collect();
     let asked: Vec<Utf8PathBuf> =

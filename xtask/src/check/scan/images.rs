@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::contexts::Chosen;
-use crate::check::close;
+use crate::check::subject::close;
 use crate::image_name::split_tag;
 use crate::suite::yaml::Problem;
 

@@ -19,9 +19,10 @@ use serde::Serialize;
 use serde_yaml::Value;
 
 use super::cargo::Packages;
+use super::dockerfile;
 use super::kind_config;
 use super::rules::{self, Finding, Knows, RULES};
-use super::{Built, Elsewhere, Subject, dockerfile, index, uses};
+use super::subject::{Built, Elsewhere, Subject, index, uses};
 use crate::dockerfile::script;
 use crate::kustomize::is_kustomization;
 use crate::plan::Object;
@@ -32,7 +33,7 @@ use crate::suite::{Cluster, Image, Manifests, Suite};
 
 use contexts::Chosen;
 use render::{Kustomization, Tools};
-use tree::Tree;
+use tree::{Tree, within};
 
 /// So many kustomizations and charts are rendered; each costs a process.
 const RENDERED: usize = 60;
@@ -114,19 +115,6 @@ fn is_dockerfile(file: &Utf8Path) -> bool {
     (is_named("dockerfile") || is_named("containerfile"))
         && !is_code
         && !of_other.iter().any(|ending| lower.ends_with(ending))
-}
-
-/// `path` as it is meant in `folder`, relative to the project; none where it leads out of it.
-fn within(folder: &Utf8Path, path: &str) -> Option<Utf8PathBuf> {
-    let mut parts: Vec<&str> = folder.as_str().split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()?),
-            part => parts.push(part),
-        }
-    }
-    (!path.starts_with('/')).then(|| parts.join("/").into())
 }
 
 /// A path of the project for people: the project's own folder is `.`.

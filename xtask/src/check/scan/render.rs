@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_yaml::Value;
 
-use super::tree::Tree;
-use super::within;
+use super::tree::{Tree, within};
 use crate::kustomize::{Kustomize, is_refused, print};
 use crate::plan::object::list;
 use crate::suite::yaml::{Problem, Segment, Source, did_you_mean};

@@ -118,3 +118,16 @@ fn walk(root: &Utf8Path, folder: &Utf8Path) -> Vec<Found> {
     found.extend(folders.into_par_iter().flat_map_iter(|folder| walk(root, &folder)).collect::<Vec<_>>());
     found
 }
+
+/// `path` as it is meant in `folder`, relative to the project; none where it leads out of it.
+pub(in crate::check) fn within(folder: &Utf8Path, path: &str) -> Option<Utf8PathBuf> {
+    let mut parts: Vec<&str> = folder.as_str().split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    (!path.starts_with('/')).then(|| parts.join("/").into())
+}

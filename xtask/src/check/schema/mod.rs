@@ -10,7 +10,7 @@ use serde_yaml::Value;
 
 pub(super) use self::scalar::quantity;
 use self::types::{Field, Shape, Type};
-use super::Subject;
+use super::subject::Subject;
 use crate::kubernetes::{self, has_group, kinds, minor, minor_of};
 use crate::plan::Object;
 use crate::suite::yaml::{Problem, Segment, Source, did_you_mean};

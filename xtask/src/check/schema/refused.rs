@@ -3,7 +3,7 @@
 
 use serde_yaml::Value;
 
-use super::super::{Subject, containers};
+use super::super::subject::{Subject, containers};
 use crate::plan::Object;
 use crate::plan::object::{get, pod_spec_at};
 use crate::suite::yaml::{Problem, Segment};

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_yaml::Value;
 use sha2::Sha256;
 
-use crate::setup::piece::hash_path;
+use crate::hash::hash_path;
 
 const CONTROL_PLANE: &str = "control-plane";
 

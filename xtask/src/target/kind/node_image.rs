@@ -12,9 +12,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use xshell::Shell;
 
+use crate::hash::hex;
 use crate::instance::{CHECKOUT_LABEL, Instance, RUNS_LABEL, SUITE_LABEL};
 use crate::setup::make::lock;
-use crate::setup::piece::hex;
 
 /// Raised when what this file does to a node changes.
 const RECIPE: u32 = 8;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::verdict::{ASK_REVISIONS, HEALS, QUIET_KEPT, QUIET_NEW, UNCREATED};
 use super::*;
 
 fn rollout(kind: &str, kept: bool) -> Rollout {

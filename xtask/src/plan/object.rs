@@ -265,7 +265,7 @@ fn to_be_rendered(source: &Source, document: usize, item: &[Segment], value: &Va
     let of_kustomize = text("apiVersion").starts_with("kustomize.config.k8s.io/");
     if of_kustomize || matches!(source.file.file_stem(), Some("kustomization" | "Kustomization")) {
         let message = format!("a file for kustomize ({}), which `kubectl apply -f` does not take", source.file);
-        return at(&[], message, "write what `kubectl kustomize` prints into a file, and name that one");
+        return at(&[], message, "name its folder as the group's `kustomize`, in place of the file");
     }
     if get(value, &["metadata", "generateName"]).is_some() {
         let message = format!("{kind} has a `generateName`, which `kubectl apply` refuses");

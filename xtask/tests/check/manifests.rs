@@ -115,7 +115,7 @@ fn what_has_to_be_rendered_first_is_named() {
     for (text, expected) in [
         (
             "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: []\n",
-            "m.yaml:1:1: a file for kustomize (m.yaml), which `kubectl apply -f` does not take (write what `kubectl kustomize` prints",
+            "m.yaml:1:1: a file for kustomize (m.yaml), which `kubectl apply -f` does not take (name its folder as the group's `kustomize`",
         ),
         ("{{- if .Values.on }}\nkind: ConfigMap\n{{- end }}\n", "m.yaml:1:1: a template of Helm's"),
         (

@@ -53,6 +53,7 @@ pub struct Job<'a> {
     inherit_output: bool,
     leader_first: bool,
     grace: Duration,
+    stop_signal: Signal,
     sudo: Option<OsString>,
     meter: Meter,
 }
@@ -151,6 +152,7 @@ impl<'a> Job<'a> {
             inherit_output: false,
             leader_first: false,
             grace: GRACE,
+            stop_signal: Signal::TERM,
             sudo: None,
             meter,
         }
@@ -227,6 +229,13 @@ impl<'a> Job<'a> {
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// Where it has to be stopped, its group gets this signal in the place of SIGTERM, also when this process has died.
+    #[must_use]
+    pub fn stop_signal(mut self, signal: Signal) -> Self {
+        self.stop_signal = signal;
         self
     }
 
@@ -403,13 +412,14 @@ impl<'a> Job<'a> {
                 (true, false) => reaper::Way::LeaderFirst,
                 (false, false) => reaper::Way::Plain,
             };
-            reaper::watch(child.id(), way);
+            reaper::watch(child.id(), way, self.stop_signal);
         }
         Ok(Group {
             child,
             own: !self.foreground,
             leader_first: self.leader_first,
             grace: self.grace,
+            stop_signal: self.stop_signal,
             sudo: self.sudo.clone(),
             status: None,
             over: false,
@@ -442,8 +452,10 @@ struct Group {
     own: bool,
     /// Whether the others of the group may come to their end when the child is stopped.
     leader_first: bool,
-    /// How long it has between SIGTERM and SIGKILL.
+    /// How long it has between [`Group::stop_signal`] and SIGKILL.
     grace: Duration,
+    /// What tells it to end.
+    stop_signal: Signal,
     /// The program that signals it as root; none where it is this user's.
     sudo: Option<OsString>,
     /// How the child ended, once it was waited for.
@@ -518,8 +530,13 @@ impl Group {
         }
     }
 
-    /// SIGTERM to the group, its grace for it to end, then SIGKILL.
+    /// Tells the group to end, gives it its grace, then SIGKILL.
     fn stop(&mut self) {
+        self.stop_or_kill(&Cancel::new());
+    }
+
+    /// As [`Group::stop`], with the grace over as soon as `now` is set.
+    fn stop_or_kill(&mut self, now: &Cancel) {
         if self.over {
             return;
         }
@@ -529,18 +546,18 @@ impl Group {
             reaper::told(self.child.id());
         }
         if told_all {
-            self.signal(Signal::TERM);
+            self.signal(self.stop_signal);
         } else {
-            let _ = rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM);
+            let _ = rustix::process::kill_process(Pid::from_child(&self.child), self.stop_signal);
         }
-        while begin.elapsed() < self.grace {
+        while begin.elapsed() < self.grace && !now.is_cancelled() {
             let child_gone = matches!(self.reap(false), Ok(Some(_)) | Err(_));
             if child_gone && self.group_is_gone() {
                 self.ended();
                 return;
             }
             if !told_all && begin.elapsed() > self.grace / 2 {
-                self.signal(Signal::TERM);
+                self.signal(self.stop_signal);
                 told_all = true;
             }
             std::thread::sleep(NOTICE);
@@ -613,10 +630,15 @@ impl Daemon {
         Ok(())
     }
 
-    /// SIGTERM, then SIGKILL to what is left after `grace`.
-    pub fn stop(mut self, grace: Duration) {
+    /// SIGTERM, or the job's own signal, then SIGKILL to what is left after `grace`.
+    pub fn stop(self, grace: Duration) {
+        self.stop_or_kill(grace, &Cancel::new());
+    }
+
+    /// As [`Daemon::stop`], with SIGKILL at once when `now` is set.
+    pub fn stop_or_kill(mut self, grace: Duration, now: &Cancel) {
         self.group.grace = grace;
-        self.group.stop();
+        self.group.stop_or_kill(now);
     }
 
     /// SIGKILL, as when the machine takes it away.

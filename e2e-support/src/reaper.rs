@@ -11,22 +11,25 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 
 use camino::Utf8Path;
+use rustix::process::Signal;
 
-// Groups get SIGTERM, unless they were told so before, then up to two seconds, then SIGKILL. Of those whose leader comes
+// Groups get SIGTERM or the signal of their own, unless they were told so before, then up to two seconds, then SIGKILL. Of those whose leader comes
 // first only the leader gets SIGTERM, and the others have four seconds to come to their end. Those that clean up
 // themselves have thirty.
 const SCRIPT: &str = r#"
-live=' '; leaders=' '; patient=' '; told=' '; dirs=; notes=
+live=' '; leaders=' '; patient=' '; told=' '; signals=' '; dirs=; notes=
 while IFS=' ' read -r op what; do
   case $op in
     +) live="$live$what " ;;
     +l) live="$live$what "; leaders="$leaders$what " ;;
     +p) live="$live$what "; patient="$patient$what " ;;
     t) told="$told$what " ;;
+    s) signals="$signals$what " ;;
     -) live="${live%% $what *} ${live#* $what }"
        case $leaders in *" $what "*) leaders="${leaders%% $what *} ${leaders#* $what }" ;; esac
        case $patient in *" $what "*) patient="${patient%% $what *} ${patient#* $what }" ;; esac
-       case $told in *" $what "*) told="${told%% $what *} ${told#* $what }" ;; esac ;;
+       case $told in *" $what "*) told="${told%% $what *} ${told#* $what }" ;; esac
+       case $signals in *":$what "*) before="${signals%%:$what *}"; signals="${before% *} ${signals#*:$what }" ;; esac ;;
     d) dirs="$dirs$what
 " ;;
     n) notes="$notes$what
@@ -36,9 +39,11 @@ done
 [ "$live" = ' ' ] && [ -z "$dirs$notes" ] && exit 0
 for group in $live; do
   case $told in *" $group "*) continue ;; esac
+  signal=TERM
+  case $signals in *":$group "*) signal="${signals%%:$group *}"; signal="${signal##* }" ;; esac
   case $leaders in
-    *" $group "*) kill -TERM "$group" 2>/dev/null ;;
-    *) kill -TERM -"$group" 2>/dev/null ;;
+    *" $group "*) kill -"$signal" "$group" 2>/dev/null ;;
+    *) kill -"$signal" -"$group" 2>/dev/null ;;
   esac
 done
 tenths=0
@@ -73,14 +78,15 @@ pub(crate) enum Way {
     Patient,
 }
 
-/// From now on the process group `group` dies with this process.
-pub(crate) fn watch(group: u32, way: Way) {
+/// From now on the process group `group` dies with this process, told so by `signal`.
+pub(crate) fn watch(group: u32, way: Way, signal: Signal) {
     let way = match way {
         Way::Plain => "",
         Way::LeaderFirst => "l",
         Way::Patient => "p",
     };
-    tell(&format!("+{way} {group}\n"));
+    let own = if signal == Signal::TERM { String::new() } else { format!("s {}:{group}\n", signal.as_raw()) };
+    tell(&format!("{own}+{way} {group}\n"));
 }
 
 /// This group was told to stop: to some a second time means at once.

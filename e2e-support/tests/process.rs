@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use camino::Utf8PathBuf;
 use e2e_support::{Cancel, Ended, Job, Meter, ProcessError, clock};
+use rustix::process::Signal;
 use xshell::{Shell, cmd};
 
 fn failure(result: Result<()>) -> ProcessError {
@@ -137,6 +138,33 @@ fn a_daemon_stops_when_dropped_and_says_how_it_ended() -> Result<()> {
 }
 
 #[test]
+fn a_daemon_is_stopped_by_its_own_signal_and_its_grace_ends_at_once_when_that_is_wanted() -> Result<()> {
+    let sh = Shell::new()?;
+    let dir = tempfile::tempdir()?;
+    let mark = Utf8PathBuf::try_from(dir.path().join("mark"))?;
+    let start = |signal: Signal| {
+        let script = format!(
+            "trap 'echo int > {mark}; exit' INT; trap '' TERM; echo > {mark}.traps; while :; do sleep 0.05; done"
+        );
+        let mut daemon = Job::new(cmd!(sh, "sh -c {script}")).stop_signal(signal).daemon()?;
+        let traps = Utf8PathBuf::from(format!("{mark}.traps"));
+        daemon.wait_until("the traps", Duration::from_secs(20), || traps.exists())?;
+        std::fs::remove_file(traps)?;
+        anyhow::Ok(daemon)
+    };
+    start(Signal::INT)?.stop(Duration::from_secs(60));
+    assert_eq!(std::fs::read_to_string(&mark)?, "int\n");
+    let now = Cancel::new();
+    now.cancel("the run is over");
+    let daemon = start(Signal::TERM)?;
+    let (pid, begin) = (daemon.pid(), Instant::now());
+    daemon.stop_or_kill(Duration::from_secs(600), &now);
+    assert!(begin.elapsed() < Duration::from_secs(300));
+    wait_gone(pid);
+    Ok(())
+}
+
+#[test]
 fn what_a_leader_has_started_comes_to_its_end_unless_it_takes_too_long() -> Result<()> {
     /// Half of the grace: before it has passed nobody but the leader is told to stop.
     const OTHERS_ARE_SPARED: Duration = Duration::from_millis(1500);
@@ -191,6 +219,14 @@ fn nothing_outlives_a_killed_process() -> Result<()> {
         while std::fs::read_to_string(format!("{pid_file}.other")).map_or(true, |pid| pid.is_empty()) {
             std::thread::yield_now();
         }
+        // One that is told to end by a signal of its own, after another that has ended.
+        drop(Job::new(cmd!(sh, "sleep 600")).stop_signal(Signal::INT).daemon()?);
+        let quitting =
+            format!("trap \"echo > {pid_file}.quit; exit\" QUIT; echo > {pid_file}.traps; while :; do sleep 0.1; done");
+        let _quitting = Job::new(cmd!(sh, "sh -c {quitting}")).stop_signal(Signal::QUIT).daemon()?;
+        while !Utf8PathBuf::from(format!("{pid_file}.traps")).exists() {
+            std::thread::yield_now();
+        }
         let daemon = Job::new(cmd!(sh, "sleep 600")).daemon()?;
         std::fs::write(format!("{pid_file}.new"), daemon.pid().to_string())?;
         std::fs::rename(format!("{pid_file}.new"), pid_file)?;
@@ -216,6 +252,11 @@ fn nothing_outlives_a_killed_process() -> Result<()> {
     wait_gone(pid);
     wait_gone(other);
     assert!(!Utf8PathBuf::from(format!("{pid_file}.told")).exists(), "what a leader had started was told to stop");
+    let quit = Utf8PathBuf::from(format!("{pid_file}.quit"));
+    while !quit.exists() {
+        assert!(Instant::now() < end, "the signal of its own did not come");
+        std::thread::yield_now();
+    }
     let dir = Utf8PathBuf::from(format!("{pid_file}.dir"));
     while dir.exists() {
         assert!(Instant::now() < end, "{dir} is still there");

@@ -15,8 +15,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use harness::cluster::Cluster;
+use harness::deployed::{Deployed, must_answer};
+use harness::processes::Processes;
 use harness::run_file::RunFile;
 use harness::runner;
+use harness::surroundings::Surroundings;
 use libtest_mimic::{Arguments, Conclusion};
 
 /// The specs could not be run, or nobody was told of them.
@@ -39,6 +42,14 @@ fn run(arguments: Arguments) -> Result<Conclusion> {
     }
     let run_file = RunFile::from_environment()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting tokio")?;
-    let cluster = runtime.block_on(Cluster::connect(&run_file))?;
-    runner::run(arguments, specs::all(), runtime, Arc::new(cluster))
+    let surroundings = runtime.block_on(async {
+        let deployed = Deployed::connect(&run_file).await?;
+        let surroundings: Arc<dyn Surroundings> = match run_file.control {
+            Some(socket) => Arc::new(Processes::new(deployed, socket)),
+            None => Arc::new(Cluster::new(deployed)),
+        };
+        must_answer(&*surroundings).await?;
+        Ok::<_, anyhow::Error>(surroundings)
+    })?;
+    runner::run(arguments, specs::all(), runtime, surroundings)
 }

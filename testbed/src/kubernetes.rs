@@ -1,16 +1,14 @@
 //! A Kubernetes API server without a cluster: etcd and kube-apiserver as plain processes.
 //!
-//! No controller runs here and no node exists: Pods are never scheduled, and what owns what is what the test writes.
-//! Authorization is RBAC, admission is the API server's own but for the ServiceAccount plugin, which would need a
-//! controller.
+//! What such a one does and what it does not: [`e2e_support::control_plane`].
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use base64::Engine as _;
-use camino::{Utf8Path, Utf8PathBuf};
-use e2e_support::{Daemon, Job};
+use camino::Utf8PathBuf;
+use e2e_support::control_plane::{ControlPlane, Credential, port_was_taken};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -19,10 +17,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::Request;
 use kube::{Client, Config};
-use ring::rand::{SecureRandom as _, SystemRandom};
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 
-use crate::server::{find_program, forget_at_exit, free_port};
+use crate::server::{find_program, forget_at_exit};
 
 /// The environment variable that names etcd's program.
 pub const ETCD_ENV: &str = "E2E_ETCD";
@@ -37,12 +33,9 @@ const START_ATTEMPTS: usize = 3;
 
 /// A running API server with its etcd. Dropping it, or the end of the process, stops both and removes their files.
 pub struct ApiServer {
-    // Fields are dropped in this order: the server goes before what it depends on, and the files last.
-    server: Daemon,
-    etcd: Daemon,
+    // Fields are dropped in this order: the files go last.
+    control_plane: ControlPlane,
     root: Utf8PathBuf,
-    port: u16,
-    token: String,
     _dir: tempfile::TempDir,
 }
 
@@ -59,7 +52,7 @@ impl ApiServer {
         for _ in 0..START_ATTEMPTS {
             match Self::start_once(&etcd_program, &server_program).await {
                 Ok(started) => return Ok(started),
-                Err(error) if format!("{error:#}").contains("address already in use") => last = error,
+                Err(error) if port_was_taken(&error) => last = error,
                 Err(error) => return Err(error),
             }
         }
@@ -71,31 +64,28 @@ impl ApiServer {
         forget_at_exit(dir.path());
         let root = Utf8PathBuf::from_path_buf(dir.path().to_owned())
             .map_err(|path| anyhow!("the temporary folder {} is not UTF-8", path.display()))?;
-        let token = random_token()?;
-        write_credentials(&root, &token)?;
-        let (etcd_port, port) = (free_port()?, free_port()?);
-        let etcd = start_etcd(etcd_program, &root, etcd_port)?;
-        let server = start_server(server_program, &root, etcd_port, port)?;
-        let mut started = Self { server, etcd, root, port, token, _dir: dir };
+        let control_plane = ControlPlane::start(etcd_program, server_program, &root)?;
+        let mut started = Self { control_plane, root, _dir: dir };
         started.wait_ready().await?;
-        std::fs::write(started.kubeconfig(), started.kubeconfig_text()).context("writing the kubeconfig")?;
+        let text = started.control_plane.kubeconfig("testbed", &Credential::Token(started.token()), "default");
+        std::fs::write(started.kubeconfig(), text).context("writing the kubeconfig")?;
         started.apply_crds().await?;
         Ok(started)
     }
 
     /// Such as `https://127.0.0.1:40123`.
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        self.control_plane.url()
     }
 
     /// The bearer token of a member of `system:masters`, who may do everything.
     pub fn token(&self) -> &str {
-        &self.token
+        self.control_plane.token()
     }
 
     /// The PEM file with what the server's certificate is verified against.
     pub fn ca_file(&self) -> Utf8PathBuf {
-        self.root.join("certs/apiserver.crt")
+        self.control_plane.ca_file()
     }
 
     /// A kubeconfig for the all-powerful user.
@@ -108,7 +98,7 @@ impl ApiServer {
     /// # Errors
     /// When the server's certificate cannot be read.
     pub fn client(&self) -> Result<Client> {
-        self.client_with_token(&self.token)
+        self.client_with_token(self.token())
     }
 
     /// A client of whoever the token belongs to.
@@ -183,9 +173,7 @@ impl ApiServer {
         let mut last = "no answer yet".to_owned();
         let mut client = None;
         loop {
-            for (name, daemon) in [("etcd", &mut self.etcd), ("kube-apiserver", &mut self.server)] {
-                daemon.check().with_context(|| format!("{name} ended while it was waited for"))?;
-            }
+            self.control_plane.check().context("waiting for the API server")?;
             // The certificate is written by the server itself: there is none yet at first.
             if client.is_none() && self.ca_file().exists() {
                 client = self.client().ok();
@@ -197,7 +185,7 @@ impl ApiServer {
                 }
             }
             if Instant::now() >= end {
-                let log = std::fs::read_to_string(self.root.join("kube-apiserver.log")).unwrap_or_default();
+                let log = std::fs::read_to_string(self.control_plane.log()).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();
                 let tail = lines[lines.len().saturating_sub(15)..].join("\n");
                 let (url, seconds) = (self.url(), READY_DEADLINE.as_secs());
@@ -230,18 +218,6 @@ impl ApiServer {
         }
         Ok(())
     }
-
-    fn kubeconfig_text(&self) -> String {
-        format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: testbed\n\
-             clusters:\n- name: testbed\n  cluster:\n    server: {}\n    certificate-authority: {}\n\
-             users:\n- name: admin\n  user:\n    token: {}\n\
-             contexts:\n- name: testbed\n  context: {{cluster: testbed, user: admin}}\n",
-            self.url(),
-            self.ca_file(),
-            self.token,
-        )
-    }
 }
 
 /// Whether the server says that it is ready; otherwise what is not.
@@ -262,78 +238,6 @@ async fn readiness(client: &Client) -> Result<(), String> {
     };
     let answer = tokio::time::timeout(Duration::from_secs(5), asked).await;
     answer.unwrap_or_else(|_| Err("no answer within 5 s".to_owned()))
-}
-
-fn start_server(program: &Path, root: &Utf8Path, etcd_port: u16, port: u16) -> Result<Daemon> {
-    let shell = xshell::Shell::new().context("opening a shell for kube-apiserver")?;
-    // It would make an endpoint of its address, and refuses to of a loopback one.
-    let (etcd_port, port) = (etcd_port.to_string(), port.to_string());
-    let command = xshell::cmd!(
-        shell,
-        "{program}
-         --etcd-servers=http://127.0.0.1:{etcd_port} --bind-address=127.0.0.1 --advertise-address=127.0.0.1
-         --endpoint-reconciler-type=none --secure-port={port} --cert-dir={root}/certs
-         --service-cluster-ip-range=10.0.0.0/24
-         --authorization-mode=RBAC --token-auth-file={root}/tokens.csv
-         --service-account-issuer=https://kubernetes.default.svc
-         --service-account-key-file={root}/service-accounts.pub
-         --service-account-signing-key-file={root}/service-accounts.key
-         --disable-admission-plugins=ServiceAccount --profiling=false
-         --max-requests-inflight=800 --max-mutating-requests-inflight=400"
-    );
-    Job::new(command).log(root.join("kube-apiserver.log")).daemon()
-}
-
-fn start_etcd(program: &Path, root: &Utf8Path, port: u16) -> Result<Daemon> {
-    let shell = xshell::Shell::new().context("opening a shell for etcd")?;
-    let (port, peer_port) = (port.to_string(), free_port()?.to_string());
-    // Nothing here has to survive a power cut, so nothing waits for the disk.
-    let command = xshell::cmd!(
-        shell,
-        "{program} --data-dir={root}/etcd --unsafe-no-fsync --log-level=warn
-         --listen-client-urls=http://127.0.0.1:{port} --advertise-client-urls=http://127.0.0.1:{port}
-         --listen-peer-urls=http://127.0.0.1:{peer_port} --initial-advertise-peer-urls=http://127.0.0.1:{peer_port}
-         --initial-cluster=default=http://127.0.0.1:{peer_port}"
-    );
-    Job::new(command).log(root.join("etcd.log")).daemon()
-}
-
-/// What comes before the point in a P-256 public key's SubjectPublicKeyInfo (RFC 5480).
-const P256_KEY_INFO: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
-    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
-];
-
-/// The files with the administrator's token and with the keys of service account tokens.
-fn write_credentials(root: &Utf8Path, token: &str) -> Result<()> {
-    let (random, algorithm) = (SystemRandom::new(), &ECDSA_P256_SHA256_FIXED_SIGNING);
-    let (private, pair) = EcdsaKeyPair::generate_pkcs8(algorithm, &random)
-        .and_then(|private| {
-            let pair = EcdsaKeyPair::from_pkcs8(algorithm, private.as_ref(), &random)?;
-            Ok((private, pair))
-        })
-        .map_err(|_| anyhow!("making the key of the service accounts: the system gave no random bytes"))?;
-    let public = [&P256_KEY_INFO, pair.public_key().as_ref()].concat();
-    for (file, text) in [
-        ("service-accounts.key", pem("PRIVATE KEY", private.as_ref())),
-        ("service-accounts.pub", pem("PUBLIC KEY", &public)),
-        ("tokens.csv", format!("{token},admin,admin,system:masters\n")),
-    ] {
-        let path = root.join(file);
-        std::fs::write(&path, text).with_context(|| format!("writing {path}"))?;
-    }
-    Ok(())
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    let encoded = base64::engine::general_purpose::STANDARD.encode(der);
-    format!("-----BEGIN {label}-----\n{encoded}\n-----END {label}-----\n")
-}
-
-fn random_token() -> Result<String> {
-    let mut bytes = [0_u8; 24];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow!("making a token: the system gave no random bytes"))?;
-    Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// The DER certificates of a PEM bundle.

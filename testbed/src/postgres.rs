@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
-use e2e_support::{Daemon, Job};
+use anyhow::{Context, Result, bail};
+use e2e_support::{Daemon, Job, ports, users};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use xshell::{Shell, cmd};
 
-use crate::server::{children, find_program, forget_at_exit, free_port, kill_and_wait, write_secret};
+use crate::server::{children, find_program, forget_at_exit, kill_and_wait, write_secret};
 use crate::tls::Tls;
 
 /// The environment variable that names the folder with `initdb` and `postgres`.
@@ -44,7 +44,7 @@ impl Postgres {
         let mut postgres = Postgres::make()?;
         for _ in 1..START_ATTEMPTS {
             match postgres.restart() {
-                Err(error) if format!("{error:#}").contains("Address already in use") => postgres.port = free_port()?,
+                Err(error) if format!("{error:#}").contains("Address already in use") => postgres.port = ports::free()?,
                 result => return result.map(|()| postgres),
             }
         }
@@ -60,8 +60,8 @@ impl Postgres {
         let initdb = program.with_file_name("initdb");
         let dir = tempfile::Builder::new().prefix("postgres-").tempdir().context("making a temporary folder")?;
         forget_at_exit(dir.path());
-        let user = if rustix::process::getuid().is_root() { Some(unprivileged_user()?) } else { None };
-        let postgres = Postgres { daemon: None, dir, program, user, port: free_port()?, tls: None };
+        let user = if rustix::process::getuid().is_root() { Some(users::unprivileged("postgres")?) } else { None };
+        let postgres = Postgres { daemon: None, dir, program, user, port: ports::free()?, tls: None };
         let password = postgres.password_file();
         write_secret(&password, PASSWORD)?;
         if let Some((uid, gid)) = user {
@@ -226,16 +226,4 @@ fn usual_places() -> Vec<PathBuf> {
         .collect();
     found.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
     found.into_iter().map(|(_, folder)| folder).collect()
-}
-
-fn unprivileged_user() -> Result<(u32, u32)> {
-    let users = std::fs::read_to_string("/etc/passwd").context("reading /etc/passwd")?;
-    let find = |name: &str| {
-        let fields: Vec<&str> =
-            users.lines().map(|line| line.split(':').collect()).find(|fields: &Vec<&str>| fields[0] == name)?;
-        Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
-    };
-    find("postgres")
-        .or_else(|| find("nobody"))
-        .ok_or_else(|| anyhow!("PostgreSQL refuses to run as root, and there is no user postgres or nobody"))
 }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use e2e_support::{Daemon, Job};
+use e2e_support::{Daemon, Job, ports};
 use tempfile::TempDir;
 use xshell::{Shell, cmd};
 
-use crate::server::{find_program, forget_at_exit, free_port, write_secret};
+use crate::server::{find_program, forget_at_exit, write_secret};
 use crate::tls::Tls;
 
 /// The environment variable that names the program.
@@ -41,7 +41,7 @@ impl Redis {
         let mut redis = Redis::make()?;
         for _ in 1..START_ATTEMPTS {
             match redis.restart() {
-                Err(error) if format!("{error:#}").contains("Address already in use") => redis.port = free_port()?,
+                Err(error) if format!("{error:#}").contains("Address already in use") => redis.port = ports::free()?,
                 result => return result.map(|()| redis),
             }
         }
@@ -56,7 +56,7 @@ impl Redis {
         let program = find_program(SERVER_ENV, "redis-server", vec!["/usr/sbin".into(), "/usr/local/bin".into()])?;
         let dir = tempfile::Builder::new().prefix("redis-").tempdir().context("making a temporary folder")?;
         forget_at_exit(dir.path());
-        let redis = Redis { daemon: None, dir, program, port: free_port()?, tls: None };
+        let redis = Redis { daemon: None, dir, program, port: ports::free()?, tls: None };
         write_secret(&redis.password_file(), PASSWORD)?;
         Ok(redis)
     }
@@ -67,7 +67,7 @@ impl Redis {
     /// # Errors
     /// When there is no port, or a file cannot be written.
     pub fn use_tls(&mut self) -> Result<(String, PathBuf)> {
-        let (tls, port) = self.tls.insert((Tls::write(self.dir.path(), None)?, free_port()?));
+        let (tls, port) = self.tls.insert((Tls::write(self.dir.path(), None)?, ports::free()?));
         Ok((format!("127.0.0.1:{port}"), tls.ca.clone()))
     }
 

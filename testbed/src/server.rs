@@ -1,6 +1,5 @@
 //! What the servers have in common: where their programs are, which ports are free, how they die.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,12 +8,6 @@ use camino::Utf8Path;
 use rustix::process::{Pid, Signal, kill_process};
 
 const GONE_DEADLINE: Duration = Duration::from_secs(10);
-
-/// A port of 127.0.0.1 that nobody listens on at the moment.
-pub(crate) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("looking for a free port on 127.0.0.1")?;
-    Ok(listener.local_addr().context("asking a listener for its port")?.port())
-}
 
 /// The folder or file that `variable` names, else the first of `usual` that holds `program`.
 pub(crate) fn find_program(variable: &str, program: &str, usual: Vec<PathBuf>) -> Result<PathBuf> {

@@ -86,6 +86,7 @@ pub fn drive_with(
     environment.extend(session.zig.as_ref().map(|zig| ("services are compiled".to_owned(), zig.describe())));
     let Paths { root, target, cache } = session.paths.clone();
     let mut folders = vec![(target, "{target}"), (root, "{root}"), (cache, "{cache}")];
+    environment.extend(session.target.limits().map(|limits| ("not shown here".to_owned(), limits.to_owned())));
     // `cargo xtask` names the very program that it is, a start of the task's own program none.
     folders.extend(std::env::var("CARGO").ok().map(|cargo| (cargo.into(), "cargo")));
     let partition = session.specs.as_ref().and_then(|specs| specs.shard.as_ref()).map(|shard| shard.partition);
@@ -105,7 +106,7 @@ pub fn drive_with(
     }
     let mut afterwards = Vec::new();
     if left == Left::Nothing {
-        recorder.note("deleting the cluster");
+        recorder.note("removing what was made");
     } else {
         afterwards.extend(session.instance.files.write_kept().err());
     }

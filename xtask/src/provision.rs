@@ -12,10 +12,13 @@ use crate::setup::make::Workshop;
 use crate::setup::run::{Consent, ensure};
 use crate::setup::survey::Wanted;
 use crate::suite::Suite;
+use crate::target::place::Place;
 
 /// What a command says of the machine.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
+    /// `--on`.
+    pub on: Place,
     pub engine: Option<Flavor>,
     pub build: Choice,
     /// `--yes`.

@@ -16,9 +16,11 @@ use uuid::Uuid;
 use super::datastorage::DataStorage;
 use super::gateway::Gateway;
 use super::metrics::Metrics;
+use super::spec::Alone;
 use super::surroundings::Surroundings;
+use super::turns::{Turn, Turns};
 use super::wait::eventually;
-use super::{cluster, http};
+use super::{deployed, http, trace};
 
 /// On every namespace that a spec makes: the number of the spec.
 const SPEC_LABEL: &str = "kubernaut.ai/e2e-spec";
@@ -36,6 +38,9 @@ struct Inner {
     http: reqwest::Client,
     started: Timestamp,
     belongings: Mutex<Belongings>,
+    turns: Arc<Turns>,
+    /// None while the spec has given it up.
+    turn: Mutex<Option<Turn>>,
 }
 
 /// What a spec has made and what goes when it is over.
@@ -49,10 +54,40 @@ pub(crate) struct Belongings {
 }
 
 impl Context {
-    /// `number` is the spec's, such as `s07`.
-    pub(crate) fn new(number: &'static str, surroundings: Arc<dyn Surroundings>, http: reqwest::Client) -> Context {
-        let started = Timestamp::now();
-        Context(Arc::new(Inner { spec: number, surroundings, http, started, belongings: Mutex::default() }))
+    /// `number` is the spec's, such as `s07`, and `turn` its turn among `turns`.
+    pub(crate) fn new(
+        number: &'static str,
+        surroundings: Arc<dyn Surroundings>,
+        http: reqwest::Client,
+        turns: Arc<Turns>,
+        turn: Turn,
+    ) -> Context {
+        let (started, turn) = (Timestamp::now(), Mutex::new(Some(turn)));
+        Context(Arc::new(Inner {
+            spec: number,
+            surroundings,
+            http,
+            started,
+            belongings: Mutex::default(),
+            turns,
+            turn,
+        }))
+    }
+
+    /// Ends the turn of the spec.
+    pub(crate) fn end_turn(&self) {
+        self.0.turn.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Waits for something that disturbs nothing and that nothing disturbs, while others have their turns; goes on once
+    /// the spec may have the parts of the system that `then` names.
+    pub(crate) async fn aside<T>(&self, waiting: impl Future<Output = T>, then: Alone) -> T {
+        self.end_turn();
+        let found = waiting.await;
+        trace::waiting_for("its turn".to_owned());
+        let turn = self.0.turns.take_again(self.0.spec, then).await;
+        *self.0.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+        found
     }
 
     pub(crate) fn surroundings(&self) -> &dyn Surroundings {
@@ -141,7 +176,7 @@ impl Context {
     /// Where the API server refuses either.
     pub(crate) async fn token_of_new_account(&self, namespace: &str, account: &str) -> Result<String> {
         self.make_account(namespace, account).await?;
-        cluster::token(self.surroundings().kubernetes(), namespace, account, None).await
+        deployed::token(self.surroundings().kubernetes(), namespace, account, None).await
     }
 
     /// The same with a token that is meant for datastorage.
@@ -150,8 +185,8 @@ impl Context {
     /// Where the API server refuses either.
     pub(crate) async fn audit_token_of_new_account(&self, namespace: &str, account: &str) -> Result<String> {
         self.make_account(namespace, account).await?;
-        let audience = Some(cluster::AUDIT_AUDIENCE);
-        cluster::token(self.surroundings().kubernetes(), namespace, account, audience).await
+        let audience = Some(deployed::AUDIT_AUDIENCE);
+        deployed::token(self.surroundings().kubernetes(), namespace, account, audience).await
     }
 
     async fn make_account(&self, namespace: &str, account: &str) -> Result<()> {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// Names the run's file.
 pub(crate) const RUN_FILE_VARIABLE: &str = "E2E_RUN_FILE";
 
-/// Written by whoever made the cluster.
+/// Written by whoever has deployed the services.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunFile {
@@ -22,6 +22,9 @@ pub(crate) struct RunFile {
     pub(crate) namespace: String,
     /// NodePort → port on 127.0.0.1.
     pub(crate) ports: BTreeMap<u16, u16>,
+    /// Where the services are plain processes: the socket by which they are started and stopped.
+    #[serde(default)]
+    pub(crate) control: Option<PathBuf>,
 }
 
 impl RunFile {

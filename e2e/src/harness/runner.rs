@@ -39,7 +39,7 @@ struct Shared {
     http: reqwest::Client,
     journal: Journal,
     evidence: Option<PathBuf>,
-    turns: Turns,
+    turns: Arc<Turns>,
     finished: Mutex<Vec<Context>>,
     /// The first event that could not be told.
     untold: Mutex<Option<anyhow::Error>>,
@@ -97,10 +97,11 @@ impl Shared {
     /// Runs one spec to its end on the calling thread.
     fn run(&self, spec: &Spec) -> Result<(), String> {
         self.runtime.block_on(async {
-            let _turn = self.turns.take(spec.number(), spec.alone).await;
+            let turn = self.turns.take(spec.number(), spec.alone).await;
             self.tell(&Entry::SpecStarted { spec: spec.name });
             let begun = Instant::now();
-            let context = Context::new(spec.number(), Arc::clone(&self.surroundings), self.http.clone());
+            let (surroundings, turns) = (Arc::clone(&self.surroundings), Arc::clone(&self.turns));
+            let context = Context::new(spec.number(), surroundings, self.http.clone(), turns, turn);
             let trace = Arc::new(Trace::default());
 
             let mut result = attempt(spec, context.clone(), Arc::clone(&trace)).await;
@@ -115,6 +116,7 @@ impl Shared {
                 result = Err(format!("{before}what the spec disturbed was not brought back: {error:#}"));
             }
 
+            context.end_turn();
             self.finished.lock().unwrap_or_else(PoisonError::into_inner).push(context);
             self.tell(&Entry::SpecFinished {
                 spec: spec.name,

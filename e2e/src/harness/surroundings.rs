@@ -3,6 +3,9 @@
 use anyhow::Result;
 use futures::future::LocalBoxFuture;
 use jiff::Timestamp;
+use kube::api::DynamicObject;
+
+use super::deployed::{ALLOWED_ORIGIN, Deployed, SENDER_ROLE};
 
 /// Where the services are, as base URLs without a trailing slash.
 #[derive(Clone, Debug)]
@@ -37,29 +40,49 @@ pub(crate) struct Log {
     pub(crate) text: String,
 }
 
-/// The place in which the specs run. Today that is a cluster; processes beside an API server would be another.
+/// The place in which the specs run: a cluster, or processes beside an API server.
 ///
 /// What changes the number of a part's running instances is for specs that are alone with that part. Its waits have deadlines of their own.
 pub(crate) trait Surroundings: Send + Sync {
-    fn addresses(&self) -> &Addresses;
+    /// What is the same in every place.
+    fn deployed(&self) -> &Deployed;
+
+    fn addresses(&self) -> &Addresses {
+        &self.deployed().addresses
+    }
 
     /// A client that may do everything.
-    fn kubernetes(&self) -> &kube::Client;
+    fn kubernetes(&self) -> &kube::Client {
+        &self.deployed().client
+    }
 
     /// The gateway's own namespace, which takes the requests that have no other.
-    fn gateway_namespace(&self) -> &str;
+    fn gateway_namespace(&self) -> &str {
+        &self.deployed().namespace
+    }
 
     /// An origin from which the gateway is configured to accept cross-origin requests.
-    fn allowed_origin(&self) -> &str;
+    fn allowed_origin(&self) -> &str {
+        ALLOWED_ORIGIN
+    }
 
     /// A bearer token of an account that may send signals. The same one each time.
-    fn sender_token(&self) -> &str;
+    fn sender_token(&self) -> &str {
+        &self.deployed().sender_token
+    }
 
     /// The role, in the gateway's namespace, of accounts that may send signals.
-    fn sender_role(&self) -> &str;
+    fn sender_role(&self) -> &str {
+        SENDER_ROLE
+    }
 
     /// A bearer token of an account that may write and read audit events. The same one each time.
-    fn audit_token(&self) -> &str;
+    fn audit_token(&self) -> &str {
+        &self.deployed().audit_token
+    }
+
+    /// Has `count` pods of a workload come into being, with their owners, as the controllers of a cluster make them.
+    fn make_pods<'a>(&'a self, workload: &'a DynamicObject, count: usize) -> LocalBoxFuture<'a, Result<()>>;
 
     /// The health of each running instance of the gateway, also while it is ending: the URL of a replica leads to it.
     fn gateways_health(&self) -> LocalBoxFuture<'_, Result<Vec<Box<dyn Replica>>>>;

@@ -2,7 +2,7 @@
 //! themselves, beside each other where they do not meet.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -14,37 +14,52 @@ pub(crate) struct Turns {
     changed: Notify,
 }
 
-/// By the number of each spec, which is also the order in which those that wait get their turn.
+/// By the number of each spec, which is also the order in which those that wait get their turn; one that has begun already
+/// comes before all others.
 struct State {
     /// How many specs that share the system have not ended yet.
     sharing: usize,
-    waiting: BTreeMap<&'static str, Alone>,
-    running: BTreeMap<&'static str, Alone>,
+    waiting: BTreeMap<Key, Alone>,
+    running: BTreeMap<Key, Alone>,
 }
 
+/// A spec that wants a part for itself: whether it is its first turn, and its number.
+type Key = (bool, &'static str);
+
 /// Held while a spec runs, or waits to.
-pub(crate) struct Turn<'a> {
-    turns: &'a Turns,
+pub(crate) struct Turn {
+    turns: Arc<Turns>,
     /// None for a spec that shares.
-    number: Option<&'static str>,
+    key: Option<Key>,
 }
 
 impl Turns {
     /// `sharing` is the number of specs that will take a shared turn.
-    pub(crate) fn new(sharing: usize) -> Turns {
+    pub(crate) fn new(sharing: usize) -> Arc<Turns> {
         let state = State { sharing, waiting: BTreeMap::new(), running: BTreeMap::new() };
-        Turns { state: Mutex::new(state), changed: Notify::new() }
+        Arc::new(Turns { state: Mutex::new(state), changed: Notify::new() })
     }
 
     /// Begins the turn of the spec of this number. One that wants a part for itself waits for all that share, for
     /// those that it meets, and for those before it that could begin in its place.
-    pub(crate) async fn take(&self, number: &'static str, alone: Option<Alone>) -> Turn<'_> {
-        let Some(alone) = alone else { return Turn { turns: self, number: None } };
-        let turn = Turn { turns: self, number: Some(number) };
-        self.state().waiting.insert(number, alone);
+    pub(crate) async fn take(self: &Arc<Self>, number: &'static str, alone: Option<Alone>) -> Turn {
+        match alone {
+            None => Turn { turns: Arc::clone(self), key: None },
+            Some(alone) => self.wait((true, number), alone).await,
+        }
+    }
+
+    /// Begins another turn of a spec that has ended its first one in the middle.
+    pub(crate) async fn take_again(self: &Arc<Self>, number: &'static str, alone: Alone) -> Turn {
+        self.wait((false, number), alone).await
+    }
+
+    async fn wait(self: &Arc<Self>, key: Key, alone: Alone) -> Turn {
+        let turn = Turn { turns: Arc::clone(self), key: Some(key) };
+        self.state().waiting.insert(key, alone);
         loop {
             let changed = self.changed.notified();
-            if self.state().begin(number) {
+            if self.state().begin(key) {
                 return turn;
             }
             changed.await;
@@ -57,17 +72,17 @@ impl Turns {
 }
 
 impl State {
-    /// Lets the waiting spec of this number run, if it may.
-    fn begin(&mut self, number: &'static str) -> bool {
+    /// Lets the waiting spec of this key run, if it may.
+    fn begin(&mut self, key: Key) -> bool {
         if self.sharing > 0 {
             return false;
         }
         let mut taken: Vec<Alone> = self.running.values().copied().collect();
         for (&waiting, &alone) in &self.waiting {
             if !taken.iter().any(|other| other.meets(alone)) {
-                if waiting == number {
-                    self.waiting.remove(number);
-                    self.running.insert(number, alone);
+                if waiting == key {
+                    self.waiting.remove(&key);
+                    self.running.insert(key, alone);
                     return true;
                 }
                 taken.push(alone);
@@ -77,15 +92,15 @@ impl State {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         {
             let mut state = self.turns.state();
-            match self.number {
+            match self.key {
                 None => state.sharing = state.sharing.saturating_sub(1),
-                Some(number) => {
-                    state.waiting.remove(number);
-                    state.running.remove(number);
+                Some(key) => {
+                    state.waiting.remove(&key);
+                    state.running.remove(&key);
                 }
             }
         }
@@ -125,6 +140,28 @@ mod tests {
         assert!(timeout(MOMENT, turns.take("s5", DATASTORAGE)).await.is_err(), "so does PostgreSQL's");
         drop(postgresql);
         assert!(timeout(MOMENT, turns.take("s5", DATASTORAGE)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_that_has_stepped_aside_lets_others_begin_and_comes_before_those_that_wait() {
+        let turns = Turns::new(1);
+        let aside = turns.take("s9", None).await;
+        assert!(timeout(MOMENT, turns.take("s3", GATEWAY)).await.is_err());
+        drop(aside);
+        let running = timeout(MOMENT, turns.take("s3", GATEWAY)).await.unwrap();
+        let order = Mutex::new(Vec::new());
+        let waits = async {
+            let _turn = turns.take("s4", GATEWAY).await;
+            order.lock().unwrap().push("s4");
+        };
+        let comes_back = async {
+            let _turn = turns.take_again("s9", GATEWAY.unwrap()).await;
+            order.lock().unwrap().push("s9");
+        };
+        timeout(Duration::from_secs(5), async { tokio::join!(waits, comes_back, async { drop(running) }) })
+            .await
+            .unwrap();
+        assert_eq!(*order.lock().unwrap(), ["s9", "s4"]);
     }
 
     #[tokio::test]

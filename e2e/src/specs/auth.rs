@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, PostParams};
 use reqwest::header::AUTHORIZATION;
 use serde_json::json;
 
@@ -13,7 +14,8 @@ use crate::harness::context::{Context, SOON};
 use crate::harness::datastorage::audit_event;
 use crate::harness::gateway::{KUBERNETES_EVENT, PROMETHEUS};
 use crate::harness::signals::{Alert, event, webhook};
-use crate::harness::spec::specs;
+use crate::harness::spec::{Alone, specs};
+use crate::harness::surroundings::Part;
 use crate::harness::wait::eventually;
 
 /// The longest that a positive answer about a token may be believed.
@@ -68,6 +70,19 @@ async fn s54_a_deleted_accounts_token_is_refused(cx: Context) -> Result<()> {
     .await?;
     let accounts: Api<ServiceAccount> = Api::namespaced(cx.kubernetes(), &namespace);
     accounts.delete("leaver", &DeleteParams::default()).await.context("deleting the account")?;
+    // The API server itself believes for ten seconds what it has found out of a token. Others need not wait for that.
+    let known = eventually(TOKEN_GOOD_FOR, "the API server to refuse the token of the deleted account", async || {
+        let reviews: Api<TokenReview> = Api::all(cx.kubernetes());
+        let asked = TokenReview {
+            spec: TokenReviewSpec { token: Some(token.clone()), ..Default::default() },
+            ..Default::default()
+        };
+        let answer =
+            reviews.create(&PostParams::default(), &asked).await.context("asking the API server for a review")?;
+        ensure!(!answer.status.and_then(|status| status.authenticated).unwrap_or(false), "it is good");
+        Ok(())
+    });
+    cx.aside(known, Alone { with: Part::Gateway, uses: &[] }).await?;
     eventually(TOKEN_GOOD_FOR, "the token of the deleted account to be refused", async || {
         let answer = gateway.webhook(&alert).await?;
         answer.expect_problem(401, "a signal with the token of a deleted account").map(drop)

@@ -4,13 +4,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PostParams};
+use kube::api::{DynamicObject, ListParams};
 use serde_json::{Value, json};
 
 use crate::harness::context::Context;
+use crate::harness::controllers::make;
 use crate::harness::fingerprint::fingerprint;
 use crate::harness::signals::Alert;
 use crate::harness::spec::specs;
@@ -65,11 +65,10 @@ async fn s06_the_fingerprint_is_the_sha256_of_the_target_alone(cx: Context) -> R
 
 async fn s07_two_pods_of_one_deployment_are_one_problem_of_two_are_two(cx: Context) -> Result<()> {
     let namespace = cx.namespace().await?;
-    for (name, replicas) in [("checkout", 2), ("payment", 1)] {
-        make_deployment(&cx, &namespace, name, replicas).await?;
-    }
-    let checkout = pods_of(&cx, &namespace, "checkout", 2..=2).await?;
-    let payment = pods_of(&cx, &namespace, "payment", 1..=1).await?;
+    let checkout = make_workload(&cx, &namespace, "Deployment", "checkout", 2).await?;
+    let payment = make_workload(&cx, &namespace, "Deployment", "payment", 1).await?;
+    let checkout = pods_of(&cx, &namespace, &checkout, 2..=2).await?;
+    let payment = pods_of(&cx, &namespace, &payment, 1..=1).await?;
 
     let answer = cx.gateway().alert(Alert::about_pod(&namespace, &checkout[0])).await?;
     let first = answer.expect_created("an alert about a Deployment's first pod")?;
@@ -87,9 +86,10 @@ async fn s07_two_pods_of_one_deployment_are_one_problem_of_two_are_two(cx: Conte
     // Not Deployments alone.
     for kind in ["StatefulSet", "DaemonSet", "CronJob"] {
         let name = kind.to_lowercase();
-        make_workload(&cx, &namespace, kind, &name).await?;
+        let count = if kind == "DaemonSet" { 1 } else { 2 };
+        let workload = make_workload(&cx, &namespace, kind, &name, count).await?;
         let expected = if kind == "DaemonSet" { 1..=usize::MAX } else { 2..=2 };
-        let pods = pods_of(&cx, &namespace, &name, expected).await?;
+        let pods = pods_of(&cx, &namespace, &workload, expected).await?;
         let answer = cx.gateway().alert(Alert::about_pod(&namespace, &pods[0])).await?;
         let first = answer.expect_created(&format!("an alert about a {kind}'s first pod"))?;
         let expected = fingerprint(&namespace, kind, &name);
@@ -170,34 +170,9 @@ async fn s59_an_exporters_alert_is_about_what_it_tells_of(cx: Context) -> Result
     Ok(())
 }
 
-/// Makes a Deployment whose pods come into being, with their owners, and never run.
-async fn make_deployment(cx: &Context, namespace: &str, name: &str, replicas: i32) -> Result<()> {
-    let deployment: Deployment = serde_json::from_value(json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {
-                    "schedulerName": "nobody",
-                    "containers": [{"name": "app", "image": "registry.invalid/never-pulled"}],
-                },
-            },
-        },
-    }))
-    .context("putting a Deployment together")?;
-    let deployments: Api<Deployment> = Api::namespaced(cx.kubernetes(), namespace);
-    let made = deployments.create(&PostParams::default(), &deployment).await;
-    made.with_context(|| format!("making the Deployment {name} in {namespace}"))?;
-    Ok(())
-}
-
-/// Makes a workload whose pods come into being and never run: two of a StatefulSet or of a CronJob's Job, one of a
-/// DaemonSet on each node.
-async fn make_workload(cx: &Context, namespace: &str, kind: &str, name: &str) -> Result<()> {
+/// Makes a workload whose pods, when they are made, never run: `count` of them, of a DaemonSet one on each node. Returns
+/// what controls the pods, or what controls that: of a CronJob it is a Job.
+async fn make_workload(cx: &Context, namespace: &str, kind: &str, name: &str, count: usize) -> Result<DynamicObject> {
     let template = |restart: &str| {
         json!({
             "metadata": {"labels": {"app": name}},
@@ -207,54 +182,40 @@ async fn make_workload(cx: &Context, namespace: &str, kind: &str, name: &str) ->
             },
         })
     };
+    let object = |api_version: &str, kind: &str, name: &str, spec: Value| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "labels": {"app": name}}, "spec": spec});
+    let client = &cx.kubernetes();
     let mut spec = json!({"selector": {"matchLabels": {"app": name}}, "template": template("Always")});
-    if kind == "StatefulSet" {
-        spec["replicas"] = json!(2);
-        spec["serviceName"] = json!(name);
-        spec["podManagementPolicy"] = json!("Parallel");
+    match kind {
+        "CronJob" => {
+            let job = json!({"parallelism": count, "template": template("Never")});
+            let spec = json!({"schedule": "0 0 31 2 *", "suspend": true, "jobTemplate": {"spec": job}});
+            let cron_job = make(client, namespace, object("batch/v1", kind, name, spec), None).await?;
+            let job = object("batch/v1", "Job", &format!("{name}-1"), job);
+            return make(client, namespace, job, Some(&cron_job)).await;
+        }
+        "StatefulSet" => {
+            spec["serviceName"] = json!(name);
+            spec["podManagementPolicy"] = json!("Parallel");
+            spec["replicas"] = json!(count);
+        }
+        "DaemonSet" => {}
+        _ => spec["replicas"] = json!(count),
     }
-    if kind != "CronJob" {
-        make(cx, namespace, "apps/v1", kind, name, spec, None).await?;
-        return Ok(());
-    }
-    let job = json!({"parallelism": 2, "template": template("Never")});
-    let spec = json!({"schedule": "0 0 31 2 *", "suspend": true, "jobTemplate": {"spec": job}});
-    let cron_job = make(cx, namespace, "batch/v1", kind, name, spec, None).await?;
-    make(cx, namespace, "batch/v1", "Job", &format!("{name}-1"), job, Some(&cron_job)).await?;
-    Ok(())
-}
-
-/// Makes an object, and returns what those that it controls name it by.
-async fn make(
-    cx: &Context,
-    namespace: &str,
-    api_version: &str,
-    kind: &str,
-    name: &str,
-    spec: Value,
-    owner: Option<&Value>,
-) -> Result<Value> {
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    let object: DynamicObject = serde_json::from_value(json!({
-        "apiVersion": api_version, "kind": kind, "spec": spec,
-        "metadata": {"name": name, "ownerReferences": owner.map(|owner| json!([owner]))},
-    }))
-    .with_context(|| format!("putting a {kind} together"))?;
-    let api: Api<DynamicObject> = Api::namespaced_with(cx.kubernetes(), namespace, &resource);
-    let made = api.create(&PostParams::default(), &object).await;
-    let made = made.with_context(|| format!("making the {kind} {name} in {namespace}"))?;
-    Ok(json!({
-        "apiVersion": api_version, "kind": kind, "name": name, "uid": made.metadata.uid,
-        "controller": true, "blockOwnerDeletion": false,
-    }))
+    make(client, namespace, object("apps/v1", kind, name, spec), None).await
 }
 
 /// The names of a workload's pods, once there are as many as expected.
-async fn pods_of(cx: &Context, namespace: &str, name: &str, expected: RangeInclusive<usize>) -> Result<Vec<String>> {
+async fn pods_of(
+    cx: &Context,
+    namespace: &str,
+    workload: &DynamicObject,
+    expected: RangeInclusive<usize>,
+) -> Result<Vec<String>> {
+    cx.surroundings().make_pods(workload, *expected.start()).await?;
     let pods: Api<Pod> = Api::namespaced(cx.kubernetes(), namespace);
-    let selector = ListParams::default().labels(&format!("app={name}"));
-    eventually(PODS_DEADLINE, &format!("the {} pod(s) of {name} in {namespace}", expected.start()), async || {
+    let app = workload.data.pointer("/spec/template/metadata/labels/app").and_then(Value::as_str).unwrap_or_default();
+    let selector = ListParams::default().labels(&format!("app={app}"));
+    eventually(PODS_DEADLINE, &format!("the {} pod(s) of {app} in {namespace}", expected.start()), async || {
         let list = pods.list(&selector).await.context("listing pods")?;
         let names: Vec<String> = list.into_iter().filter_map(|pod| pod.metadata.name).collect();
         ensure!(expected.contains(&names.len()), "there are {names:?}");

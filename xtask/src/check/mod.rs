@@ -52,6 +52,7 @@ use crate::setup::catalog::Catalog;
 use crate::suite::Suite;
 use crate::suite::yaml::{Problem, did_you_mean, read_file};
 use crate::target::kind::LAYOUT;
+use crate::target::processes;
 
 use kustomized::Kustomized;
 use rules::RULES;
@@ -112,6 +113,9 @@ pub fn findings(root: &Utf8Path, suite: &Suite) -> Result<Vec<Finding>> {
     }
     if is_whole && let Err(problems) = plan::derive_groups(suite, &sources, &groups, BuildMode::Host, &LAYOUT) {
         add(rules::PLAN, problems.0);
+    }
+    if is_whole && suite.processes.is_some() {
+        add(rules::SUITE, processes::problems(root, suite, &sources));
     }
     let objects: Vec<&Object> = groups.iter().flatten().collect();
     let uses = uses(&objects);

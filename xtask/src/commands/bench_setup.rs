@@ -19,6 +19,7 @@ use crate::provision::Request;
 use crate::suite::Suite;
 use crate::suite::yaml::did_you_mean;
 use crate::target::kind::{self, LAYOUT};
+use crate::target::place::Place;
 
 /// Compare the orders that a set-up can be done in: times with intervals, bounds and ceilings, as Markdown, JSON and a page
 #[derive(Debug, clap::Args)]
@@ -70,7 +71,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let runs = Runs::of(&paths.root);
     let _lock = runs.lock(&suite.name, &format!("cargo xtask bench-setup {}", suite.name))?;
     super::check::must_pass(paths, &suite)?;
-    let request = Request { engine: args.engine, build: args.build, yes: args.yes, kubernetes: None };
+    let request = Request { on: Place::Kind, engine: args.engine, build: args.build, yes: args.yes, kubernetes: None };
     if contenders.iter().any(|contender| contender.order == Order::Script) {
         kind::set_up(paths, &suite, &Request { build: Choice::Container, ..request.clone() }, cancel)?;
     }

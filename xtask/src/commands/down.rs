@@ -8,9 +8,9 @@ use crate::called::called;
 use crate::instance::Instance;
 use crate::paths::Paths;
 use crate::suite::Suite;
-use crate::target::kind;
+use crate::target::{kind, processes};
 
-/// Delete the suite's cluster
+/// Delete the suite's cluster, or end its processes
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The suite: a file in manifests/suites/ without its ending
@@ -27,6 +27,11 @@ pub struct Args {
 pub fn run(paths: &Paths, args: &Args) -> Result<()> {
     let suite = Suite::load(&paths.root, &args.suite)?;
     let instance = Instance::of(paths, &suite)?;
+    // The command that keeps them holds the lock.
+    if processes::end(&instance)? {
+        println!("the processes of {} are gone", suite.name);
+        return Ok(());
+    }
     let _lock = instance.lock(&format!("{} down {}", called(), suite.name))?;
     let name = instance.cluster();
     let mut found = false;

@@ -11,7 +11,7 @@ use e2e_support::engine::Flavor;
 use crate::build_mode::Choice;
 use crate::called::called;
 use crate::compiled;
-use crate::drive::{Afterwards, Driven, drive};
+use crate::drive::{Afterwards, Driven, Left, drive};
 use crate::error::{SetUpFailed, WrongUsage};
 use crate::events::{RunFolder, Runs, Stop, history};
 use crate::exit;
@@ -24,6 +24,7 @@ use crate::shards::times::Times;
 use crate::shards::{Partition, Shard};
 use crate::suite::Suite;
 use crate::target;
+use crate::target::place::Place;
 use crate::target::session::Earlier;
 use crate::target::session::{Session, SpecOptions};
 
@@ -32,6 +33,9 @@ use crate::target::session::{Session, SpecOptions};
 pub struct Args {
     /// The suite: a file in manifests/suites/ without its ending
     pub suite: String,
+    /// Where it runs
+    #[arg(long, value_enum, value_name = "TARGET", default_value_t = Place::Kind)]
+    pub on: Place,
     /// Set the machine up without asking, if something is missing
     #[arg(long)]
     pub yes: bool,
@@ -108,6 +112,9 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<ExitCode> {
     driven.afterwards.extend(written.err());
     print!("{}", summary(&driven.timeline, Some(&folder)));
     super::up::print_left(&session, driven.left);
+    if driven.left == Left::Cluster {
+        driven.afterwards.extend(session.target.stay(&session, cancel).err());
+    }
     driven.tell_afterwards();
     Ok(exit::of_run(driven.outcome.result, driven.afterwards.is_empty()))
 }
@@ -129,6 +136,10 @@ fn begin(
     args: &Args,
     cancel: &Cancel,
 ) -> Result<(Session, RunFolder, Driven)> {
+    if args.reuse && !args.on.outlives_commands() {
+        let message = "--reuse: processes do not outlive the command that started them, each run begins anew";
+        return Err(WrongUsage(message.to_owned()).into());
+    }
     let runs = Runs::of(&paths.root);
     let _lock = runs.lock(&suite.name, &format!("{} e2e {}", called(), suite.name))?;
     // Mistakes are found before the machine is touched.
@@ -137,7 +148,7 @@ fn begin(
     let stop = Stop::within(cancel, limit, format!("the run's --timeout of {} min has passed", args.timeout));
     let folder = runs.create(&suite.name)?;
     let kubernetes = args.kubernetes.clone();
-    let request = Request { engine: args.engine, build: args.build, yes: args.yes, kubernetes };
+    let request = Request { on: args.on, engine: args.engine, build: args.build, yes: args.yes, kubernetes };
     let earlier = if args.reuse { Earlier::Reuse } else { Earlier::Replace };
     let name = suite.name.clone();
     let path = folder.path().to_owned();
@@ -157,7 +168,7 @@ fn begin(
     let plan = session
         .plan()?
         .up_to(Extent::Specs)
-        .with_history(&history::load(&runs, &name, session.build, args.schedule))
+        .with_history(&history::load(&runs, &name, session.build, args.schedule, session.target.layout()))
         .with_compilation(compiled::expected(paths, &session.suite))
         .with_schedule(args.schedule);
     let after = match (args.reuse, args.keep) {

@@ -5,13 +5,16 @@ use crate::events::{Runs, history};
 use crate::paths::Paths;
 use crate::plan::{BuildMode, Format, Schedule, derive, read_manifests, unrendered};
 use crate::suite::Suite;
-use crate::target::kind::LAYOUT;
+use crate::target::place::Place;
 
 /// Print what a run would do, and what waits for what
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The suite: a file in manifests/suites/ without its ending
     pub suite: String,
+    /// Where it runs
+    #[arg(long, value_enum, value_name = "TARGET", default_value_t = Place::Kind)]
+    pub on: Place,
     /// The order that the steps are put in
     #[arg(long, value_enum, default_value_t = Schedule::Dag)]
     pub schedule: Schedule,
@@ -30,12 +33,13 @@ pub struct Args {
 pub fn run(paths: &Paths, args: &Args) -> anyhow::Result<()> {
     let root = &paths.root;
     let suite = Suite::load(root, &args.suite)?;
-    let history = history::load(&Runs::of(root), &suite.name, args.build, args.schedule);
+    let layout = args.on.layout();
+    let history = history::load(&Runs::of(root), &suite.name, args.build, args.schedule, layout);
     let manifests = read_manifests(root, &suite)?;
     for problem in unrendered(&suite, &manifests) {
         eprintln!("note: {problem}; what it has is not in the plan");
     }
-    let plan = derive(&suite, &manifests, args.build, &LAYOUT)?
+    let plan = derive(&suite, &manifests, args.build, layout)?
         .with_history(&history)
         .with_compilation(compiled::expected(paths, &suite))
         .with_schedule(args.schedule);

@@ -15,7 +15,8 @@ use crate::setup::ends::ended;
 use crate::setup::places::Places;
 use crate::setup::survey::{Survey, Wanted};
 use crate::suite::Suite;
-use crate::target::kind::{set_up, wanted};
+use crate::target::place::Place;
+use crate::target::{set_up, wanted};
 
 /// Put tools and base images in place: says what it will do, and does it after a yes
 #[derive(Debug, clap::Args)]
@@ -23,6 +24,9 @@ pub struct Args {
     /// The suite whose run is prepared
     #[arg(default_value = "gateway")]
     pub suite: String,
+    /// What the suite is to run on
+    #[arg(long, value_enum, value_name = "TARGET", default_value_t = Place::Kind)]
+    pub on: Place,
     /// Do it without asking
     #[arg(long)]
     pub yes: bool,
@@ -48,15 +52,14 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let suite = Suite::load(&paths.root, &args.suite)?;
     let build = if args.container_builds { Choice::Container } else { Choice::Auto };
     let kubernetes = args.kubernetes.clone();
-    let request = Request { engine: args.engine, build, yes: args.yes, kubernetes };
+    let request = Request { on: args.on, engine: args.engine, build, yes: args.yes, kubernetes };
     if args.check {
         return look(paths, &suite, &request, cancel);
     }
-    let (workshop, _) = set_up(paths, &suite, &request, cancel)?;
+    let workshop = set_up(paths, &suite, &request, cancel)?;
     tell_ended(&workshop.catalog);
-    if let Some(engine) = &workshop.engine {
-        println!("{} {}; everything that {} needs is there", engine.flavor(), engine.version(), suite.name);
-    }
+    let engine = workshop.engine.as_ref().map(|engine| format!("{} {}; ", engine.flavor(), engine.version()));
+    println!("{}everything that {} needs is there", engine.unwrap_or_default(), suite.name);
     Ok(())
 }
 

@@ -19,6 +19,7 @@ use crate::provision::Request;
 use crate::report::summary::summary;
 use crate::suite::Suite;
 use crate::target;
+use crate::target::place::Place;
 use crate::target::session::Earlier;
 use crate::target::session::Session;
 
@@ -27,6 +28,9 @@ use crate::target::session::Session;
 pub struct Args {
     /// The suite: a file in manifests/suites/ without its ending
     pub suite: String,
+    /// Where it runs
+    #[arg(long, value_enum, value_name = "TARGET", default_value_t = Place::Kind)]
+    pub on: Place,
     /// Only the cluster, with its custom resource definitions and namespaces
     #[arg(long)]
     pub cluster_only: bool,
@@ -54,7 +58,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let _lock = runs.lock(&suite.name, &format!("{} up {}", called(), suite.name))?;
     let extent = if args.cluster_only { Extent::Cluster } else { Extent::Deployed };
     let kubernetes = args.kubernetes.clone();
-    let request = Request { engine: args.engine, build: args.build, yes: args.yes, kubernetes };
+    let request = Request { on: args.on, engine: args.engine, build: args.build, yes: args.yes, kubernetes };
     let folder = runs.create(&suite.name)?;
     let path = folder.path().to_owned();
     let mut say = |line: &str| eprintln!("{line}");
@@ -66,7 +70,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let plan = session
         .plan()?
         .up_to(extent)
-        .with_history(&history::load(&runs, &session.suite.name, session.build, Schedule::Dag))
+        .with_history(&history::load(&runs, &session.suite.name, session.build, Schedule::Dag, session.target.layout()))
         .with_compilation(compiled::expected(paths, &session.suite))
         .with_schedule(Schedule::Dag);
     let ground = ground(&session);
@@ -86,7 +90,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     driven.tell_afterwards();
     session.instance.files.write_ground(&ground)?;
     print_access(&session);
-    Ok(())
+    session.target.stay(&session, cancel)
 }
 
 /// The content of all manifests of the suite as this run applies them, as one hash.

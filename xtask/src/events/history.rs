@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::folder::{RunFolder, Runs};
 use super::reader;
 use super::timeline::{StepState, StepStatus, Timeline};
-use crate::plan::{BuildMode, History, Schedule, StepId};
+use crate::plan::{BuildMode, History, Layout, Plan, Schedule, StepId, StepKind};
 
 /// How many of a step's newest times count.
 const TIMES: usize = 5;
@@ -14,15 +14,15 @@ const TIMES: usize = 5;
 const LOOKED_AT: usize = 20;
 
 /// The times of the newest runs of this suite with this build mode and schedule; where that schedule has not run yet,
-/// those of the others. Runs that cannot be read are passed over.
-pub fn load(runs: &Runs, suite: &str, build: BuildMode, schedule: Schedule) -> History {
+/// those of the others. Runs that cannot be read are passed over, and those on another target than that of `layout`.
+pub fn load(runs: &Runs, suite: &str, build: BuildMode, schedule: Schedule, layout: &Layout) -> History {
     let all = runs.all(suite);
     let newest = all.iter().rev().take(LOOKED_AT).filter_map(timeline);
     let with_times: Vec<(Schedule, Timeline)> = newest
         .filter(|timeline| timeline.steps.iter().any(|state| state.status == StepStatus::Finished))
         .filter_map(|timeline| {
             let plan = &timeline.run.as_ref()?.plan;
-            (plan.build == build).then_some((plan.schedule, timeline))
+            (plan.build == build && is_of(plan, layout)).then_some((plan.schedule, timeline))
         })
         .collect();
     let same = with_times.iter().any(|(other, _)| *other == schedule);
@@ -45,6 +45,15 @@ pub fn load(runs: &Runs, suite: &str, build: BuildMode, schedule: Schedule) -> H
         times.into_iter().rev().for_each(|seconds| history.add(step.clone(), seconds));
     }
     history
+}
+
+/// Whether a plan was made with a layout: all parts in the plan are the layout's.
+fn is_of(plan: &Plan, layout: &Layout) -> bool {
+    let mut parts = plan.steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Part { part, .. } => Some(part),
+        _ => None,
+    });
+    parts.all(|part| layout.parts.iter().any(|own| own.name == part))
 }
 
 fn timeline(run: &RunFolder) -> Option<Timeline> {

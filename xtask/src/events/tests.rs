@@ -14,6 +14,7 @@ use crate::plan::{BuildMode, Plan, Schedule, StepKind, derive};
 use crate::suite::yaml::Source;
 use crate::suite::{Keep, Suite};
 use crate::target::kind::LAYOUT;
+use crate::target::processes;
 
 const SUITE: &str = "\
 name: s
@@ -324,13 +325,14 @@ fn history_takes_the_times_of_steps_that_ended_well() {
     });
     // A run that nobody can read is passed over.
     fs::write(runs.create("s").unwrap().events(), "rubbish\n").unwrap();
-    let load = |build, schedule| history::load(&runs, "s", build, schedule);
+    let load = |build, schedule| history::load(&runs, "s", build, schedule, &LAYOUT);
     let history = load(BuildMode::Host, Schedule::Dag);
     let count = |name: &str| history.expected(&step(name)).map(|expected| expected.source.to_string());
     assert_eq!(count("cluster").as_deref(), Some("measured in 2 runs"));
     assert_eq!(count("dns").as_deref(), Some("measured in 1 run"));
     assert!(load(BuildMode::Container, Schedule::Dag).is_empty());
     assert!(!load(BuildMode::Host, Schedule::Hybrid).is_empty(), "another schedule is better than nothing");
+    assert!(history::load(&runs, "s", BuildMode::Host, Schedule::Dag, &processes::LAYOUT).is_empty(), "elsewhere");
     // Many runs on a cluster that is kept do not push out what was measured on new ones.
     for _ in 0..8 {
         go(&runs, &Cancel::new(), |_, context| {

@@ -12,7 +12,7 @@ use crate::disk;
 /// What specs and people need to know of a cluster: written beside its kubeconfig.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunFile {
-    /// kind's name of the cluster.
+    /// Its name.
     pub cluster: String,
     pub kubeconfig: Utf8PathBuf,
     /// The context in the kubeconfig.
@@ -21,6 +21,9 @@ pub struct RunFile {
     pub namespace: String,
     /// The host's port on 127.0.0.1 of each NodePort.
     pub ports: BTreeMap<u16, u16>,
+    /// Where workloads are processes: the socket by which they are started and stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<Utf8PathBuf>,
 }
 
 /// Where the files of a suite's cluster are; one cluster per suite.

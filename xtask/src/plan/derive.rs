@@ -55,7 +55,7 @@ pub(crate) fn derive_groups(
     steps.preferred.extend(webhook::needs(suite, groups, &index.workloads));
     let Steps { mut steps, preferred, .. } = steps;
     soft::add(&mut steps, preferred);
-    apply_hints(suite, &mut steps)?;
+    apply_hints(suite, layout, &mut steps)?;
     let mut plan =
         Plan { suite: suite.name.clone(), schedule: Schedule::Dag, build, phases: suite.phases.clone(), steps };
     sort(suite, &mut plan)?;
@@ -197,6 +197,7 @@ impl Steps<'_> {
                 );
             }
         }
+        let Some(delivery) = &self.layout.delivery else { return };
         for image in &suite.images {
             let mut needs = Vec::new();
             if image.is_compiled() {
@@ -215,7 +216,6 @@ impl Steps<'_> {
                 StepKind::Image { image: name.clone() },
                 needs,
             );
-            let delivery = &self.layout.delivery;
             let needs =
                 vec![need(format!("image:{name}"), format!("image {}", image.reference)), need_part(delivery.need)];
             let (id, title) = (format!("{}:{name}", delivery.verb), format!("{} image {name}", delivery.verb));
@@ -245,9 +245,9 @@ impl Steps<'_> {
                     of(owner, format!("kind {plural}.{group}"))
                 }
                 Read::Image(reference) => {
-                    let image = index.images.get(&full(reference));
+                    let image = index.images.get(&full(reference)).zip(self.layout.delivery.as_ref());
                     image
-                        .map(|name| need(format!("{}:{name}", self.layout.delivery.verb), format!("image {reference}")))
+                        .map(|(name, delivery)| need(format!("{}:{name}", delivery.verb), format!("image {reference}")))
                 }
             };
             if preferred(object, &read) {
@@ -265,9 +265,18 @@ impl Steps<'_> {
         self.add(id.as_str(), format!("apply {}", stated.name), phase.clone(), kind, merged(needs));
         for (workload, ready) in &index.workloads[at] {
             let kind = StepKind::Ready { manifests: stated.name.clone(), workload: workload.clone() };
-            let needs = vec![need(id.as_str(), workload.to_string())];
+            let mut needs = vec![need(id.as_str(), workload.to_string())];
+            if self.layout.delivery.is_none() && self.is_compiled(&workload.name) {
+                needs.push(need("compile", format!("the binary of {}", workload.name)));
+            }
             self.add(ready.as_str(), format!("{} ready", workload.name), phase.clone(), kind, needs);
         }
+    }
+
+    /// Whether the process of this workload is a binary that the run compiles.
+    fn is_compiled(&self, workload: &str) -> bool {
+        let process = self.suite.processes.as_ref().and_then(|processes| processes.process(workload));
+        process.is_some_and(|process| process.package.is_some())
     }
 
     /// What must have ended for a group to be ready: the steps of its workloads, or its being applied if it has none.
@@ -305,7 +314,7 @@ impl Steps<'_> {
 }
 
 /// What the suite knows about single steps.
-fn apply_hints(suite: &Suite, steps: &mut [Step]) -> Result<(), Problems> {
+fn apply_hints(suite: &Suite, layout: &Layout, steps: &mut [Step]) -> Result<(), Problems> {
     let mut problems = Vec::new();
     for (name, hints) in &suite.steps {
         if let Some(step) = steps.iter_mut().find(|step| step.id.as_str() == name) {
@@ -315,8 +324,8 @@ fn apply_hints(suite: &Suite, steps: &mut [Step]) -> Result<(), Problems> {
             if let Some(deadline_s) = hints.deadline_s {
                 step.deadline_s = deadline_s;
             }
-        } else if name != "dependencies" {
-            // That one exists only where the build is in containers.
+        } else if name != "dependencies" && layout.delivery.is_some() {
+            // That one exists only where the build is in containers, others only where there are images and a cluster.
             let hint = did_you_mean(name, steps.iter().map(|step| step.id.as_str()))
                 .or_else(|| Some(format!("`plan {}` prints the steps", suite.name)));
             let path = at!["steps", name.as_str()];

@@ -50,7 +50,8 @@ pub struct Delivery {
 pub struct Layout {
     /// Each part stands behind those that it needs.
     pub parts: &'static [Part],
-    pub delivery: Delivery,
+    /// None where nothing takes images: workloads are then the binaries that were compiled, as the suite's `processes` say.
+    pub delivery: Option<Delivery>,
     /// What manifests are applied to.
     pub api: PartNeed,
     /// What the specs need beside what the suite says.

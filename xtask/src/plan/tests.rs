@@ -10,6 +10,7 @@ use crate::suite::Suite;
 use crate::suite::yaml::{Problems, Source};
 use crate::target::kind::LAYOUT;
 use crate::target::kind::script::as_script;
+use crate::target::processes;
 
 const SUITE: &str = "\
 name: shop
@@ -408,5 +409,31 @@ proptest! {
                 prop_assert!(same);
             }
         }
+    }
+}
+
+#[test]
+fn where_workloads_are_processes_there_are_no_images_and_they_wait_for_their_binaries() {
+    let processes = "\
+processes:
+  programs: {postgres: {debian: postgresql}}
+  workloads:
+    - {workload: web, package: web, ports: [{name: http}], ready: {port: http}}
+    - {workload: db, program: postgres, ports: [{name: sql}], ready: {port: sql}}
+";
+    let suite = Suite::parse(Source::new("s.yaml", format!("{SUITE}{processes}"))).unwrap();
+    let plan = derive(&suite, &texts(&MANIFESTS), BuildMode::Host, &processes::LAYOUT).unwrap();
+    let is_of_images =
+        |step: &&super::Step| matches!(step.kind, super::StepKind::Image { .. } | super::StepKind::Deliver { .. });
+    assert_eq!(plan.steps.iter().find(is_of_images), None);
+    for (step, expected) in [
+        ("control-plane", ""),
+        ("compile", ""),
+        ("apply:space", "control-plane"),
+        ("apply:db", "control-plane apply:space"),
+        ("ready:web", "apply:web compile"),
+        ("ready:db", "apply:db"),
+    ] {
+        assert_eq!(needs(&plan, step), set(expected), "{step}");
     }
 }

@@ -1,5 +1,6 @@
 //! Compiling, and building images.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 
@@ -16,7 +17,7 @@ use crate::dockerfile::{replaced_bases, replaced_stage};
 use crate::instance::Instance;
 use crate::plan::{BuildMode, ExpectedFrom};
 use crate::suite::{Image, Specs, SpecsProgram, Suite};
-use crate::target::session::Running;
+use crate::target::session::{Running, Session};
 
 impl Running<'_> {
     /// One cargo invocation for all of the suite's Rust, so that what is shared is compiled once. What it makes is put
@@ -32,13 +33,7 @@ impl Running<'_> {
         };
         let made = self.cargo_build(&together, self.session.zig.as_ref())?;
         if self.session.build == BuildMode::Host {
-            for image in &self.session.suite.images {
-                for package in image.packages() {
-                    for (name, from) in made.binaries(package)? {
-                        self.stage(&image.name, name, from)?;
-                    }
-                }
-            }
+            self.stage_binaries(&made)?;
         }
         let made = match apart {
             Some(package) => self.cargo_build(&[package], None)?,
@@ -50,6 +45,27 @@ impl Running<'_> {
             self.list_specs()?;
         }
         Ok(())
+    }
+
+    /// Puts aside what images or processes are made of.
+    fn stage_binaries(&self, made: &Executables) -> Result<()> {
+        let Session { suite, target, .. } = self.session;
+        if target.layout().delivery.is_some() {
+            for image in &suite.images {
+                for package in image.packages() {
+                    for (name, from) in made.binaries(package)? {
+                        self.stage(&image.name, name, from)?;
+                    }
+                }
+            }
+            return Ok(());
+        }
+        let processes = suite.processes.iter().flat_map(|processes| &processes.workloads);
+        let packages: BTreeSet<&str> = processes.filter_map(|process| process.package.as_deref()).collect();
+        // Nobody loads these into a node, so that their symbols may stay.
+        packages.into_iter().try_for_each(|package| {
+            self.place(made.of(package, package)?, &self.session.staged(package).join("out").join(package))
+        })
     }
 
     /// Has cargo build all binaries of these packages, for this machine or by zig.

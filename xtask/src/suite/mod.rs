@@ -2,6 +2,7 @@
 //!
 //! A suite is read from `manifests/suites/<name>.yaml`. All paths in it are relative to the workspace.
 
+pub mod processes;
 #[cfg(test)]
 mod schema;
 mod specs;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
+use processes::Processes;
 pub use specs::{Specs, SpecsProgram};
 use yaml::{Problem, Problems, Source, did_you_mean};
 
@@ -43,6 +45,8 @@ pub struct Suite {
     pub services: Vec<Service>,
     /// What runs once all of that is up.
     pub specs: Option<Specs>,
+    /// How the workloads are started where the suite runs as plain processes; it cannot run so where this is missing.
+    pub processes: Option<Processes>,
     /// How to use what is deployed, told to whoever leaves it running. `{30080}` becomes the host's
     /// port of that NodePort, `{kubectl}` a command line for this cluster.
     pub access: Option<String>,

@@ -24,7 +24,8 @@ fn it_says_what_the_types_say() {
 fn every_key_is_explained_and_no_other_is_allowed() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     let types = schema["definitions"].as_object().unwrap().values().chain([&schema]);
-    for one in types {
+    // A choice among words has no keys.
+    for one in types.filter(|one| one["oneOf"].is_null()) {
         assert_eq!(one["additionalProperties"], false, "{one}");
         for (key, property) in one["properties"].as_object().unwrap() {
             assert!(property["description"].as_str().is_some_and(|text| text.len() > 5), "{key}: {property}");

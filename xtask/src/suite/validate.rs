@@ -1,5 +1,7 @@
 //! What serde cannot see: names that are used twice, names that nothing has, circles.
 
+mod processes;
+
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
@@ -19,6 +21,7 @@ pub(super) fn validate(suite: &Suite) -> Result<(), Problems> {
     check.times(suite);
     check.circles(suite);
     check.bench(suite);
+    check.processes(suite);
     Problems(check.problems).into_result()
 }
 
@@ -272,15 +275,20 @@ impl Check<'_> {
             paths.push((at!["bench", "edit", "file"].to_vec(), &edit.file));
         }
         for (path, file) in paths {
-            let outside =
-                file.is_absolute() || file.components().any(|part| part.as_str() == "..") || file == Utf8Path::new("");
-            if outside {
-                self.add(
-                    &path,
-                    format!("`{file}` does not stay within the workspace"),
-                    Some("write it relative to the workspace's folder".to_owned()),
-                );
-            }
+            self.within(&path, file, "the workspace");
+        }
+    }
+
+    /// Whether `file` is relative to `what` and lies in it.
+    fn within(&mut self, path: &[Segment], file: &Utf8Path, what: &str) {
+        let outside =
+            file.is_absolute() || file.components().any(|part| part.as_str() == "..") || file == Utf8Path::new("");
+        if outside {
+            self.add(
+                path,
+                format!("`{file}` does not stay within {what}"),
+                Some(format!("write it relative to {what}")),
+            );
         }
     }
 

@@ -2,16 +2,44 @@
 //! What is outside of that folder does not know which one it is.
 
 pub mod kind;
+pub mod place;
+pub mod processes;
 pub mod session;
 
 use anyhow::Result;
 use camino::Utf8PathBuf;
 use e2e_support::Cancel;
 
+use self::place::Place;
 use self::session::{Earlier, Session};
 use crate::paths::Paths;
+use crate::plan::BuildMode;
 use crate::provision::Request;
+use crate::setup::make::Workshop;
+use crate::setup::survey::Wanted;
 use crate::suite::Suite;
+
+/// What a run of `suite` needs of the machine.
+///
+/// # Errors
+/// When the catalog or a Dockerfile of the suite cannot be read, or the suite names no piece of it.
+pub fn wanted(paths: &Paths, suite: &Suite, build: BuildMode, request: &Request) -> Result<Wanted> {
+    match request.on {
+        Place::Kind => kind::wanted(paths, suite, build, request),
+        Place::Processes => processes::wanted(paths, suite, request),
+    }
+}
+
+/// Puts that in place.
+///
+/// # Errors
+/// When something that is needed is missing, and cannot or may not be put in place.
+pub fn set_up(paths: &Paths, suite: &Suite, request: &Request, cancel: &Cancel) -> Result<Workshop> {
+    match request.on {
+        Place::Kind => Ok(kind::set_up(paths, suite, request, cancel)?.0),
+        Place::Processes => processes::set_up(paths, suite, request, cancel),
+    }
+}
 
 /// Sets the machine up if need be, and makes ready what the steps of `suite` work with. What is in the way is removed,
 /// and `say` is told why. The caller holds the instance's lock.
@@ -27,5 +55,8 @@ pub fn open(
     cancel: &Cancel,
     say: &mut dyn FnMut(&str),
 ) -> Result<Session> {
-    kind::open(paths, suite, request, earlier, kind::Style::Native, run_dir, cancel, say)
+    match request.on {
+        Place::Kind => kind::open(paths, suite, request, earlier, kind::Style::Native, run_dir, cancel, say),
+        Place::Processes => processes::open(paths, suite, request, run_dir, cancel),
+    }
 }

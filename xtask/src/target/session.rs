@@ -40,6 +40,16 @@ pub trait Target: fmt::Debug + Send + Sync {
         instance.image(&image.reference)
     }
 
+    /// The context in the kubeconfig of its API server.
+    fn context(&self, instance: &Instance) -> String {
+        instance.context()
+    }
+
+    /// What a green run on it does not show, in words; nothing where that is all that the specs can show.
+    fn limits(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Does one step. This is for a target that does all of them in another way.
     ///
     /// # Errors
@@ -75,6 +85,15 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Writes what a failed run leaves to look at into the run's folder, until `end`. What cannot be had is noted in its
     /// place.
     fn collect_evidence(&self, session: &Session, folder: &RunFolder, end: Instant);
+
+    /// Keeps it running until `cancel` is set or it is told to end, where it goes with this program; returns at once
+    /// where it stays by itself.
+    ///
+    /// # Errors
+    /// When it ends by itself, or something of it stays.
+    fn stay(&self, _: &Session, _: &Cancel) -> Result<()> {
+        Ok(())
+    }
 
     /// Removes it with all that was made in it.
     ///
@@ -185,9 +204,14 @@ impl Session {
         self.workshop.engine()
     }
 
+    /// The context in the kubeconfig of the suite's API server.
+    pub fn context(&self) -> String {
+        self.target.context(&self.instance)
+    }
+
     /// kubectl for the suite's API server.
     pub fn kubectl(&self) -> Kubectl {
-        Kubectl::new(&self.kubectl, self.instance.files.kubeconfig(), self.instance.context())
+        Kubectl::new(&self.kubectl, self.instance.files.kubeconfig(), self.context())
     }
 
     /// The port of this machine that leads to each NodePort, once they are known; before that, those that it is to get.

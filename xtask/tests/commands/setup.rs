@@ -317,3 +317,36 @@ fn a_wheel_that_is_not_to_be_had_is_told_with_what_a_person_can_do() -> Result<(
     stage.xtask(&["setup", "shop", "--check"])?.must(1, &["for downloads", "apt-get install unzip"]);
     Ok(())
 }
+
+#[test]
+fn processes_need_no_engine_and_no_node() -> Result<()> {
+    let stage = Stage::bare()?;
+    debian(&stage)?;
+    let root = stage.paths.root.clone();
+    let read = |file: &str| std::fs::read_to_string(root.join(file));
+    let piece = "  - { name: control-plane, kind: files, about: an API server, recipe: control-plane.sh }\n";
+    stage.write("images/setup.yaml", &(read("images/setup.yaml")? + piece))?;
+    stage.write("control-plane.sh", RECIPE)?;
+    let processes = |program: &str| {
+        format!(
+            "processes: {{programs: {{{program}: {{debian: the-package}}}}, workloads: [{{workload: db, program: \
+             {program}, ports: [{{name: sql}}], ready: {{port: sql}}}}]}}\n"
+        )
+    };
+    let suite = read("manifests/suites/shop.yaml")?;
+    for engine in ["podman", "docker"] {
+        stage.fake.remove(engine)?;
+    }
+    let check = ["setup", "shop", "--on", "processes", "--check"];
+    stage.write("manifests/suites/shop.yaml", &(suite.clone() + &processes("no-such-database")))?;
+    let ran = stage.xtask(&check)?;
+    ran.must(1, &["missing:", "an API server", "the-package"]);
+    assert!(!ran.text.contains("kind") && !ran.text.contains("podman"), "{}", ran.text);
+    stage.write("manifests/suites/shop.yaml", &(suite + &processes("sh")))?;
+    stage
+        .xtask(&["setup", "shop", "--on", "processes", "--yes"])?
+        .must(0, &["control-plane: done", "\neverything that"]);
+    stage.xtask(&check)?.must(0, &["everything that shop needs is there"]);
+    assert!(stage.piece("control-plane")?.join("bin/made").is_file() && !stage.piece("kind")?.exists());
+    Ok(())
+}

@@ -251,6 +251,7 @@ fn empty_suite() -> Suite {
         build: None,
         images: Vec::<Image>::new(),
         manifests: Vec::new(),
+        processes: None,
         services: Vec::new(),
         specs: None,
         access: None,

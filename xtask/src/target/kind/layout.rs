@@ -47,7 +47,7 @@ pub static LAYOUT: Layout = Layout {
             deadline_s: 180.0,
         },
     ],
-    delivery: Delivery { verb: "load", need: needs(NODE, "a node that takes images") },
+    delivery: Some(Delivery { verb: "load", need: needs(NODE, "a node that takes images") }),
     api: needs(API, "an API server to apply to"),
     specs: &[needs(CLUSTER, "a whole cluster"), needs(DNS, "names that resolve")],
 };

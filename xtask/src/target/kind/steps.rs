@@ -150,9 +150,10 @@ impl ClusterStep<'_> {
         session.instance.files.write(&RunFile {
             cluster: session.instance.cluster().to_owned(),
             kubeconfig: session.instance.files.kubeconfig(),
-            context: session.instance.context(),
+            context: session.context(),
             namespace: session.namespace.clone(),
             ports: self.ports()?,
+            control: None,
         })
     }
 

@@ -376,6 +376,13 @@ fn of_suite(subject: &Subject<'_>) -> Vec<Problem> {
     if let Some(edit) = subject.suite.bench.as_ref().and_then(|bench| bench.edit.as_ref()) {
         look(&crate::at!["bench", "edit", "shown", "node_port"], edit.shown.node_port);
     }
+    for (at, process) in subject.suite.processes.iter().flat_map(|processes| &processes.workloads).enumerate() {
+        for (place, port) in process.ports.iter().enumerate() {
+            if let Some(node_port) = port.node_port {
+                look(&crate::at!["processes", "workloads", at, "ports", place, "node_port"], node_port);
+            }
+        }
+    }
     for part in subject.suite.access.as_deref().unwrap_or_default().split('{').skip(1) {
         let number = part.split_once('}').and_then(|(number, _)| number.parse().ok());
         if let Some(number) = number {

@@ -1124,10 +1124,18 @@ const HERE: &[Here] = &[
     ),
     (
         "manifests/suites/gateway.yaml",
-        "node_port: 30090",
-        "node_port: 30091",
+        "shown: { node_port: 30090",
+        "shown: { node_port: 30091",
         "port manifests/suites/gateway.yaml",
-        "node_port: 30091",
+        "shown: { node_port: 30091",
+        "no Service has the NodePort 30091",
+    ),
+    (
+        "manifests/suites/gateway.yaml",
+        "name: metrics, node_port: 30090",
+        "name: metrics, node_port: 30091",
+        "port manifests/suites/gateway.yaml",
+        "name: metrics, node_port: 30091",
         "no Service has the NodePort 30091",
     ),
     (

@@ -195,7 +195,7 @@ fn what_cannot_run_as_processes_is_told_before_anything_is_done() -> Result<()> 
     let stage = with_specs("end one passed; end two passed")?;
     let on = ["e2e", "shop", "--yes", "--on", "processes"];
     stage.xtask(&[&on[..], &["--reuse"]].concat())?.must(2, &["--reuse: processes do not outlive the command"]);
-    stage.xtask(&on)?.must(3, &["manifests/suites/shop.yaml:1", "the suite has no section `processes`"]);
+    stage.xtask(&on)?.must(2, &["manifests/suites/shop.yaml:2:1: ", "the suite has no section `processes`"]);
     assert!(stage.fake.calls_of("kind")?.is_empty());
     Ok(())
 }

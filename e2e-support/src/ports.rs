@@ -1,6 +1,6 @@
 //! Ports of this machine.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
@@ -14,22 +14,29 @@ const COUNT: u32 = 15_000;
 /// How many have been looked at by this process: no port is chosen twice.
 static LOOKED_AT: AtomicU32 = AtomicU32::new(0);
 
-/// A port of 127.0.0.1 that nobody listens on at the moment. Another process may take it before it is used.
+/// A listener on a port of 127.0.0.1 that nobody else has, and that this process has not had before.
 ///
 /// # Errors
 /// When the system has none.
-pub fn free() -> Result<u16> {
+pub fn listen() -> Result<TcpListener> {
     // Processes that choose at the same time begin at different places.
     let begin = std::process::id().wrapping_mul(97) % COUNT;
     for _ in 0..COUNT {
         let number = FIRST + (begin + LOOKED_AT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
         let port = u16::try_from(number).context("choosing a port")?;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener);
         }
     }
-    let listener = TcpListener::bind("127.0.0.1:0").context("looking for a free port on 127.0.0.1")?;
-    Ok(listener.local_addr().context("asking a listener for its port")?.port())
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port on 127.0.0.1")
+}
+
+/// A port of 127.0.0.1 that nobody listens on at the moment. Another process may take it before it is used.
+///
+/// # Errors
+/// As [`listen`].
+pub fn free() -> Result<u16> {
+    Ok(listen()?.local_addr().context("asking a listener for its port")?.port())
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 //! workspace are found wherever it is.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, TcpListener};
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
+use e2e_support::ports;
 use serde_yaml::Value;
 use sha2::Sha256;
 
@@ -123,7 +124,8 @@ fn replace(text: &str, root: &Utf8Path, is_free: impl Fn(IpAddr, u16) -> bool) -
             let port = if is_free(address, wanted) {
                 wanted
             } else {
-                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("finding a free port")?;
+                // From there, for the node has it only seconds later.
+                let listener = ports::listen()?;
                 let port = listener.local_addr().context("finding a free port")?.port();
                 held.push(listener);
                 replaced.push((wanted, port));
@@ -188,10 +190,7 @@ nodes:
     #[test]
     fn ports_that_were_taken_since_are_replaced_and_the_others_stay() {
         let free = |listener: &TcpListener| listener.local_addr().unwrap().port();
-        let (one, two) = (
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
-        );
+        let (one, two) = (ports::listen().unwrap(), ports::listen().unwrap());
         let (listened, said, other) = (free(&one), free(&two), 41);
         drop(two);
         let text = CONFIG.replace("8080", &listened.to_string()).replace("9090", &said.to_string());
@@ -216,7 +215,7 @@ nodes:
 
     #[test]
     fn a_port_is_taken_when_somebody_listens() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = ports::listen().unwrap();
         let address = listener.local_addr().unwrap();
         assert!(!is_free(address.ip(), address.port()));
     }

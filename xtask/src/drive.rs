@@ -144,7 +144,7 @@ pub fn drive_with(
 
 /// What is to be left of the cluster after a run with this result: `there` tells whether it was there before.
 fn left(after: Afterwards, there: bool, timeline: &Timeline, result: RunResult, by_hand: bool) -> Left {
-    let made_of = |state: &&StepState| matches!(state.step.role(), Some(Role::Making | Role::Milestone));
+    let made_of = |state: &&StepState| state.step.role() == Some(Role::Making);
     let mut steps = timeline.steps.iter().filter(made_of).peekable();
     let is_begun = steps.peek().is_some();
     let steps: Vec<&StepStatus> = steps.map(|state| &state.status).collect();

@@ -64,6 +64,13 @@ impl StepContext<'_> {
         Duration::from_secs_f64(self.step.deadline_s)
     }
 
+    /// Tells that the step has reached its milestone of this name: what waits for that may begin.
+    pub fn reach(&self, milestone: &str) {
+        if let Some(place) = self.step.place_of(milestone) {
+            self.inner.reach(place);
+        }
+    }
+
     /// Tells where the step is, in one line.
     pub fn progress(&self, note: impl Into<String>) {
         self.inner.say(What::StepProgress { step: self.step.id.clone(), note: note.into() });
@@ -193,6 +200,12 @@ where
                     recorder.record(What::StepProgress { step: id.clone(), note });
                 }
                 Change::Started(id) => recorder.record(What::StepStarted { step: id.clone() }),
+                Change::Reached(id, place) => {
+                    let milestone = steps.get(id).and_then(|step| step.milestones.get(place));
+                    if let Some(milestone) = milestone.map(|milestone| milestone.name.clone()) {
+                        recorder.record(What::StepReached { step: id.clone(), milestone });
+                    }
+                }
                 Change::Said(_, what) => recorder.record(what),
                 Change::Tick => {}
                 Change::Ended(id, end) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use camino::Utf8Path;
 use xtask::events::{RunFolder, RunResult, StepStatus, Timeline};
-use xtask::plan::{On, Origin, Plan, Resource, Schedule, Slots};
+use xtask::plan::{Origin, Plan, Resource, Schedule, Slots};
 use xtask::report::analysis;
 
 /// What the steps need of each other, whatever the schedule.
@@ -60,8 +60,12 @@ fn every_schedule_runs_two_hundred_steps_that_it_was_not_made_for() -> Result<()
         for state in &timeline.steps {
             for need in &state.step.needs {
                 let other = timeline.step(&need.step).expect("a step that is needed is there");
-                let met = if need.on == On::Start { other.started_us } else { other.ended_us };
-                assert!(met <= state.started_us, "{schedule}: {} began before {}", state.step.id, need.step);
+                assert!(
+                    other.met_us(&need.on) <= state.started_us,
+                    "{schedule}: {} began before {}",
+                    state.step.id,
+                    need.step
+                );
             }
         }
         let most = most(&timeline);

@@ -56,7 +56,7 @@ fn own_cost() -> Result<f64> {
     let need = |id: usize| Need { id, on: On::Finish };
     let nodes = (0..STEPS).map(|id| {
         let needs = if id < 100 { Vec::new() } else { vec![need(id - 100), need(id / 100 * 100 - 1)] };
-        Node { id, weight: 1 + (id % 7) as u64, late: false, resource: id % 3, needs }
+        Node { id, weight: 1 + (id % 7) as u64, milestones: Vec::new(), late: false, resource: id % 3, needs }
     });
     let graph = Graph::new(nodes.collect())?;
     let options = Options { slots: vec![2, 2, 32], on_failure: OnFailure::Stop, tick: None, hold_behind: None };

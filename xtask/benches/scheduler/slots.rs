@@ -44,18 +44,22 @@ fn jobs(timeline: &Timeline, resource: Resource) -> Vec<Job> {
         timeline.steps.iter().enumerate().map(|(at, state)| (&state.step.id, at)).collect();
     let needs = |at: usize| {
         let needs = timeline.steps[at].step.needs.iter().filter(|need| need.origin != Origin::Schedule);
-        needs.filter_map(|need| Some((*places.get(&need.step)?, need.on)))
+        needs.filter_map(|need| Some((*places.get(&need.step)?, &need.on)))
+    };
+    let until_us = |at: usize, on: &On| {
+        let state = &timeline.steps[at];
+        state.met_us(on).zip(state.started_us).map_or(own_us[at], |(met_us, started_us)| met_us - started_us)
     };
     // Steps stand behind what they need, so one pass each way suffices.
     let mut heads_us = vec![0; own_us.len()];
     for at in 0..own_us.len() {
-        let after = needs(at).map(|(needed, on)| heads_us[needed] + if on == On::Finish { own_us[needed] } else { 0 });
+        let after = needs(at).map(|(needed, on)| heads_us[needed] + until_us(needed, on));
         heads_us[at] = after.max().unwrap_or(0);
     }
     let mut ways_us = own_us.clone();
     for at in (0..own_us.len()).rev() {
         for (needed, on) in needs(at) {
-            let way_us = ways_us[at] + if on == On::Finish { own_us[needed] } else { 0 };
+            let way_us = ways_us[at] + until_us(needed, on);
             ways_us[needed] = ways_us[needed].max(way_us);
         }
     }

@@ -51,9 +51,7 @@ fn timeline(ends: &[(&str, &str)]) -> Timeline {
 
 #[test]
 fn a_cluster_is_only_said_to_stay_where_there_is_one() {
-    let whole = [("cluster", "done"), ("node", "done"), ("api", "done")];
-    let stopped = [("cluster", "stopped"), ("node", "done"), ("api", "done")];
-    let failed = [("cluster", "failed"), ("node", "stopped"), ("api", "stopped")];
+    let (whole, stopped, failed) = ([("cluster", "done")], [("cluster", "stopped")], [("cluster", "failed")]);
     let (red, bad, green, usage) =
         (RunResult::SpecsFailed, RunResult::SetupFailed, RunResult::Passed, RunResult::WrongUsage);
     for (after, ends, result, expected) in [

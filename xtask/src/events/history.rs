@@ -34,9 +34,14 @@ pub fn load(runs: &Runs, suite: &str, build: BuildMode, schedule: Schedule, layo
             state.status == StepStatus::Finished && !says_nothing
         };
         for state in timeline.steps.iter().filter(done) {
-            let times = times.entry(state.step.id.clone()).or_default();
-            if times.len() < TIMES {
-                times.extend(state.elapsed_us(timeline.last_us).map(|elapsed_us| elapsed_us as f64 / 1e6));
+            let Some(started_us) = state.started_us else { continue };
+            let milestones = state.reached_us.iter().map(|(name, at_us)| (state.step.id.milestone(name), *at_us));
+            let end = state.ended_us.map(|at_us| (state.step.id.clone(), at_us));
+            for (id, at_us) in milestones.chain(end) {
+                let times = times.entry(id).or_default();
+                if times.len() < TIMES {
+                    times.push(at_us.saturating_sub(started_us) as f64 / 1e6);
+                }
             }
         }
     }

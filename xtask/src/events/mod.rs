@@ -23,7 +23,7 @@ pub use stop::Stop;
 pub use timeline::{MachineState, SpecState, SpecStatus, StepState, StepStatus, Timeline};
 
 /// The version of this list of events; a reader refuses newer ones.
-pub const SCHEMA: u32 = 6;
+pub const SCHEMA: u32 = 7;
 
 /// The fact of a step that found its work done.
 pub const ALREADY_THERE: &str = "already there";
@@ -73,6 +73,13 @@ pub enum What {
     StepStarted {
         /// Which step.
         step: StepId,
+    },
+    /// The step has reached a milestone. Since schema 7.
+    StepReached {
+        /// Which step.
+        step: StepId,
+        /// The milestone's name.
+        milestone: String,
     },
     /// The step tells where it is.
     StepProgress {

@@ -5,8 +5,15 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
 
 use super::{Event, SCHEMA, What};
+
+/// What every version writes in its first event.
+#[derive(Deserialize)]
+struct Version {
+    schema: u32,
+}
 
 /// Whether someone still writes a run's events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,18 +68,24 @@ impl Follower {
         let mut rest = bytes.as_slice();
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             self.line += 1;
-            let event: Event = serde_json::from_slice(&rest[..end])
-                .with_context(|| format!("line {} of {} is no event", self.line, self.path))?;
-            if let What::RunStarted(started) = &event.what
-                && started.schema > SCHEMA
-            {
-                bail!(
-                    "{} was written by a newer version (schema {}, this one reads {SCHEMA})",
-                    self.path,
-                    started.schema
-                );
+            let line = &rest[..end];
+            let event = serde_json::from_slice::<Event>(line);
+            let schema = match &event {
+                Ok(Event { what: What::RunStarted(started), .. }) => Some(started.schema),
+                Ok(_) => None,
+                Err(_) => serde_json::from_slice::<Version>(line).ok().map(|version| version.schema),
+            };
+            match schema {
+                Some(newer) if newer > SCHEMA => {
+                    bail!("{} was written by a newer version (schema {newer}, this one reads {SCHEMA})", self.path)
+                }
+                Some(older) if event.is_err() && older < SCHEMA => bail!(
+                    "{} was written by an older version (schema {older}, this one reads {SCHEMA}), which alone can read it",
+                    self.path
+                ),
+                _ => {}
             }
-            events.push(event);
+            events.push(event.with_context(|| format!("line {} of {} is no event", self.line, self.path))?);
             rest = &rest[end + 1..];
         }
         self.torn = rest.to_vec();

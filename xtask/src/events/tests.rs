@@ -232,6 +232,11 @@ fn a_broken_line_in_the_middle_and_a_newer_version_are_errors() {
     fs::write(&path, newer).unwrap();
     let error = format!("{:#}", read(&path).unwrap_err());
     assert!(error.contains("newer version"), "{error}");
+    // What it tells of needs is no longer understood.
+    let older = fs::read_to_string(folder.events()).unwrap().replace("\"on\":\"finish\"", "\"on\":\"start\"");
+    fs::write(&path, older.replace(&format!("\"schema\":{SCHEMA}"), &format!("\"schema\":{}", SCHEMA - 1))).unwrap();
+    let error = format!("{:#}", read(&path).unwrap_err());
+    assert!(error.contains("older version (schema 6"), "{error}");
 }
 
 #[test]
@@ -258,7 +263,7 @@ fn a_step_is_told_what_its_children_used_and_the_run_what_the_machine_did() {
         commands.ends_with("{there}/else {run}/steps/cluster.log") && !commands.contains(folder.path().as_str()),
         "{commands}"
     );
-    assert!(!timeline.step(&"node".into()).unwrap().facts.contains_key(COMMANDS));
+    assert!(!timeline.step(&"dns".into()).unwrap().facts.contains_key(COMMANDS));
     if cfg!(target_os = "linux") {
         let (first, last) = (timeline.machine.first().unwrap(), timeline.machine.last().unwrap());
         assert!(first.cpu_s == 0.0 && last.cpu_s >= 0.0 && last.memory_bytes > 0, "{:?}", timeline.machine);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Event, RunResult, RunStarted, Usage, What};
-use crate::plan::{Step, StepId};
+use crate::plan::{Need, On, Step, StepId};
 use crate::shards::Split;
 
 /// Where a step is.
@@ -43,6 +43,8 @@ pub struct StepState {
     pub started_us: Option<u64>,
     /// When it ended, or was given up.
     pub ended_us: Option<u64>,
+    /// When it told of each milestone.
+    pub reached_us: BTreeMap<String, u64>,
     /// The last that it told.
     pub note: String,
     /// What it used; known when it has ended.
@@ -55,6 +57,15 @@ impl StepState {
     /// How long it ran, or has run until `now_us`; none where it never began.
     pub fn elapsed_us(&self, now_us: u64) -> Option<u64> {
         Some(self.ended_us.unwrap_or(now_us).saturating_sub(self.started_us?))
+    }
+
+    /// When a need for it was met; none where it was not, or not yet.
+    pub fn met_us(&self, on: &On) -> Option<u64> {
+        let at_end = self.ended_us.filter(|_| self.status == StepStatus::Finished);
+        match on {
+            On::Milestone(name) => self.reached_us.get(name).copied().or(at_end),
+            On::Finish => at_end,
+        }
     }
 
     /// Whether it will not change any more.
@@ -179,6 +190,12 @@ impl Timeline {
                 // It told why the step had not begun.
                 state.note.clear();
             }),
+            What::StepReached { step, milestone } => self.change(step, |state| {
+                state.reached_us.insert(milestone.clone(), at);
+                if let Some(place) = state.step.place_of(milestone) {
+                    state.note.clone_from(&state.step.milestones[place].title);
+                }
+            }),
             What::StepProgress { step, note } => self.change(step, |state| state.note.clone_from(note)),
             What::StepFact { step, key, value } => self.change(step, |state| {
                 state.facts.insert(key.clone(), value.clone());
@@ -224,16 +241,10 @@ impl Timeline {
         self.step_index.get(id).map(|&at| &self.steps[at])
     }
 
-    /// The needs of a step that are not met yet, by id.
-    pub fn unmet<'t>(&'t self, state: &'t StepState) -> impl Iterator<Item = &'t StepId> {
-        state.step.needs.iter().filter(|need| !self.is_met(need)).map(|need| &need.step)
-    }
-
-    fn is_met(&self, need: &crate::plan::Need) -> bool {
-        self.step(&need.step).is_some_and(|other| match need.on {
-            crate::plan::On::Start => other.started_us.is_some(),
-            crate::plan::On::Finish => other.status == StepStatus::Finished,
-        })
+    /// What a step waits for that is not there yet: steps, or milestones of steps.
+    pub fn unmet(&self, state: &StepState) -> impl Iterator<Item = StepId> {
+        let is_met = |need: &&Need| self.step(&need.step).is_some_and(|other| other.met_us(&need.on).is_some());
+        state.step.needs.iter().filter(move |need| !is_met(need)).map(Need::what)
     }
 
     fn begin(&mut self, started: &RunStarted) {
@@ -286,6 +297,7 @@ fn fresh(step: Step) -> StepState {
         ready_us: None,
         started_us: None,
         ended_us: None,
+        reached_us: BTreeMap::new(),
         note: String::new(),
         usage: Usage::default(),
         facts: BTreeMap::new(),

@@ -13,7 +13,9 @@ use super::reads::{Read, preferred, reads};
 use super::schedule::put_in_order;
 use super::soft;
 use super::webhook;
-use super::{BuildMode, Layout, Need, Origin, Part, PartNeed, Plan, Resource, Schedule, Step, StepId, StepKind};
+use super::{
+    BuildMode, Layout, Milestone, Need, On, Origin, Part, PartNeed, Plan, Resource, Schedule, Step, StepId, StepKind,
+};
 use crate::at;
 use crate::image_name::full;
 use crate::schedule::GraphError;
@@ -107,8 +109,9 @@ struct Steps<'s> {
     preferred: Vec<(StepId, Need)>,
 }
 
-fn need_part(part: PartNeed) -> Need {
-    need(part.part, part.why)
+fn need_part(PartNeed { part, milestone, why }: PartNeed) -> Need {
+    let on = milestone.map_or(On::Finish, |name| On::Milestone(name.to_owned()));
+    Need { on, ..need(part, why) }
 }
 
 impl Steps<'_> {
@@ -147,16 +150,25 @@ impl Steps<'_> {
             resource,
             needs,
             expected: Expected { seconds, source: estimate::Source::Default },
+            milestones: Vec::new(),
             deadline_s,
         });
     }
 
     fn parts(&mut self) {
         let phase = vec![self.suite.cluster.phase.clone()];
-        for Part { name, title, role, needs, expected_s, deadline_s } in self.layout.parts {
-            let needs = needs.iter().map(|(on, part)| Need { on: *on, ..need_part(*part) }).collect();
+        for Part { name, title, role, needs, milestones, expected_s, deadline_s } in self.layout.parts {
+            let needs = needs.iter().copied().map(need_part).collect();
             let kind = StepKind::Part { part: (*name).to_owned(), role: *role };
             self.add_timed(*name, *title, phase.clone(), kind, needs, (*expected_s, *deadline_s));
+            let milestones = milestones.iter().map(|milestone| Milestone {
+                name: milestone.name.to_owned(),
+                title: milestone.title.to_owned(),
+                expected: Expected { seconds: milestone.expected_s, source: estimate::Source::Default },
+            });
+            if let Some(step) = self.steps.last_mut() {
+                step.milestones = milestones.collect();
+            }
         }
     }
 

@@ -2,16 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::On;
-
 /// What a part of a target is to the order of steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Makes the target. It begins late where builds take longer, for what it makes computes also while nobody uses it.
     Making,
-    /// Waits for a moment of the making.
-    Milestone,
     /// Waits for what only the specs need: no stage of a schedule holds it.
     Aside,
 }
@@ -20,8 +16,19 @@ pub enum Role {
 #[derive(Debug, Clone, Copy)]
 pub struct PartNeed {
     pub part: &'static str,
+    /// The milestone of it that suffices; none where it must have ended.
+    pub milestone: Option<&'static str>,
     /// What is read, in words.
     pub why: &'static str,
+}
+
+/// What a part tells of before its end.
+#[derive(Debug)]
+pub struct PartMilestone {
+    pub name: &'static str,
+    pub title: &'static str,
+    /// From the part's begin.
+    pub expected_s: f64,
 }
 
 /// One step of a target's own.
@@ -31,7 +38,8 @@ pub struct Part {
     pub name: &'static str,
     pub title: &'static str,
     pub role: Role,
-    pub needs: &'static [(On, PartNeed)],
+    pub needs: &'static [PartNeed],
+    pub milestones: &'static [PartMilestone],
     pub expected_s: f64,
     pub deadline_s: f64,
 }

@@ -13,12 +13,12 @@ pub(crate) mod reads;
 mod render;
 mod schedule;
 mod soft;
+mod step;
 #[cfg(test)]
 mod tests;
 pub(crate) mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -30,121 +30,13 @@ use crate::suite::yaml::{Problem, Problems, Segment, Source, did_you_mean};
 pub use derive::derive;
 pub(crate) use derive::{derive_groups, parse_groups};
 pub use estimate::{Expected, History, Source as ExpectedFrom};
-pub use layout::{Delivery, Layout, Part, PartNeed, Role};
+pub use layout::{Delivery, Layout, Part, PartMilestone, PartNeed, Role};
 pub use object::{Manifests, Object, ObjectRef};
 pub use print::Format;
 pub use reads::configuration;
 pub use render::unrendered;
 pub use schedule::Schedule;
-
-/// The name of a step: stable from run to run, so that times can be compared.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct StepId(String);
-
-impl StepId {
-    /// The step of this name.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self(name.into())
-    }
-
-    /// Its name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Its name, fit for a file: every other character becomes a hyphen.
-    pub fn file_stem(&self) -> String {
-        let fit = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '_' { c } else { '-' };
-        self.0.chars().map(fit).collect()
-    }
-}
-
-impl fmt::Display for StepId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl From<&str> for StepId {
-    fn from(name: &str) -> Self {
-        Self::new(name)
-    }
-}
-
-/// What a step does. Names are those of the suite.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
-pub enum StepKind {
-    /// Makes a part of the target, or waits for one.
-    Part {
-        /// What the target's layout calls it.
-        part: String,
-        /// What it is to the order of steps.
-        role: Role,
-    },
-    /// Compiles these packages on the host, in one cargo invocation.
-    Compile {
-        /// In the suite's order.
-        packages: Vec<String>,
-    },
-    /// Builds the stage with the compiled dependencies that all images share.
-    Dependencies,
-    /// Builds an image.
-    Image {
-        /// The image's name in the suite.
-        image: String,
-    },
-    /// Brings an image to where pods find it.
-    Deliver {
-        /// The image's name in the suite.
-        image: String,
-    },
-    /// Applies a group of manifests.
-    Apply {
-        /// The group's name in the suite.
-        manifests: String,
-        /// Whether it has nothing but custom resource definitions and namespaces.
-        ground: bool,
-    },
-    /// Waits until a workload is rolled out, or a job complete.
-    Ready {
-        /// The group that has it.
-        manifests: String,
-        /// What is waited for.
-        workload: ObjectRef,
-    },
-    /// Asks the specs' program which specs it has, where it is there without being compiled.
-    List,
-    /// Runs the specs.
-    Specs,
-}
-
-/// What a step uses up. Each has a number of slots; a step takes one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Resource {
-    /// Mostly computes.
-    Cpu,
-    /// Mostly moves bytes.
-    Disk,
-    /// Mostly waits for others.
-    Waiting,
-}
-
-impl Resource {
-    /// All of them, in the order of their slots.
-    pub const ALL: [Self; 3] = [Self::Cpu, Self::Disk, Self::Waiting];
-
-    /// Its name in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Disk => "disk",
-            Self::Waiting => "waiting",
-        }
-    }
-}
+pub use step::{Milestone, Need, On, Origin, Resource, Step, StepId, StepKind};
 
 /// How many steps of each resource run at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,62 +74,6 @@ impl Slots {
             Resource::Waiting => self.waiting,
         }
     }
-}
-
-/// What of another step is waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum On {
-    /// That it has begun.
-    Start,
-    /// That it has ended well.
-    Finish,
-}
-
-/// Why a need is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Origin {
-    /// The step reads what the other one makes.
-    Read,
-    /// The suite's file says so.
-    Stated,
-    /// Only the schedule wants this order.
-    Schedule,
-}
-
-/// A step that another one waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Need {
-    /// The step that is waited for.
-    pub step: StepId,
-    /// What of it.
-    pub on: On,
-    /// Why the need is there.
-    pub origin: Origin,
-    /// What is read, in words.
-    pub why: String,
-}
-
-/// One step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Step {
-    /// Its stable name.
-    pub id: StepId,
-    /// What a person calls it.
-    pub title: String,
-    /// The suite's phases that its time counts for: one, or several for what serves several.
-    pub phases: Vec<String>,
-    /// What it does.
-    pub kind: StepKind,
-    /// What it uses up.
-    pub resource: Resource,
-    /// What it waits for.
-    pub needs: Vec<Need>,
-    /// How long it should take.
-    pub expected: Expected,
-    /// How long it may take, in seconds.
-    pub deadline_s: f64,
 }
 
 /// Where the Rust of a run is compiled.
@@ -315,6 +151,11 @@ impl Plan {
             if let Some(expected) = history.expected(&step.id) {
                 step.expected = expected;
             }
+            for milestone in &mut step.milestones {
+                if let Some(expected) = history.expected(&step.id.milestone(&milestone.name)) {
+                    milestone.expected = expected;
+                }
+            }
         }
         self
     }
@@ -358,7 +199,7 @@ impl Plan {
     /// # Errors
     /// The plan has a circle; those of [`derive`] and [`Plan::with_schedule`] have none.
     pub fn graph(&self) -> Result<scheduling::Graph<StepId>, scheduling::GraphError<StepId>> {
-        scheduling::Graph::new(self.steps.iter().map(Step::node).collect())
+        scheduling::Graph::new(self.steps.iter().map(|step| step.node(self)).collect())
     }
 
     /// The place of the step's first phase among the suite's.
@@ -373,39 +214,6 @@ impl Plan {
         matches!(step.kind, StepKind::Compile { .. } | StepKind::List)
             && users.peek().is_some()
             && users.all(|user| user.kind == StepKind::Specs)
-    }
-}
-
-impl Step {
-    /// Whether it belongs to the bare target: a part of it, or manifests that others live in.
-    pub fn is_ground(&self) -> bool {
-        matches!(self.kind, StepKind::Part { .. } | StepKind::Apply { ground: true, .. })
-    }
-
-    /// What it is to the order of steps, where it is a part of the target.
-    pub fn role(&self) -> Option<Role> {
-        match self.kind {
-            StepKind::Part { role, .. } => Some(role),
-            _ => None,
-        }
-    }
-
-    fn node(&self) -> scheduling::Node<StepId> {
-        let needs = self.needs.iter().map(|need| scheduling::Need {
-            id: need.step.clone(),
-            on: match need.on {
-                On::Start => scheduling::On::Start,
-                On::Finish => scheduling::On::Finish,
-            },
-        });
-        scheduling::Node {
-            id: self.id.clone(),
-            // Seconds are positive and far below what milliseconds in 64 bits can hold.
-            weight: (self.expected.seconds * 1000.0) as u64,
-            late: self.role() == Some(Role::Making),
-            resource: self.resource as usize,
-            needs: needs.collect(),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{BuildMode, On, Origin, Plan, Step, StepId};
+use super::{BuildMode, Need, On, Origin, Plan, Step, StepId};
 
 /// How a plan is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -43,16 +43,11 @@ impl Plan {
         let mut forecast: Vec<Forecast> = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
             let mut next = Forecast { start_s: 0.0, end_s: 0.0, after: None };
-            // What begins beside another step has done part of its waiting where it begins late.
-            let mut counts_from = None;
             for need in &step.needs {
                 let Some(&other) = index.get(&need.step) else { continue };
                 let before = &forecast[other];
                 let ready_s = match need.on {
-                    On::Start => {
-                        counts_from = Some(before.start_s);
-                        before.start_s
-                    }
+                    On::Milestone(_) => before.start_s + self.steps[other].expected_until_s(&need.on),
                     On::Finish => before.end_s,
                 };
                 if next.after.is_none() || ready_s > next.start_s {
@@ -60,8 +55,7 @@ impl Plan {
                     next.after = Some(other);
                 }
             }
-            let end_s = counts_from.unwrap_or(next.start_s) + step.expected.seconds;
-            next.end_s = end_s.max(next.start_s);
+            next.end_s = next.start_s + step.expected.seconds;
             forecast.push(next);
         }
         forecast
@@ -159,7 +153,7 @@ fn text(plan: &Plan) -> String {
     let sources: Vec<String> = sources.iter().map(|(source, count)| format!("{count} × {source}")).collect();
     let _ = writeln!(
         out,
-        "\n* the longest way. Times: {}. ≀ begins with the step above, not after it.",
+        "\n* the longest way. Times: {}. ≀ begins at a milestone of the step above, before its end.",
         sources.join(", ")
     );
     out
@@ -168,12 +162,12 @@ fn text(plan: &Plan) -> String {
 /// What else the step waits for, besides the step it is printed below.
 fn also(plan: &Plan, step: &Step, parent: Option<usize>) -> String {
     let parent = parent.map(|at| &plan.steps[at].id);
-    let beside = step.needs.iter().any(|need| Some(&need.step) == parent && need.on == On::Start);
-    let others: Vec<&str> =
-        step.needs.iter().filter(|need| Some(&need.step) != parent).map(|need| need.step.as_str()).collect();
+    let of_parent: Vec<&Need> = step.needs.iter().filter(|need| Some(&need.step) == parent).collect();
+    let others: Vec<String> =
+        step.needs.iter().filter(|need| Some(&need.step) != parent).map(|need| need.what().to_string()).collect();
     let mut text = String::new();
-    if beside {
-        text.push_str(" ≀");
+    if let [Need { on: On::Milestone(name), .. }] = of_parent[..] {
+        let _ = write!(text, " ≀ {name}");
     }
     match others.len() {
         0 => {}
@@ -198,10 +192,10 @@ fn mermaid(plan: &Plan) -> String {
     for (at, step) in plan.steps.iter().enumerate() {
         for need in &step.needs {
             let Some(from) = number.get(&need.step) else { continue };
-            let arrow = match (need.origin, need.on) {
-                (Origin::Schedule, _) => "-.->",
-                (_, On::Start) => "--o",
-                (_, On::Finish) => "-->",
+            let arrow = match (need.origin, &need.on) {
+                (Origin::Schedule, _) => "-.->".to_owned(),
+                (_, On::Milestone(name)) => format!("--{name}-->"),
+                (_, On::Finish) => "-->".to_owned(),
             };
             let _ = writeln!(out, "    s{from} {arrow} s{at}");
         }

@@ -117,13 +117,13 @@ impl Edges {
     }
 }
 
-/// One after the other. A wait for a part of the target stands right before the first step that needs it, so that the
-/// order is not made slower than a person's would be.
+/// One after the other. What waits aside stands right before the first step that needs it, so that the order is not made
+/// slower than a person's would be.
 fn sequential(plan: &Plan) -> Vec<(usize, usize)> {
     let edges = Edges::new(plan);
     let natural: Vec<usize> = plan.steps.iter().map(|step| plan.phase_index(step)).collect();
     let key = |at: usize| match plan.steps[at].role() {
-        Some(Role::Milestone | Role::Aside) => {
+        Some(Role::Aside) => {
             let users = edges.dependents[at].iter().map(|&user| natural[user]);
             users.min().unwrap_or(natural[at])
         }
@@ -190,15 +190,16 @@ fn barriers(plan: &Plan, stages: &[Option<usize>]) -> Vec<(usize, usize)> {
             members.entry(*stage).or_default().push(at);
         }
     }
-    // From what ends a stage to what begins the next: the steps between follow from their needs. A need for the mere
-    // start of another step orders no ends, so both of its steps count as ending their stage.
-    let starts_only = |from: usize, to: usize| {
+    // From what ends a stage to what begins the next: the steps between follow from their needs. A need for a mere
+    // milestone of another step orders no ends, so both of its steps count as ending their stage.
+    let milestones_only = |from: usize, to: usize| {
         let id = &plan.steps[from].id;
         !plan.steps[to].needs.iter().any(|need| need.step == *id && need.on == On::Finish)
     };
     let within = |list: &[usize], at: usize| list.iter().any(|&other| stages[other] == stages[at]);
     let ends = |at: usize| {
-        let followers: Vec<usize> = edges.dependents[at].iter().copied().filter(|&to| !starts_only(at, to)).collect();
+        let followers: Vec<usize> =
+            edges.dependents[at].iter().copied().filter(|&to| !milestones_only(at, to)).collect();
         !within(&followers, at)
     };
     let begins = |at: usize| !within(&edges.needs[at], at);

@@ -105,7 +105,7 @@ fn with(change: (&str, &str), manifests: &[(&str, &str)]) -> Result<Plan, Proble
 fn needs(plan: &Plan, step: &str) -> BTreeSet<String> {
     let step = plan.step(&StepId::new(step)).unwrap_or_else(|| panic!("no step {step}"));
     let needs = step.needs.iter().filter(|need| need.origin != Origin::Schedule);
-    needs.map(|need| format!("{}{}", need.step, if need.on == On::Start { "~" } else { "" })).collect()
+    needs.map(|need| need.what().to_string()).collect()
 }
 
 fn set(names: &str) -> BTreeSet<String> {
@@ -117,22 +117,20 @@ fn each_step_waits_for_exactly_what_it_reads() {
     let plan = shop(BuildMode::Host);
     for (step, expected) in [
         ("cluster", ""),
-        ("node", "cluster~"),
-        ("api", "cluster~"),
         ("dns", "cluster"),
         ("compile", ""),
         ("image:web", "compile"),
         // Not made of Rust: nothing to compile first.
         ("image:pages", ""),
-        ("load:web", "image:web node"),
-        ("apply:space", "api"),
-        ("apply:kinds", "api"),
+        ("load:web", "image:web cluster/node"),
+        ("apply:space", "cluster/api"),
+        ("apply:kinds", "cluster/api"),
         // Its image is on the node from the start.
-        ("apply:db", "api apply:space"),
-        ("apply:api", "api apply:space apply:db load:api"),
-        ("apply:web", "api apply:space apply:kinds load:web load:pages"),
+        ("apply:db", "cluster/api apply:space"),
+        ("apply:api", "cluster/api apply:space apply:db load:api"),
+        ("apply:web", "cluster/api apply:space apply:kinds load:web load:pages"),
         // A custom kind, and what the suite states: both workloads of the other group.
-        ("apply:late", "api apply:space apply:kinds ready:web ready:shop/job/api"),
+        ("apply:late", "cluster/api apply:space apply:kinds ready:web ready:shop/job/api"),
         ("ready:db", "apply:db"),
         ("ready:shop/deployment/api", "apply:api"),
         // A group without workloads is ready when it is applied.
@@ -140,7 +138,7 @@ fn each_step_waits_for_exactly_what_it_reads() {
     ] {
         assert_eq!(needs(&plan, step), set(expected), "{step}");
     }
-    assert_eq!(plan.steps.len(), 22);
+    assert_eq!(plan.steps.len(), 20);
 }
 
 #[test]
@@ -310,13 +308,17 @@ fn measured_times_come_before_estimates() {
     let mut history = History::default();
     for seconds in [9.0, 1.0, 5.0, 7.0] {
         history.add(StepId::from("cluster"), seconds);
+        history.add(StepId::from("cluster/api"), seconds / 2.0);
     }
     let plan = with(("specs: {", "steps: {dns: {expected_s: 2, deadline_s: 9}}\nspecs: {"), &MANIFESTS).unwrap();
     let plan = plan.with_history(&history);
     let expected = |id: &str| plan.step(&StepId::new(id)).unwrap().expected;
     assert_eq!(expected("cluster"), Expected { seconds: 6.0, source: estimate::Source::Measured(4) });
     assert_eq!(expected("dns"), Expected { seconds: 2.0, source: estimate::Source::Suite });
-    assert_eq!(expected("node").source, estimate::Source::Default);
+    let cluster = plan.step(&StepId::from("cluster")).unwrap();
+    let sources = cluster.milestones.iter().map(|milestone| milestone.expected.source).collect::<Vec<_>>();
+    assert_eq!(sources, [estimate::Source::Default, estimate::Source::Measured(4)], "node and api");
+    assert!((cluster.expected_until_s(&On::Milestone("api".into())) - 3.0).abs() < 1e-9);
     assert!((plan.step(&StepId::from("dns")).unwrap().deadline_s - 9.0).abs() < 1e-9);
 }
 

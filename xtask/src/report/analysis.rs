@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::events::{StepState, StepStatus, Timeline};
-use crate::plan::{On, Origin, StepId, StepKind};
+use crate::plan::{Origin, StepId, StepKind};
 
 /// What begins so soon after something else has ended, in microseconds, begins because of it.
 const AT_ONCE_US: u64 = 50_000;
@@ -15,7 +15,7 @@ pub struct PathStep {
     pub id: StepId,
     /// When it began, in microseconds since the run began.
     pub start_us: u64,
-    /// When the next step of the path could go on: its end, or where the next began beside it.
+    /// When the next step of the path could go on: its end, or a milestone of it.
     pub end_us: u64,
     /// How long it could have run but had no slot or was better begun later, but for the time of the step before it.
     pub waited_us: u64,
@@ -45,11 +45,9 @@ pub fn critical_path(timeline: &Timeline) -> Vec<PathStep> {
         let start_us = state.started_us.unwrap_or(0);
         let released = state.step.needs.iter().filter_map(|need| {
             let other = timeline.step(&need.step)?;
-            let at = match need.on {
-                On::Start => other.started_us?,
-                On::Finish => other.ended_us?,
-            };
-            Some((at, other))
+            // Red specs have ended, too.
+            let at_us = other.met_us(&need.on).or(other.ended_us)?;
+            Some((at_us, other))
         });
         let last = released.max_by_key(|(at, _)| *at);
         let ready_us = state.ready_us.unwrap_or_else(|| last.map_or(0, |(at, _)| at));
@@ -182,22 +180,20 @@ pub fn lower_bound(timeline: &Timeline) -> Option<LowerBound> {
 }
 
 /// The longest way through the needs that the schedule did not add, in microseconds, where each step takes as long as
-/// `own_us` says.
+/// `own_us` says; up to a milestone as long as in this run, and no longer than the whole step.
 pub fn longest_way_us(timeline: &Timeline, own_us: impl Fn(&StepState) -> u64) -> u64 {
     // Steps stand behind what they need, so one pass suffices.
-    let mut times: HashMap<&StepId, (u64, u64)> = HashMap::new();
+    let mut times: HashMap<&StepId, (&StepState, u64, u64)> = HashMap::new();
     for state in &timeline.steps {
         let mut start_us = 0;
         for need in state.step.needs.iter().filter(|need| need.origin != Origin::Schedule) {
-            let Some((start, end)) = times.get(&need.step) else { continue };
-            start_us = start_us.max(match need.on {
-                On::Start => *start,
-                On::Finish => *end,
-            });
+            let Some((other, start, end)) = times.get(&need.step) else { continue };
+            let until_us = other.met_us(&need.on).zip(other.started_us).map(|(at_us, from_us)| at_us - from_us);
+            start_us = start_us.max(until_us.map_or(*end, |until_us| end.min(&(start + until_us)).to_owned()));
         }
-        times.insert(&state.step.id, (start_us, start_us + own_us(state)));
+        times.insert(&state.step.id, (state, start_us, start_us + own_us(state)));
     }
-    times.values().map(|(_, end)| *end).max().unwrap_or(0)
+    times.values().map(|(.., end)| *end).max().unwrap_or(0)
 }
 
 /// When the last step had ended, in microseconds; what came after it, like clean-up, is no part of the work.

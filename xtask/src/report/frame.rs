@@ -1,9 +1,12 @@
 //! The picture of a run at one moment, as lines of text: pure, so that it can be tested.
 
+use std::collections::HashMap;
+
 use console::{Style, measure_text_width, truncate_str};
 
 use super::text::{SpecCounts, duration};
 use crate::events::{SpecStatus, StepState, StepStatus, Timeline};
+use crate::plan::{On, StepId, StepKind};
 
 /// What the picture has to fit into, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,24 +89,31 @@ fn heading(timeline: &Timeline, now_us: u64, running: usize) -> String {
 
 /// How much longer it takes if the steps that are left take as long as expected, in microseconds.
 pub fn time_left_us(timeline: &Timeline, now_us: u64) -> u64 {
-    let mut ends: std::collections::HashMap<&str, (u64, u64)> = std::collections::HashMap::new();
+    let left_us = |started_us: u64, expected_us: u64| (started_us + expected_us).saturating_sub(now_us);
+    let mut ends: HashMap<&StepId, (&StepState, u64, u64)> = HashMap::new();
     let mut last = 0;
     for state in &timeline.steps {
         let expected_us = (state.step.expected.seconds * 1e6) as u64;
-        let times = match (state.started_us, state.is_over()) {
+        let (start_us, end_us) = match (state.started_us, state.is_over()) {
             (_, true) => (0, 0),
-            (Some(started_us), false) => (0, (started_us + expected_us).saturating_sub(now_us)),
+            (Some(started_us), false) => (0, left_us(started_us, expected_us)),
             (None, false) => {
                 let mut start_us = 0;
                 for need in &state.step.needs {
-                    let Some((start, end)) = ends.get(need.step.as_str()) else { continue };
-                    start_us = start_us.max(if need.on == crate::plan::On::Start { *start } else { *end });
+                    let Some((other, start, end)) = ends.get(&need.step) else { continue };
+                    let until_us = (other.step.expected_until_s(&need.on) * 1e6) as u64;
+                    start_us = start_us.max(match (&need.on, other.started_us) {
+                        (On::Finish, _) => *end,
+                        _ if other.met_us(&need.on).is_some() => 0,
+                        (On::Milestone(_), Some(started_us)) => left_us(started_us, until_us).min(*end),
+                        (On::Milestone(_), None) => start + until_us,
+                    });
                 }
                 (start_us, start_us + expected_us)
             }
         };
-        last = last.max(times.1);
-        ends.insert(state.step.id.as_str(), times);
+        last = last.max(end_us);
+        ends.insert(&state.step.id, (state, start_us, end_us));
     }
     last
 }
@@ -129,7 +139,7 @@ fn running_line(timeline: &Timeline, state: &StepState, now_us: u64, column: usi
 
 /// What the step is at: of the specs, their numbers and those that run.
 fn note(timeline: &Timeline, state: &StepState) -> String {
-    let is_specs = state.step.kind == crate::plan::StepKind::Specs;
+    let is_specs = state.step.kind == StepKind::Specs;
     if is_specs && !timeline.specs.is_empty() {
         let counts = SpecCounts::of(timeline);
         let over = counts.passed + counts.failed + counts.ignored;
@@ -161,7 +171,7 @@ fn waiting_line(timeline: &Timeline, state: &StepState, column: usize) -> String
     } else if state.status == StepStatus::Ready {
         format!("waits for a slot ({})", state.step.resource.name())
     } else {
-        let needs: Vec<&str> = timeline.unmet(state).map(crate::plan::StepId::as_str).collect();
+        let needs: Vec<String> = timeline.unmet(state).map(|what| what.to_string()).collect();
         format!("waits for {}", needs.join(", "))
     };
     dim(&format!("  {}{}  {why}", state.step.id, pad(state.step.id.as_str(), column)))

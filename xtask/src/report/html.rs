@@ -10,7 +10,7 @@ use super::html_tables::{environment, phases, specs};
 use super::junit::escape;
 use super::text::{bytes, duration, usage};
 use crate::events::{RunResult, RunStarted, StepState, StepStatus, Timeline};
-use crate::plan::{On, Origin};
+use crate::plan::Origin;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -97,6 +97,7 @@ fn legend(out: &mut String) {
         ("background:var(--disk)", "moves bytes"),
         ("background:var(--waiting)", "waits"),
         ("border-bottom:2px dotted var(--faint)", "waited to begin"),
+        ("background:var(--ink);width:2px", "milestone"),
         ("background:var(--critical);height:3px;vertical-align:.25em", "critical path"),
         ("background:var(--load)", "share of the cores that was busy"),
         ("background:var(--bad)", "failed"),
@@ -199,6 +200,9 @@ fn row(out: &mut String, run: &Timeline, state: &StepState, path: &[PathStep], a
             _ => state.step.resource.name(),
         };
         bar(out, kind, start_us, end_us, axis);
+        for reached_us in state.reached_us.values() {
+            bar(out, "milestone", *reached_us, *reached_us, axis);
+        }
         if let Some(step) = on_path {
             bar(out, "path", step.start_us, step.end_us, axis);
         }
@@ -238,14 +242,18 @@ fn tip(out: &mut String, state: &StepState) {
         }
     }
     rows.push(("expected", format!("{:.1} s, {}", state.step.expected.seconds, state.step.expected.source)));
+    for milestone in &state.step.milestones {
+        let reached_us = state.reached_us.get(&milestone.name).zip(state.started_us);
+        let after = reached_us.map(|(at_us, started_us)| format!("after {}", duration(at_us - started_us)));
+        rows.extend(after.map(|after| (milestone.title.as_str(), after)));
+    }
     let used = usage(&state.usage);
     if !used.is_empty() {
         rows.push(("used", used));
     }
     let needs = state.step.needs.iter().map(|need| {
-        let beside = if need.on == On::Start { " (begins beside it)" } else { "" };
         let why = if need.origin == Origin::Schedule { "only the schedule" } else { need.why.as_str() };
-        format!("{}{beside}: {why}", need.step)
+        format!("{}: {why}", need.what())
     });
     let needs: Vec<String> = needs.collect();
     if !needs.is_empty() {

@@ -19,7 +19,7 @@ cluster: {name: s, config: k, node: n, phase: ground}
 build: {packages: [p]}
 images: [{name: app, dockerfile: d, reference: app, package: p, phase: build}]
 specs: {package: p, binary: s, phase: check}
-steps: {cluster: {expected_s: 10}, node: {expected_s: 3}, dns: {expected_s: 2}, compile: {expected_s: 4}, specs: {expected_s: 5}}
+steps: {cluster: {expected_s: 10}, dns: {expected_s: 2}, compile: {expected_s: 4}, specs: {expected_s: 5}}
 ";
 
 fn plan() -> Plan {
@@ -55,6 +55,7 @@ fn events(script: &str) -> Vec<Event> {
         let what = match verb {
             "ready" => What::StepReady { step },
             "start" => What::StepStarted { step },
+            "reach" => What::StepReached { step, milestone: rest[0].to_owned() },
             "says" => What::StepProgress { step, note: rest.join(" ") },
             "done" => What::StepFinished { step, usage },
             "fail" => What::StepFailed { step, error: "it broke <&>\n\u{1b}[31mbadly".to_owned(), usage },
@@ -89,10 +90,8 @@ const WHOLE: &str = "
 0 start cluster
 0 ready compile
 0 start compile
-0 start node
-0 start api
-3 done node
-8 done api
+3 reach cluster node
+8 reach cluster api
 4 done compile 6
 4 ready image:app
 5 start image:app
@@ -116,15 +115,13 @@ const WHOLE: &str = "
 const BROKEN: &str = "
 0 start cluster
 0 start compile
-0 start node
-3 done node
+3 reach cluster node
 4 fail compile 3
 4 skip image:app
 4 skip load:app
 4 skip dns
 4 skip specs
 5 stop cluster
-5 stop api
 6 broken
 ";
 
@@ -139,6 +136,14 @@ fn the_critical_path_is_what_decided_the_end() {
     let bound = analysis::lower_bound(&run).unwrap();
     assert!((bound.path_s - 16.0).abs() < 1e-9 && (bound.cpu_s - 7.0).abs() < 1e-9, "{bound:?}");
     assert_eq!(analysis::set_up_us(&run), Some(12_000_000));
+    // A milestone is what the next one waited for.
+    let short =
+        WHOLE.replace("10 done cluster 5", "20 done cluster 5").replace("8 reach cluster api", "9 reach cluster api");
+    let short = short.replace("6 start load:app\n7 done load:app", "6 start load:app\n25 done load:app");
+    let late_node = short.replace("3 reach cluster node", "6 reach cluster node");
+    let path = analysis::critical_path(&timeline(&late_node));
+    let ends: Vec<String> = path.iter().map(|step| format!("{} {}", step.id, step.end_us / 1_000_000)).collect();
+    assert_eq!(ends, ["cluster 6", "load:app 25"]);
     // A slot that was missing counts as waiting, not as a step's own time.
     let late = WHOLE
         .replace("12 start specs", "12.5 start specs")
@@ -148,9 +153,8 @@ fn the_critical_path_is_what_decided_the_end() {
     let last = analysis::critical_path(&late).pop().unwrap();
     assert_eq!((last.id.as_str(), last.waited_us), ("specs", 8_500_000));
     // What let a step begin that could have run before is part of the path.
-    let held = WHOLE
-        .replace("0 start cluster", "4 start cluster")
-        .replace("0 start node\n0 start api\n3 done node", "4 start node\n4 start api\n5 done node");
+    let held =
+        WHOLE.replace("0 start cluster", "4 start cluster").replace("3 reach cluster node", "5 reach cluster node");
     let path = analysis::critical_path(&timeline(&held));
     let ids: Vec<&str> = path.iter().map(|step| step.id.as_str()).collect();
     assert_eq!(ids, ["compile", "cluster", "dns", "specs"]);
@@ -206,7 +210,7 @@ fn phases_cover_their_steps_and_share_what_they_have_in_common() {
 
 #[test]
 fn the_picture_fits_whatever_it_is_given_and_says_what_it_leaves_out() {
-    let run = timeline("0 start cluster\n0 start node\n0 start api\n0 ready compile\n");
+    let run = timeline("0 start cluster\n0 start dns\n0 start image:app\n0 ready compile\n");
     for (width, height) in [(120, 50), (40, 5), (20, 2), (60, 1), (200, usize::MAX)] {
         let lines = frame(&run, 5_000_000, Size { width, height });
         assert!(lines.len() <= height && !lines.is_empty(), "{width}×{height}");
@@ -220,18 +224,24 @@ fn the_picture_fits_whatever_it_is_given_and_says_what_it_leaves_out() {
         .collect();
     let text = text.join("\n");
     for part in [
-        "5.0 s  s (dag)  0 of 8 steps over, 3 running",
+        "5.0 s  s (dag)  0 of 6 steps over, 3 running",
         "cluster          5.0 s of 10.0 s",
         "compile    waits for a slot (cpu)",
-        "load:app   waits for image:app, node",
+        "load:app   waits for image:app, cluster/node",
         "specs      waits for cluster, dns, compile",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
     let few = frame(&run, 5_000_000, Size { width: 120, height: 3 });
     assert!(strip_ansi_codes(&few[2]).contains("and 2 more that run"), "{few:?}");
-    // The cluster's other 5 s, DNS, specs.
-    assert_eq!(time_left_us(&run, 5_000_000), 12_000_000);
+    // The cluster's other 5 s, specs.
+    assert_eq!(time_left_us(&run, 5_000_000), 10_000_000);
+    // What is behind a milestone may be the longer way: 90 s of loading in place of the other 7 of the cluster.
+    let mut slow = timeline("0 start cluster\n0 done image:app\n");
+    slow.steps.iter_mut().find(|state| state.step.id.as_str() == "load:app").unwrap().step.expected.seconds = 90.0;
+    assert_eq!(time_left_us(&slow, 1_000_000), 92_000_000, "the node takes images in 2 s");
+    let lines = frame(&timeline("0 start cluster\n3 reach cluster node\n"), 4_000_000, Size { width: 120, height: 50 });
+    assert!(lines[1].contains("node takes images"), "{lines:?}");
 }
 
 #[test]
@@ -310,7 +320,7 @@ fn the_summary_begins_with_what_went_wrong() {
 #[test]
 fn junit_counts_what_it_lists_and_holds_no_forbidden_character() {
     let text = junit::junit(&timeline(BROKEN));
-    assert!(text.contains("tests=\"8\" failures=\"0\" errors=\"1\" skipped=\"6\""), "{text}");
+    assert!(text.contains("tests=\"6\" failures=\"0\" errors=\"1\" skipped=\"5\""), "{text}");
     assert!(text.contains("it broke &lt;&amp;&gt;") && !text.contains('\u{1b}'), "{text}");
     let red = WHOLE.replace("13 pass one", "13 red one");
     let text = junit::junit(&timeline(&red));
@@ -389,7 +399,10 @@ fn the_trace_has_each_step_and_spec_once_and_no_two_on_one_lane_at_a_time() {
     let value: serde_json::Value = serde_json::from_str(&trace::trace(&timeline(WHOLE))).unwrap();
     let spans: Vec<&serde_json::Value> =
         value["traceEvents"].as_array().unwrap().iter().filter(|event| event["ph"] == "X").collect();
-    assert_eq!(spans.len(), 8 + 2);
+    assert_eq!(spans.len(), 6 + 2);
+    let moments = value["traceEvents"].as_array().unwrap().iter().filter(|event| event["ph"] == "i");
+    let moments: Vec<String> = moments.map(|event| format!("{} {}", event["name"], event["ts"])).collect();
+    assert_eq!(moments, ["\"cluster/api\" 8000000", "\"cluster/node\" 3000000"]);
     for (number, one) in spans.iter().enumerate() {
         for other in &spans[number + 1..] {
             if one["pid"] == other["pid"] && one["tid"] == other["tid"] {

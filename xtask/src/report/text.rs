@@ -73,6 +73,10 @@ pub fn line(event: &Event, timeline: &Timeline) -> Option<(Tone, String)> {
         ),
         What::StepStarted { step: id } => (Tone::Quiet, format!("{id}: begins{}", expected(step(id)))),
         What::StepProgress { step, note } => (Tone::Quiet, format!("{step}: {note}")),
+        What::StepReached { step: id, .. } => {
+            let state = step(id)?;
+            (Tone::Quiet, format!("{id}: {} after {}", state.note, elapsed(Some(state), timeline)))
+        }
         What::StepFinished { step: id, usage: used } => {
             let used = usage(used);
             let used = if used.is_empty() { used } else { format!(" ({used})") };

@@ -17,7 +17,7 @@ pub fn trace(timeline: &Timeline) -> String {
         for state in steps {
             let Some(start_us) = state.started_us else { continue };
             let end_us = state.ended_us.unwrap_or(timeline.last_us);
-            let needs: Vec<&str> = state.step.needs.iter().map(|need| need.step.as_str()).collect();
+            let needs: Vec<String> = state.step.needs.iter().map(|need| need.what().to_string()).collect();
             let arguments = json!({
                 "title": state.step.title,
                 "phases": state.step.phases,
@@ -30,6 +30,11 @@ pub fn trace(timeline: &Timeline) -> String {
             });
             let lane = lanes.take(start_us, end_us);
             events.push(span(state.step.id.as_str(), "step", process, lane, start_us, end_us, &arguments));
+            let milestones = state.reached_us.iter().map(|(name, at_us)| {
+                let id = state.step.id.milestone(name);
+                json!({ "ph": "i", "s": "t", "name": id, "cat": "milestone", "pid": process, "tid": lane, "ts": at_us })
+            });
+            events.extend(milestones);
         }
     }
     let process = Resource::ALL.len() + 1;

@@ -7,8 +7,8 @@ use std::hash::Hash;
 /// What of another step a step waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum On {
-    /// That it has begun.
-    Start,
+    /// That it has told of the milestone of this number, or has ended well.
+    Milestone(usize),
     /// That it has ended well.
     Finish,
 }
@@ -29,6 +29,8 @@ pub struct Node<I> {
     pub id: I,
     /// How long it is expected to take, in milliseconds.
     pub weight: u64,
+    /// How long it is expected to take until each of its milestones, in milliseconds.
+    pub milestones: Vec<u64>,
     /// Whether it costs something all the time from its start on, so that it is better started when it is needed than
     /// when it can be: see [`super::Queue::release_held`].
     pub late: bool,
@@ -43,7 +45,7 @@ pub struct Node<I> {
 pub enum GraphError<I> {
     /// Two steps of one id.
     Duplicate(I),
-    /// `step` needs a step that there is not.
+    /// `step` needs a step or a milestone that there is not.
     Unknown {
         /// The step with the need.
         step: I,
@@ -61,7 +63,7 @@ impl<I: Display> Display for GraphError<I> {
         match self {
             Self::Duplicate(id) => write!(f, "two steps of the name {id}"),
             Self::Unknown { step, need } => {
-                write!(f, "step {step} needs {need}, and there is no such step")
+                write!(f, "step {step} needs {need}, and there is no such step, or not the milestone of it")
             }
             Self::Cycle(ids) => {
                 write!(f, "steps wait for each other: ")?;
@@ -89,8 +91,10 @@ pub struct Graph<I> {
     pub(super) resources: Vec<usize>,
     /// How many needs each step has.
     pub(super) needs: Vec<u32>,
-    /// The steps that wait for the start of each.
-    pub(super) on_start: Vec<Vec<u32>>,
+    /// The weights up to the milestones of each.
+    pub(super) milestones: Vec<Vec<u64>>,
+    /// The steps that wait for a milestone of each, with its number.
+    pub(super) on_milestone: Vec<Vec<(usize, u32)>>,
     /// The steps that wait for the end of each.
     pub(super) on_finish: Vec<Vec<u32>>,
     /// From first to last, so that each stands behind what it needs.
@@ -98,7 +102,7 @@ pub struct Graph<I> {
 }
 
 impl<I: Clone + Ord + Hash> Graph<I> {
-    /// Checks `nodes`. The same need stated twice counts once; where both start and finish are named, finish counts.
+    /// Checks `nodes`. The same need stated twice counts once.
     ///
     /// # Errors
     /// See [`GraphError`].
@@ -116,26 +120,29 @@ impl<I: Clone + Ord + Hash> Graph<I> {
             late: Vec::with_capacity(count),
             resources: Vec::with_capacity(count),
             needs: vec![0; count],
-            on_start: vec![Vec::new(); count],
+            milestones: nodes.iter().map(|node| node.milestones.clone()).collect(),
+            on_milestone: vec![Vec::new(); count],
             on_finish: vec![Vec::new(); count],
             order: Vec::with_capacity(count),
         };
         for (at, node) in nodes.into_iter().enumerate() {
             let mut needs = Vec::with_capacity(node.needs.len());
             for need in node.needs {
-                let Some(&other) = index.get(&need.id) else {
+                let known = |other: usize| match need.on {
+                    On::Milestone(number) => number < graph.milestones[other].len(),
+                    On::Finish => true,
+                };
+                let Some(other) = index.get(&need.id).copied().filter(|&other| known(other)) else {
                     return Err(GraphError::Unknown { step: node.id, need: need.id });
                 };
                 needs.push((other, need.on));
             }
-            // Finish sorts last of one step's two, and the last is kept.
             needs.sort_unstable();
-            needs.reverse();
-            needs.dedup_by_key(|(other, _)| *other);
+            needs.dedup();
             graph.needs[at] = u32_of(needs.len());
             for (other, on) in needs {
                 match on {
-                    On::Start => graph.on_start[other].push(u32_of(at)),
+                    On::Milestone(number) => graph.on_milestone[other].push((number, u32_of(at))),
                     On::Finish => graph.on_finish[other].push(u32_of(at)),
                 }
             }
@@ -170,15 +177,18 @@ impl<I: Clone + Ord + Hash> Graph<I> {
             let at = at as usize;
             let heaviest = |list: &[u32]| list.iter().map(|&n| tails[n as usize]).max().unwrap_or(0);
             let behind = self.weights[at].saturating_add(heaviest(&self.on_finish[at]));
-            // What only waits for the start runs beside it.
-            tails[at] = behind.max(heaviest(&self.on_start[at]));
+            // What waits for a milestone runs beside the rest of it.
+            let beside = self.on_milestone[at]
+                .iter()
+                .map(|&(number, next)| self.milestones[at][number].saturating_add(tails[next as usize]));
+            tails[at] = beside.fold(behind, u64::max);
         }
         tails
     }
 
     fn dependents(&self, at: usize) -> impl Iterator<Item = usize> + '_ {
-        let both = self.on_start[at].iter().chain(&self.on_finish[at]);
-        both.map(|&next| next as usize)
+        let on_milestone = self.on_milestone[at].iter().map(|(_, next)| next);
+        on_milestone.chain(&self.on_finish[at]).map(|&next| next as usize)
     }
 
     fn sort(&mut self) -> Result<(), GraphError<I>> {

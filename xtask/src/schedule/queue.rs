@@ -139,15 +139,24 @@ impl<I: Clone + Ord + Hash> Queue<I> {
         self.free[resource] -= 1;
         self.states[step] = State::Running;
         self.running += 1;
-        for dependent in std::mem::take(&mut self.graph.on_start[step]) {
-            self.meet(dependent);
-        }
         Some(step)
     }
 
-    /// The running step ended well: its slot is free and what waited for it may become ready.
+    /// The running step has reached its milestone of this number: what waited for it may become ready.
+    pub fn reach(&mut self, step: usize, milestone: usize) {
+        let (met, others) = std::mem::take(&mut self.graph.on_milestone[step])
+            .into_iter()
+            .partition(|(number, _)| *number == milestone);
+        self.graph.on_milestone[step] = others;
+        self.meet_all(met);
+    }
+
+    /// The running step ended well, and with that has reached all its milestones: its slot is free and what waited for
+    /// it may become ready.
     pub fn finish(&mut self, step: usize) {
         self.release(step);
+        let of_milestones = std::mem::take(&mut self.graph.on_milestone[step]);
+        self.meet_all(of_milestones);
         for dependent in std::mem::take(&mut self.graph.on_finish[step]) {
             self.meet(dependent);
         }
@@ -187,6 +196,12 @@ impl<I: Clone + Ord + Hash> Queue<I> {
         self.states[step] = State::Ended;
         self.running -= 1;
         self.free[self.graph.resources[step]] += 1;
+    }
+
+    fn meet_all(&mut self, dependents: Vec<(usize, u32)>) {
+        for (_, dependent) in dependents {
+            self.meet(dependent);
+        }
     }
 
     fn meet(&mut self, step: u32) {

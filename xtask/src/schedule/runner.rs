@@ -77,6 +77,8 @@ pub enum Change<'a, I, M> {
     Held(&'a I),
     /// It has a slot and runs.
     Started(&'a I),
+    /// It has reached its milestone of this number.
+    Reached(&'a I, usize),
     /// It says something.
     Said(&'a I, M),
     /// It is over.
@@ -99,6 +101,11 @@ impl<C, M> Context<C, M> {
         &self.cancel
     }
 
+    /// Tells that the step has reached its milestone of this number. Never blocks.
+    pub fn reach(&self, milestone: usize) {
+        let _ = self.sender.send(Message::Reached(self.step, milestone));
+    }
+
     /// Hands something to the observer. Never blocks.
     pub fn say(&self, message: M) {
         // The coordinator outlives every step; after it nobody is left to hear.
@@ -108,6 +115,7 @@ impl<C, M> Context<C, M> {
 
 #[derive(Debug)]
 enum Message<M> {
+    Reached(usize, usize),
     Said(usize, M),
     Ended(usize, anyhow::Result<()>),
 }
@@ -196,6 +204,10 @@ where
                 },
             };
             match message {
+                Message::Reached(step, milestone) => {
+                    observe(Change::Reached(&ids[step], milestone));
+                    queue.reach(step, milestone);
+                }
                 Message::Said(step, said) => observe(Change::Said(&ids[step], said)),
                 Message::Ended(step, Ok(())) => {
                     queue.finish(step);

@@ -12,8 +12,8 @@ use super::{
     Cancellation, Change, Context, End, Graph, GraphError, Need, Node, On, OnFailure, Options, Queue, SkipCause, run,
 };
 
-/// `a:3 b:1<a c!:2~b@1`: a step, whether it is better started late, its weight, what it waits for (`<` the end, `~` the
-/// start), its resource.
+/// `a:3+1 b:1<a c!:2~a@1`: a step, whether it is better started late, its weight and that up to its milestone, what it
+/// waits for (`<` the end, `~` the milestone), its resource.
 fn nodes(text: &str) -> Vec<Node<String>> {
     text.split_whitespace().map(node).collect()
 }
@@ -22,16 +22,19 @@ fn node(text: &str) -> Node<String> {
     let (text, resource) = text.split_once('@').unwrap_or((text, "0"));
     let end = text.find(['<', '~']).unwrap_or(text.len());
     let (id, weight) = text[..end].split_once(':').unwrap_or((&text[..end], "1"));
+    let (weight, milestones) =
+        weight.split_once('+').map_or((weight, vec![]), |(all, part)| (all, vec![part.parse().unwrap()]));
     let mut needs = Vec::new();
     let mut rest = &text[end..];
     while let Some(mark) = rest.chars().next() {
         let end = rest[1..].find(['<', '~']).map_or(rest.len(), |at| at + 1);
-        let on = if mark == '~' { On::Start } else { On::Finish };
+        let on = if mark == '~' { On::Milestone(0) } else { On::Finish };
         needs.push(Need { id: rest[1..end].to_owned(), on });
         rest = &rest[end..];
     }
     let (id, late) = id.strip_suffix('!').map_or((id, false), |id| (id, true));
-    Node { id: id.to_owned(), weight: weight.parse().unwrap(), late, resource: resource.parse().unwrap(), needs }
+    let (weight, resource) = (weight.parse().unwrap(), resource.parse().unwrap());
+    Node { id: id.to_owned(), weight, milestones, late, resource, needs }
 }
 
 fn graph(text: &str) -> Graph<String> {
@@ -59,11 +62,14 @@ fn what_has_the_longest_way_behind_it_goes_first() {
         ("z:1 m:1 a:1", &[2], &["a m", "z"]),
         // The slots of one resource do not hold up another's.
         ("a:9 b:8 c:1@1", &[1, 1], &["a c", "b"]),
-        // A start is enough for `~`, and its way counts as if it stood beside.
-        ("kind:5 node:3~kind load:4<node last:1<kind<load", &[4], &["kind node", "load", "last"]),
+        // What has ended has reached its milestones.
+        ("kind:5+3 load:4~kind last:1<kind<load", &[4], &["kind", "load", "last"]),
         ("a b<a c<a d<b<c", &[4], &["a", "b c", "d"]),
-        // A need that is stated twice is met once; the stricter one counts.
-        ("a b<a<a~a", &[4], &["a", "b"]),
+        // A need that is stated twice is met once.
+        ("a:2+1 b<a<a~a~a", &[4], &["a", "b"]),
+        // The way behind a milestone counts from there on: 2 + 9 are more than 8, and 2 + 5 are not.
+        ("a:3+2 b:8 c:9~a", &[1], &["a", "c", "b"]),
+        ("a:3+2 b:8 c:5~a", &[1], &["b", "a", "c"]),
     ] {
         let mut queue = Queue::new(graph(steps), slots).unwrap();
         for expected in rounds {
@@ -82,13 +88,29 @@ fn graphs_that_cannot_be_run_are_refused() {
     let error = |text: &str| Graph::new(nodes(text)).unwrap_err();
     assert_eq!(error("a a"), GraphError::Duplicate("a".into()));
     assert_eq!(error("a<b"), GraphError::Unknown { step: "a".into(), need: "b".into() });
-    for (text, members) in [("a<a", "a"), ("x a<c b<a c<b d<c", "a b c"), ("a~b b<a", "a b")] {
+    assert_eq!(error("a~b b"), GraphError::Unknown { step: "a".into(), need: "b".into() });
+    for (text, members) in [("a<a", "a"), ("x a<c b<a c<b d<c", "a b c"), ("a~b b:2+1<a", "a b")] {
         let GraphError::Cycle(ids) = error(text) else { panic!("{text} has a circle") };
         let ids: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
         assert_eq!(ids, members.split(' ').collect(), "{text}");
     }
     assert_eq!(Queue::new(graph("a@3"), &[1]).unwrap_err(), GraphError::NoSlot("a".into()));
     assert_eq!(Queue::new(graph("a"), &[0]).unwrap_err(), GraphError::NoSlot("a".into()));
+}
+
+#[test]
+fn a_milestone_lets_go_of_what_waits_for_it_while_its_step_runs() {
+    let mut queue = Queue::new(graph("kind:5+3 load:4~kind last:1<kind<load"), &[4]).unwrap();
+    let kind = start(&mut queue).0[0];
+    queue.reach(kind, 0);
+    let (load, names) = start(&mut queue);
+    assert_eq!(names, "load");
+    queue.reach(kind, 0);
+    assert_eq!(start(&mut queue).1, "", "it is reached once");
+    queue.finish(load[0]);
+    assert_eq!(start(&mut queue).1, "", "the end is another thing");
+    queue.finish(kind);
+    assert_eq!(start(&mut queue).1, "last");
 }
 
 #[test]
@@ -174,6 +196,7 @@ fn wide(count: usize) -> Graph<usize> {
             .map(|step| Node {
                 id: step,
                 weight: 1 + (step % 7) as u64,
+                milestones: Vec::new(),
                 late: false,
                 resource: step % 3,
                 needs: needs(step),
@@ -369,6 +392,7 @@ fn what_a_step_says_comes_between_its_start_and_its_end() {
         &options,
         &Flag::default(),
         |id: &String, context: &Context<Flag, String>| {
+            context.reach(0);
             context.say(format!("{id} one"));
             std::thread::scope(|scope| {
                 scope.spawn(|| context.say(format!("{id} two"))).join().map_err(|_| anyhow::anyhow!("panic"))
@@ -379,6 +403,7 @@ fn what_a_step_says_comes_between_its_start_and_its_end() {
                 Change::Ready(id) => (id, "ready".to_owned()),
                 Change::Held(id) => (id, "held".to_owned()),
                 Change::Started(id) => (id, "started".to_owned()),
+                Change::Reached(id, number) => (id, format!("reached {number}")),
                 Change::Said(id, text) => (id, text),
                 Change::Ended(id, _) => (id, "ended".to_owned()),
                 Change::Tick => return,
@@ -388,7 +413,7 @@ fn what_a_step_says_comes_between_its_start_and_its_end() {
     )
     .unwrap();
     for (id, what) in log {
-        assert_eq!(what, ["ready", "started", &format!("{id} one"), &format!("{id} two"), "ended"]);
+        assert_eq!(what, ["ready", "started", "reached 0", &format!("{id} one"), &format!("{id} two"), "ended"]);
     }
 }
 
@@ -426,7 +451,7 @@ fn random_graph() -> impl Strategy<Value = (Vec<Node<u32>>, BTreeSet<u32>)> {
     let step = (
         0..20_u64,
         0..3_usize,
-        proptest::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..4),
+        proptest::collection::vec((any::<prop::sample::Index>(), proptest::option::of(0..2_usize)), 0..4),
         0..12_u8,
     );
     proptest::collection::vec(step, 1..40).prop_map(|steps| {
@@ -437,11 +462,12 @@ fn random_graph() -> impl Strategy<Value = (Vec<Node<u32>>, BTreeSet<u32>)> {
                 failing.insert(id);
             }
             let needs = needs.into_iter().filter(|_| at > 0);
-            let needs = needs.map(|(need, start)| Need {
+            let needs = needs.map(|(need, milestone)| Need {
                 id: need.index(at) as u32,
-                on: if start { On::Start } else { On::Finish },
+                on: milestone.map_or(On::Finish, On::Milestone),
             });
-            Node { id, weight, late: luck % 3 == 1, resource, needs: needs.collect() }
+            let milestones = vec![weight / 2, weight];
+            Node { id, weight, milestones, late: luck % 3 == 1, resource, needs: needs.collect() }
         });
         let nodes = nodes.collect();
         (nodes, failing)
@@ -468,13 +494,16 @@ proptest! {
         };
         let too_many = AtomicBool::new(false);
         let (mut started, mut finished, mut ended) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut reached = BTreeSet::new();
         let mut problems = Vec::new();
         let mut failed = false;
         run(
             Graph::new(nodes.clone()).unwrap(),
             &options,
             &Flag::default(),
-            |id: &u32, _: &Context<Flag, ()>| {
+            |id: &u32, context: &Context<Flag, ()>| {
+                // Of some only the end tells that they have reached the second one.
+                context.reach((id % 2) as usize);
                 let resource = resources[id];
                 if running[resource].fetch_add(1, Ordering::SeqCst) >= slots[resource] {
                     too_many.store(true, Ordering::SeqCst);
@@ -487,7 +516,7 @@ proptest! {
                 Change::Started(id) => {
                     for need in &needs[id] {
                         let met = match need.on {
-                            On::Start => started.contains(&need.id),
+                            On::Milestone(number) => reached.contains(&(need.id, number)) || finished.contains(&need.id),
                             On::Finish => finished.contains(&need.id),
                         };
                         if !met {
@@ -498,6 +527,7 @@ proptest! {
                         problems.push(format!("{id} began twice, or after a failure"));
                     }
                 }
+                Change::Reached(id, number) => { reached.insert((*id, number)); }
                 Change::Ended(id, end) => {
                     match end {
                         End::Finished => { finished.insert(*id); }

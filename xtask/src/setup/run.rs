@@ -174,6 +174,7 @@ fn carry_out(survey: &Survey, cancel: &Cancel) -> Result<BTreeMap<String, String
     let nodes = tasks.values().map(|task| Node {
         id: task.piece.name.clone(),
         weight: task.piece.seconds * 1000,
+        milestones: Vec::new(),
         late: false,
         resource: 0,
         needs: match task.way {
@@ -227,7 +228,7 @@ fn carry_out(survey: &Survey, cancel: &Cancel) -> Result<BTreeMap<String, String
             }
             Change::Ended(name, _) => display.gone(name),
             Change::Tick => display.tick(),
-            Change::Ready(_) | Change::Held(_) => {}
+            Change::Ready(_) | Change::Held(_) | Change::Reached(..) => {}
         },
     )?;
     display.close();

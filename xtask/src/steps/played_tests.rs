@@ -287,8 +287,10 @@ fn a_new_cluster_and_one_with_nothing_to_remove_are_asked_nothing_more() {
         stage.fake.on("podman", "port *", Play::says("127.0.0.1:40001")).unwrap();
         if kept {
             stage.note_applied(r#"[{"apiVersion": "v1", "kind": "ConfigMap", "namespace": "n", "name": "cm"}]"#);
+        } else {
+            stage.fake.on("kind", "create*", Play::says("created")).unwrap();
         }
-        stage.run("api", 20.0).unwrap();
+        stage.run("cluster", 20.0).unwrap();
         assert_eq!(stage.asked(), ["get --raw /readyz"]);
         let applied = stage.applied();
         assert!(applied.contains("\"j\"") && applied.contains("\"cm\"") && applied.contains("\"s\""), "{applied}");
@@ -312,7 +314,7 @@ fn what_the_manifests_have_no_longer_is_removed_and_nothing_of_others() {
         .kubectl("*api-resources*", Play::says("configmaps\nevents\nsecrets"))
         .kubectl("*get configmaps,secrets --namespace spare*", Play::says("configmap/kube-root-ca.crt\nsecret/mine"))
         .kubectl("*delete*", Play::script("cat >>\"$home/deleted\""));
-    stage.run("api", 20.0).unwrap();
+    stage.run("cluster", 20.0).unwrap();
     let deleted = std::fs::read_to_string(stage.fake.dir().join("deleted")).unwrap();
     assert!(deleted.contains(r#""name":"old""#), "{deleted}");
     assert!(!deleted.contains("taken-over") && !deleted.contains("spare"), "{deleted}");
@@ -322,7 +324,7 @@ fn what_the_manifests_have_no_longer_is_removed_and_nothing_of_others() {
 
     // Once nobody has anything in it the namespace goes, too.
     stage.kubectl("*get configmaps,secrets --namespace spare*", Play::says("configmap/kube-root-ca.crt"));
-    stage.run("api", 20.0).unwrap();
+    stage.run("cluster", 20.0).unwrap();
     let deleted = std::fs::read_to_string(stage.fake.dir().join("deleted")).unwrap();
     assert!(deleted.contains(r#""name":"spare""#), "{deleted} {:?}", stage.asked());
     assert!(!stage.applied().contains("spare"));
@@ -370,7 +372,7 @@ fn a_job_that_failed_before_runs_again_and_one_that_fails_now_does_not() {
 #[test]
 fn the_try_that_the_deadline_cuts_short_does_not_hide_what_the_one_before_it_said() {
     let said = "error: the server 127.0.0.1:1 was not reached: connection refused";
-    for (step, asked) in [("api", "*--raw /readyz"), ("apply:all", "*apply*")] {
+    for (step, asked) in [("cluster", "*--raw /readyz"), ("apply:all", "*apply*")] {
         let stage = Stage::new(JOB, true);
         stage.kubectl(asked, Play::hangs()).kubectl(asked, Play::fails(1, said).times(1));
         let error = stage.run(step, 1.5).unwrap_err();

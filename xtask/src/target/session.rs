@@ -157,6 +157,7 @@ pub struct SpecOptions {
 }
 
 /// One step that runs: what it is, until when, and whom it talks to.
+#[derive(Clone, Copy)]
 pub struct Running<'a> {
     pub(crate) session: &'a Session,
     pub(crate) step: &'a Step,

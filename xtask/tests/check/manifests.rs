@@ -307,11 +307,11 @@ fn rights_and_optional_references_make_no_cycle() {
     let rights = project(&[("a", &controller("gear", "wheel")), ("b", &controller("wheel", "gear")), ("m", POD)]);
     assert_found("", &rights.findings(), &[]);
     for step in ["apply:a", "apply:b"] {
-        assert_eq!(needs(&rights, step), ["api"], "{step}");
+        assert_eq!(needs(&rights, step), ["cluster"], "{step}");
     }
     // One way round, the kind comes first.
     let one = project(&[("a", &controller("gear", "gear")), ("b", &controller("wheel", "gear")), ("m", POD)]);
-    assert_eq!(needs(&one, "apply:b"), ["api", "apply:a"]);
+    assert_eq!(needs(&one, "apply:b"), ["cluster", "apply:a"]);
 
     let reads = |name: &str, of: &str, optional: bool| {
         format!(
@@ -333,7 +333,7 @@ fn rights_and_optional_references_make_no_cycle() {
     }
     assert_eq!(
         needs(&project(&[("a", &reads("a", "b", true)), ("b", &reads("b", "a", false))]), "apply:b"),
-        ["api", "apply:a", "load:shop"]
+        ["cluster", "apply:a", "load:shop"]
     );
 }
 
@@ -401,7 +401,7 @@ spec: {template: {metadata: {labels: {a: b, c: d}}, spec: {containers: [{name: c
         .replace("[x.example]", "['']")
         .replace("[gears]", "['*']")
         .replace("{name: c, image", "{name: c, envFrom: [{configMapRef: {name: m}}], image");
-    assert_eq!(needs(&project(&[("c", &controller), ("m", map)]), "apply:m"), ["api"]);
+    assert_eq!(needs(&project(&[("c", &controller), ("m", map)]), "apply:m"), ["cluster"]);
 }
 
 #[test]

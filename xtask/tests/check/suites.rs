@@ -55,7 +55,7 @@ fn a_project_without_rust_and_without_a_setup_is_one_too() {
     std::fs::remove_dir_all(project.root.join("images")).unwrap();
     project.write("manifests/suites/s.yaml", &image_suite(""));
     assert_found("", &project.findings(), &[]);
-    assert_eq!(project.plan()["steps"].as_array().unwrap().len(), 6);
+    assert_eq!(project.plan()["steps"].as_array().unwrap().len(), 4);
     project.write("images/setup.yaml", "pieces: 1\n");
     let found = project.findings();
     assert!(found[0].starts_with("images/setup.yaml: "), "{found:#?}");

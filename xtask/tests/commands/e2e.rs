@@ -103,7 +103,7 @@ fn a_junit_report_is_written_however_the_run_ends_or_refused_before_it() -> Resu
     let e2e = || stage.xtask(&[&E2E[..], &["--junit", path.as_str()]].concat());
     let report = || std::fs::read_to_string(&path);
     e2e()?.must(0, &["2 passed"]);
-    assert_eq!(report()?.matches("<testcase").count(), 4 + 1 + 2, "{}", report()?);
+    assert_eq!(report()?.matches("<testcase").count(), 2 + 1 + 2, "{}", report()?);
     stage.fake.on("kind", "create cluster *", Play::fails(1, "no <space> left"))?;
     e2e()?.must(3, &["step cluster failed"]);
     assert!(report()?.contains("<error message=") && report()?.contains("no &lt;space&gt; left"), "{}", report()?);

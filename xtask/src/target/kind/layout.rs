@@ -1,14 +1,15 @@
 //! The steps that a Kind cluster adds to a plan.
 
-use crate::plan::{Delivery, Layout, On, Part, PartNeed, Role};
+use crate::plan::{Delivery, Layout, Part, PartMilestone, PartNeed, Role};
 
 pub(super) const CLUSTER: &str = "cluster";
+pub(super) const DNS: &str = "dns";
+/// Milestones of the cluster: all its nodes take images; its API server answers.
 pub(super) const NODE: &str = "node";
 pub(super) const API: &str = "api";
-pub(super) const DNS: &str = "dns";
 
-const fn needs(part: &'static str, why: &'static str) -> PartNeed {
-    PartNeed { part, why }
+const fn needs(part: &'static str, milestone: Option<&'static str>, why: &'static str) -> PartNeed {
+    PartNeed { part, milestone, why }
 }
 
 /// Those steps.
@@ -19,35 +20,24 @@ pub static LAYOUT: Layout = Layout {
             title: "create cluster",
             role: Role::Making,
             needs: &[],
+            milestones: &[
+                PartMilestone { name: NODE, title: "node takes images", expected_s: 3.0 },
+                PartMilestone { name: API, title: "API server answers", expected_s: 8.0 },
+            ],
             expected_s: 14.0,
-            deadline_s: 300.0,
-        },
-        Part {
-            name: NODE,
-            title: "node takes images",
-            role: Role::Milestone,
-            needs: &[(On::Start, needs(CLUSTER, "the node begins with the cluster"))],
-            expected_s: 3.0,
-            deadline_s: 300.0,
-        },
-        Part {
-            name: API,
-            title: "API server answers",
-            role: Role::Milestone,
-            needs: &[(On::Start, needs(CLUSTER, "the API server begins with the cluster"))],
-            expected_s: 8.0,
             deadline_s: 300.0,
         },
         Part {
             name: DNS,
             title: "DNS answers in a pod",
             role: Role::Aside,
-            needs: &[(On::Finish, needs(CLUSTER, "the cluster's DNS"))],
+            needs: &[needs(CLUSTER, None, "the cluster's DNS")],
+            milestones: &[],
             expected_s: 4.0,
             deadline_s: 180.0,
         },
     ],
-    delivery: Some(Delivery { verb: "load", need: needs(NODE, "a node that takes images") }),
-    api: needs(API, "an API server to apply to"),
-    specs: &[needs(CLUSTER, "a whole cluster"), needs(DNS, "names that resolve")],
+    delivery: Some(Delivery { verb: "load", need: needs(CLUSTER, Some(NODE), "a node that takes images") }),
+    api: needs(CLUSTER, Some(API), "an API server to apply to"),
+    specs: &[needs(CLUSTER, None, "a whole cluster"), needs(DNS, None, "names that resolve")],
 };

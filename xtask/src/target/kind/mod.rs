@@ -71,8 +71,6 @@ impl Target for Cluster {
         let step = ClusterStep { cluster: self, running };
         match part {
             layout::CLUSTER => step.cluster(),
-            layout::NODE => step.node(),
-            layout::API => step.api(),
             layout::DNS => step.dns(),
             _ => bail!("a Kind cluster has no part {part}"),
         }

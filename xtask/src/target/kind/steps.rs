@@ -1,6 +1,7 @@
 //! The steps of the cluster itself: its node, its API server, its DNS, and what is loaded into it.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -8,11 +9,12 @@ use camino::Utf8PathBuf;
 use e2e_support::clock::Instant;
 use e2e_support::diagnosis::{self, Surety};
 use e2e_support::kind::Create;
-use e2e_support::{Job, load};
+use e2e_support::{Job, Meter, load};
 use serde_yaml::Value;
 use xshell::Shell;
 
 use super::creation::Creation;
+use super::layout::{API, NODE};
 use super::{Cluster, dns, network};
 use crate::disk::{write, write_secret};
 use crate::instance::RunFile;
@@ -36,6 +38,9 @@ const CREDENTIALS_FOLDER: &str = "/etc/kubernetes";
 /// Where kubeadm's API server listens inside the node.
 const API_PORT: u16 = 6443;
 
+/// What waits for a milestone of the cluster.
+type Wait = fn(&ClusterStep<'_>) -> Result<()>;
+
 /// A step of the cluster that runs.
 pub(super) struct ClusterStep<'a> {
     pub(super) cluster: &'a Cluster,
@@ -47,13 +52,38 @@ impl ClusterStep<'_> {
         self.running.session
     }
 
-    /// Creates the cluster; a no-op where it is to stay as it is.
+    /// Creates the cluster, or uses the one that is to stay as it is; tells as soon as its nodes take images, and as soon
+    /// as its API server answers.
     pub(super) fn cluster(&self) -> Result<()> {
-        if self.cluster.was_there {
-            return Ok(());
-        }
-        // The kubeconfig that is used is written as soon as the node has credentials.
-        self.create(self.session().instance.files.dir.join("kind.kubeconfig"))
+        // What fails stops the others, for which it would be long to wait.
+        let stop = self.running.cancel.child();
+        let running = Running { cancel: &stop, ..*self.running };
+        let step = ClusterStep { cluster: self.cluster, running: &running };
+        let failed = Mutex::new(None);
+        let unless_failed = |work: &dyn Fn() -> Result<()>| {
+            if let Err(error) = work() {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                stop.cancel("another part of the cluster's creation has failed");
+            }
+        };
+        let meter = Meter::here();
+        std::thread::scope(|scope| {
+            let waits: [(Wait, &str); 2] = [(|step| step.nodes(), NODE), (|step| step.api(), API)];
+            for (wait, milestone) in waits {
+                let (meter, step, unless_failed) = (meter.clone(), &step, &unless_failed);
+                scope.spawn(move || {
+                    meter.run(|| unless_failed(&|| wait(step).map(|()| step.running.context.reach(milestone))))
+                });
+            }
+            unless_failed(&|| {
+                if self.cluster.was_there {
+                    return Ok(());
+                }
+                // The kubeconfig that is used is written as soon as the node has credentials.
+                step.create(self.session().instance.files.dir.join("kind.kubeconfig"))
+            });
+        });
+        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
     pub(super) fn create(&self, kubeconfig: Utf8PathBuf) -> Result<()> {
@@ -95,7 +125,7 @@ impl ClusterStep<'_> {
     }
 
     /// Waits until the containerd of each node takes images.
-    pub(super) fn node(&self) -> Result<()> {
+    fn nodes(&self) -> Result<()> {
         self.cluster.nodes.iter().try_for_each(|node| self.node_takes_images(node))
     }
 
@@ -125,7 +155,7 @@ impl ClusterStep<'_> {
     }
 
     /// Waits until the API server answers, and writes the kubeconfig and the run file.
-    pub(super) fn api(&self) -> Result<()> {
+    fn api(&self) -> Result<()> {
         let session = self.session();
         if !self.cluster.was_there {
             let kubeconfig =

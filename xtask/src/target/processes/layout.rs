@@ -10,12 +10,13 @@ pub static LAYOUT: Layout = Layout {
     parts: &[Part {
         name: API,
         title: "API server answers",
-        role: Role::Milestone,
+        role: Role::Making,
         needs: &[],
+        milestones: &[],
         expected_s: 5.0,
         deadline_s: 180.0,
     }],
     delivery: None,
-    api: PartNeed { part: API, why: "an API server to apply to" },
+    api: PartNeed { part: API, milestone: None, why: "an API server to apply to" },
     specs: &[],
 };

@@ -12,7 +12,7 @@ use crate::plan::object::{self, list, pod_spec_at};
 use crate::plan::{ObjectRef, StepKind};
 use crate::suite::yaml::{Problems, Source};
 use crate::target::kind::Cluster;
-use crate::target::kind::layout::{API, CLUSTER};
+use crate::target::kind::layout::CLUSTER;
 use crate::target::kind::steps::ClusterStep;
 use crate::target::session::Running;
 
@@ -25,7 +25,6 @@ pub(in crate::target::kind) fn carry_out(cluster: &Cluster, running: &Running<'_
     let step = ScriptStep { cluster: ClusterStep { cluster, running }, running };
     match &running.step.kind {
         StepKind::Part { part, .. } if part == CLUSTER => step.create(),
-        StepKind::Part { part, .. } if part == API => step.node_ready(),
         StepKind::Compile { packages } => running.compile(packages),
         StepKind::Image { image } => running.image(image),
         StepKind::Deliver { image } => step.load(image),
@@ -46,10 +45,7 @@ struct ScriptStep<'a> {
 impl ScriptStep<'_> {
     fn create(&self) -> Result<()> {
         ensure!(!self.cluster.cluster.was_there, "a script begins with a new cluster");
-        self.cluster.create(self.running.session.instance.files.kubeconfig())
-    }
-
-    fn node_ready(&self) -> Result<()> {
+        self.cluster.create(self.running.session.instance.files.kubeconfig())?;
         self.kubectl_waits(&["wait", "--for=condition=Ready", "node", "--all"])?;
         self.cluster.remember_cluster()
     }

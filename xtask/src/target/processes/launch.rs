@@ -76,9 +76,10 @@ pub(super) enum Program {
 /// Which comes first where an instance takes the place of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Replacement {
-    /// The new one is ready before the old one ends: a Deployment's.
+    /// The new one is ready before the old one ends: a Deployment's, unless its strategy says other.
     NewFirst,
-    /// The old one has ended before the new one starts, for both have the same data: a StatefulSet's.
+    /// The old one has ended before the new one starts: a StatefulSet's, for both have the same data, and that of a
+    /// Deployment that may have no pod more than its replicas.
     OldFirst,
 }
 
@@ -130,6 +131,14 @@ pub(super) fn is_workload(object: &Object) -> bool {
     pod_spec_at(object).is_some()
 }
 
+/// Whether a Deployment may have more pods than replicas while it is rolled out.
+fn may_surge(deployment: &Object) -> bool {
+    let strategy = |keys: &[&str]| get(&deployment.value, &[&["spec", "strategy"], keys].concat());
+    let surge = strategy(&["rollingUpdate", "maxSurge"]);
+    let is_none = surge.is_some_and(|surge| surge.as_u64() == Some(0) || matches!(surge.as_str(), Some("0" | "0%")));
+    strategy(&["type"]).and_then(serde_yaml::Value::as_str) != Some("Recreate") && !is_none
+}
+
 /// One process and what it is held against.
 struct Of<'a> {
     root: &'a Utf8Path,
@@ -150,8 +159,8 @@ impl Of<'_> {
         let object = self.object()?;
         let kind = object.reference.kind.as_str();
         let order = match kind {
-            "Deployment" => Replacement::NewFirst,
-            "StatefulSet" => Replacement::OldFirst,
+            "Deployment" if may_surge(object) => Replacement::NewFirst,
+            "Deployment" | "StatefulSet" => Replacement::OldFirst,
             other => {
                 let message =
                     format!("`{}` is a {other}: a Deployment or a StatefulSet can be processes", process.workload);

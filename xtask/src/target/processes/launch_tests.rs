@@ -79,6 +79,24 @@ fn what_a_manifest_says_of_a_workload_holds_for_its_process() {
 }
 
 #[test]
+fn a_deployment_that_may_have_no_pod_more_than_its_replicas_ends_the_old_one_first() {
+    let order = |strategy: &str| {
+        let manifests = MANIFESTS.replace("  replicas: 2\n", &format!("  replicas: 2\n  strategy: {strategy}\n"));
+        all(SUITE, &manifests).unwrap()[1].order
+    };
+    for (strategy, expected) in [
+        ("{type: Recreate}", Replacement::OldFirst),
+        ("{rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}", Replacement::OldFirst),
+        ("{rollingUpdate: {maxSurge: 0%, maxUnavailable: 1}}", Replacement::OldFirst),
+        ("{rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}", Replacement::NewFirst),
+        ("{rollingUpdate: {maxSurge: 25%}}", Replacement::NewFirst),
+        ("{type: RollingUpdate}", Replacement::NewFirst),
+    ] {
+        assert_eq!(order(strategy), expected, "{strategy}");
+    }
+}
+
+#[test]
 fn what_the_manifests_do_not_have_is_told_with_its_line() {
     for (from, to, line, expected) in [
         ("workload: db", "workload: bd", 8, "no manifest of the suite has a workload `bd`"),

@@ -5,17 +5,23 @@
 # which specs no patch turned red.
 #   scripts/faults.sh [PATCH…]     the names of the files without their ending; all where none is named
 #   WHOLE=1   runs the whole suite for each: what a patch breaks beside what it names
+#   ON=processes   everything as plain processes, each time anew: scripts/faults-on-processes.sh
 set -euo pipefail
 . "$(dirname "$0")/trial.sh"
+case ${ON:-kind} in
+  kind) where=(--reuse) beforehand=90 start=0 ;;
+  # There is no cluster to begin with, and for each run an API server.
+  *) where=(--on "$ON") beforehand=60 start=10 ;;
+esac
 cases() {
-  printf -- '-\t90\n'
+  printf -- '-\t%s\n' "$beforehand"
   for patch in e2e/faults/*.patch; do
-    printf '%s\t%s\n' "$(basename "$patch" .patch)" $(( 20 + 8 * $(meant "$patch" | wc -w) ))
+    printf '%s\t%s\n' "$(basename "$patch" .patch)" $(( 20 + (start + 8) * $(meant "$patch" | wc -w) ))
   done
 }
 meant() { sed -n 's/^Red: //p; /^$/q' "$1"; } # PATCH: the numbers of the specs that it names
 begin "$@"
-green=$work/faults-$head.green
+green=$work/$trial-$head.green
 if [ ${#todo[@]} -gt 0 ]; then
   . scripts/tree.sh
   tidy() { cargo --quiet xtask down gateway >/dev/null 2>&1 || true; }
@@ -24,7 +30,7 @@ if [ ${#todo[@]} -gt 0 ]; then
   }
   run() { # [OPTION…]: sets code, and adds to red what was
     code=0
-    cargo --quiet xtask e2e gateway --yes --reuse --timeout 15 "$@" >"$work/last.log" 2>&1 || code=$?
+    cargo --quiet xtask e2e gateway --yes "${where[@]}" --timeout 15 "$@" >"$work/last.log" 2>&1 || code=$?
     [ $code != 4 ] || red=$(printf '%s\n' "$red" "$(specs failed)" | sort -u)
   }
   green_ones() { for number in $meant; do grep -q "::${number}_" <<<"$red" || printf '%s ' "$number"; done; }

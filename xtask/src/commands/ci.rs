@@ -18,8 +18,8 @@ const DEADLINE: Duration = Duration::from_secs(4500);
 /// engine is slow, what would be left is worse than the wait, which a second signal ends.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Everything that CI checks: formatting, lints, tests, the checks of the suite, the suite itself, the example, a sample of
-/// the trials
+/// Everything that CI checks: formatting, lints, tests, the checks of the suite, the suite itself as processes and on a
+/// cluster, the example, a sample of the trials
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -29,7 +29,7 @@ struct Stage {
     words: &'static [&'static str],
 }
 
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     Stage { title: "format", words: &["fmt", "--all", "--check"] },
     Stage {
         title: "lints",
@@ -38,6 +38,7 @@ const STAGES: [Stage; 8] = [
     Stage { title: "generated files", words: &["xtask", "crds", "--check"] },
     Stage { title: "checks", words: &["xtask", "check"] },
     Stage { title: "tests", words: &["xtask", "test", "--yes"] },
+    Stage { title: "gateway as processes", words: &["xtask", "e2e", "gateway", "--on", "processes", "--yes"] },
     Stage { title: "gateway on a cluster", words: &["xtask", "e2e", "gateway", "--yes"] },
     Stage {
         title: "example on a cluster",

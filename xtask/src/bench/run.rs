@@ -27,7 +27,9 @@ use crate::plan::{Extent, History, Step, StepKind};
 use crate::provision::Request;
 use crate::report::text::duration;
 use crate::suite::{Edit, Suite};
+use crate::target;
 use crate::target::kind::{self, Style, script};
+use crate::target::place::Place;
 use crate::target::session::Earlier;
 use crate::target::session::{Session, SpecOptions};
 
@@ -46,7 +48,8 @@ pub struct Bench<'a> {
     /// That of the copy.
     pub instance: Instance,
     pub suite: Suite,
-    pub engine: Engine,
+    /// The container engine; none where the scenario has no use for one.
+    pub engine: Option<Engine>,
     pub settings: Settings,
     /// What is wanted of the machine.
     pub request: Request,
@@ -63,10 +66,11 @@ impl Bench<'_> {
     /// # Errors
     /// When someone stops it, the warm-up fails, or a run cannot begin. A run that fails is a result.
     pub fn run(&self, state: &mut State) -> Result<()> {
-        let before = prepare::unnamed(&self.engine)?;
+        let Some(engine) = &self.engine else { return self.all(state) };
+        let before = prepare::unnamed(engine)?;
         let result = self.all(state);
         // Each edit has left layers; they are kept until here, so that every run finds the same.
-        prepare::remove_new(&self.engine, &before)?;
+        prepare::remove_new(engine, &before)?;
         result
     }
 
@@ -157,7 +161,7 @@ impl Bench<'_> {
         let scenario = self.settings.scenario;
         // The warm-up of `cold` is there for tools and base images: it may find what it likes.
         if scenario == Scenario::Cold && round > 0 {
-            prepare::forget_builds(&self.copy.paths, &self.suite, &self.engine)?;
+            prepare::forget_builds(&self.copy.paths, &self.suite, self.engine()?)?;
         }
         if scenario == Scenario::Reuse && round > 0 {
             self.see_to_a_cluster(history, state)?;
@@ -197,7 +201,10 @@ impl Bench<'_> {
         let mut say = |line: &str| said.push_str(&format!("{line}\n"));
         let path = folder.path().to_owned();
         let (paths, suite) = (&self.copy.paths, self.suite.clone());
-        let mut session = kind::open(paths, suite, &request, earlier, style, path, self.cancel, &mut say)?;
+        let mut session = match request.on {
+            Place::Kind => kind::open(paths, suite, &request, earlier, style, path, self.cancel, &mut say)?,
+            Place::Processes => target::open(paths, suite, &request, earlier, path, self.cancel, &mut say)?,
+        };
         crate::disk::write(&folder.path().join("opening.log"), said)?;
         session.specs = Some(SpecOptions::default());
         let plan = session.plan()?;
@@ -259,6 +266,10 @@ impl Bench<'_> {
         hex(&Sha256::digest(format!("{what}\0{build}\0{}\0{:?}", step.id, step.kind)))[..16].to_owned()
     }
 
+    fn engine(&self) -> Result<&Engine> {
+        self.engine.as_ref().with_context(|| format!("the scenario {} has no engine", self.settings.scenario.name()))
+    }
+
     fn edit(&self) -> Result<Option<&Edit>> {
         if !self.settings.scenario.edits() {
             return Ok(None);
@@ -285,7 +296,7 @@ impl Bench<'_> {
         if !sound {
             self.delete_cluster()?;
         }
-        let nodes = self.engine.containers(e2e_support::kind::CLUSTER_LABEL, Some(self.instance.cluster()))?;
+        let nodes = self.engine()?.containers(e2e_support::kind::CLUSTER_LABEL, Some(self.instance.cluster()))?;
         if nodes.iter().any(|node| node.state == "running") && sound {
             return Ok(());
         }
@@ -304,7 +315,7 @@ impl Bench<'_> {
     }
 
     fn delete_cluster(&self) -> Result<()> {
-        kind::delete(&self.engine, self.instance.cluster(), &self.copy.paths.cache, None)?;
+        kind::delete(self.engine()?, self.instance.cluster(), &self.copy.paths.cache, None)?;
         self.instance.files.remove()
     }
 }

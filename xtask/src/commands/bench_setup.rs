@@ -18,7 +18,7 @@ use crate::plan::{BuildMode, Plan};
 use crate::provision::Request;
 use crate::suite::Suite;
 use crate::suite::yaml::did_you_mean;
-use crate::target::kind::{self, LAYOUT};
+use crate::target::{self, kind};
 use crate::target::place::Place;
 
 /// Compare the orders that a set-up can be done in: times with intervals, bounds and ceilings, as Markdown, JSON and a page
@@ -67,17 +67,24 @@ pub struct Args {
 pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let suite = Suite::load(&paths.root, &args.suite)?;
     let contenders = contenders(&orders(args)?, &args.slow)?;
-    known_steps(paths, &suite, &args.slow)?;
+    let place = args.scenario.place();
+    known_steps(paths, &suite, &args.slow, place)?;
     let runs = Runs::of(&paths.root);
     let _lock = runs.lock(&suite.name, &format!("cargo xtask bench-setup {}", suite.name))?;
     super::check::must_pass(paths, &suite)?;
-    let request = Request { on: Place::Kind, engine: args.engine, build: args.build, yes: args.yes, kubernetes: None };
+    let request = Request { on: place, engine: args.engine, build: args.build, yes: args.yes, kubernetes: None };
     if contenders.iter().any(|contender| contender.order == Order::Script) {
         kind::set_up(paths, &suite, &Request { build: Choice::Container, ..request.clone() }, cancel)?;
     }
-    let (workshop, building) = kind::set_up(paths, &suite, &request, cancel)?;
-    let engine = workshop.engine.clone().context("the set-up found no engine")?;
-    no_cluster_beside(paths, &suite, &engine)?;
+    let (workshop, build) = match place {
+        Place::Kind => {
+            let (workshop, building) = kind::set_up(paths, &suite, &request, cancel)?;
+            no_cluster_beside(paths, &suite, workshop.engine()?)?;
+            (workshop, building.name().to_owned())
+        }
+        Place::Processes => (target::set_up(paths, &suite, &request, cancel)?, BuildMode::Host.name().to_owned()),
+    };
+    let engine = workshop.engine.clone();
     let environment = environment(&paths.root, &workshop);
 
     let out = args.out.clone().map_or_else(
@@ -95,8 +102,8 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         scenario: args.scenario,
         contenders,
         seed,
-        build: building.name().to_owned(),
-        engine: format!("{} {}", engine.flavor(), engine.version()),
+        build,
+        engine: engine.as_ref().map_or("none".to_owned(), |engine| format!("{} {}", engine.flavor(), engine.version())),
         git_revision: environment.get("git revision").cloned().unwrap_or_else(|| "unknown".to_owned()),
         inputs: copy.hash.clone(),
     };
@@ -122,24 +129,25 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
 
 /// Who takes part.
 fn orders(args: &Args) -> Result<Vec<Order>> {
-    if args.scenario == Scenario::Reuse && args.schedules.contains(&Order::Script) {
-        bail!("a script begins with a new cluster: it has no place in the scenario reuse");
+    let without_script = args.scenario.without_script();
+    if let (Some(why), true) = (without_script, args.schedules.contains(&Order::Script)) {
+        bail!("{why}: it has no place in the scenario {}", args.scenario.name());
     }
     if !args.schedules.is_empty() {
         return Ok(args.schedules.clone());
     }
     let mut orders = vec![Order::Sequential, Order::Phased, Order::Hybrid, Order::Dag];
-    if !args.no_script && args.scenario != Scenario::Reuse {
+    if !args.no_script && without_script.is_none() {
         orders.push(Order::Script);
     }
     Ok(orders)
 }
 
 /// Fails where a step is to be slowed that there is not.
-fn known_steps(paths: &Paths, suite: &Suite, slowed: &[Slowed]) -> Result<()> {
+fn known_steps(paths: &Paths, suite: &Suite, slowed: &[Slowed], place: Place) -> Result<()> {
     let mut ids = Vec::new();
     for build in [BuildMode::Host, BuildMode::Container] {
-        ids.extend(Plan::load(&paths.root, suite, build, &LAYOUT)?.steps.into_iter().map(|step| step.id));
+        ids.extend(Plan::load(&paths.root, suite, build, place.layout())?.steps.into_iter().map(|step| step.id));
     }
     for slow in slowed {
         let names = ids.iter().map(|id| id.as_str());

@@ -18,8 +18,8 @@ use crate::plan::{BuildMode, Plan};
 use crate::provision::Request;
 use crate::suite::Suite;
 use crate::suite::yaml::did_you_mean;
-use crate::target::{self, kind};
 use crate::target::place::Place;
+use crate::target::{self, kind};
 
 /// Compare the orders that a set-up can be done in: times with intervals, bounds and ceilings, as Markdown, JSON and a page
 #[derive(Debug, clap::Args)]

@@ -10,13 +10,13 @@ use e2e_support::{Cancel, network};
 use crate::called::called;
 use crate::disk;
 use crate::events::Runs;
-use crate::instance;
+use crate::instance::{self, Instance};
 use crate::leftovers::{self, Claim, Leftover};
 use crate::paths::Paths;
 use crate::setup::run::{Consent, agree};
 use crate::setup::{engine, make};
 use crate::suite::Suite;
-use crate::target::kind;
+use crate::target::{kind, processes};
 
 /// Remove what dead runs of this checkout left: clusters, containers, images, old runs, half-made pieces
 #[derive(Debug, clap::Args)]
@@ -48,6 +48,8 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let root = paths.root.canonicalize_utf8().with_context(|| format!("resolving the folder {}", paths.root))?;
     let engines = match args.engine {
         Some(flavor) => vec![engine::open(Some(flavor), &paths.cache)?],
+        // Where suites run as processes alone there need be none.
+        None if Flavor::ALL.iter().all(|flavor| which::which(flavor.to_string()).is_err()) => Vec::new(),
         None => instance::answering(&paths.cache)?,
     };
     let found = engines.iter().map(leftovers::find).collect::<Result<Vec<_>>>()?;
@@ -79,7 +81,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     // Also those whose runs were removed with the rest of target/: their images are still there.
     let suites = Runs::of(&paths.root).suites().into_iter().chain(Suite::names(&paths.root));
     for name in suites.collect::<BTreeSet<String>>() {
-        clean_suite(&engines, &paths.root, &name, &mut removed)?;
+        clean_suite(&engines, paths, &name, &mut removed)?;
     }
     for (piece, bytes) in make::remove_unfinished(&paths.cache)? {
         println!("removed what an unfinished set-up left of {piece}");
@@ -125,15 +127,22 @@ fn remove(engine: &Engine, leftover: &Leftover, args: &Args) -> Result<bool> {
     Ok(true)
 }
 
-/// Removes the superseded images of a suite of this checkout, and its oldest runs beyond what it keeps; nothing while
-/// it runs.
-fn clean_suite(engines: &[Engine], root: &Utf8Path, name: &str, removed: &mut Removed) -> Result<()> {
-    let runs = Runs::of(root);
+/// Removes the superseded images of a suite of this checkout, what is left of its processes, and its oldest runs beyond
+/// what it keeps; nothing while it runs.
+fn clean_suite(engines: &[Engine], paths: &Paths, name: &str, removed: &mut Removed) -> Result<()> {
+    let runs = Runs::of(&paths.root);
     let Ok(_lock) = runs.lock(name, "cargo xtask gc") else { return Ok(()) };
     for engine in engines {
         removed.bytes += leftovers::freed(engine, || leftovers::remove_superseded(engine, &runs.suite(name)))?;
     }
-    let keep = Suite::load(root, name).map(|suite| suite.keep).unwrap_or_default();
+    let suite = Suite::load(&paths.root, name).ok();
+    if let Some(suite) = &suite
+        && processes::forget(&Instance::of(paths, suite)?)?
+    {
+        println!("removed what a killed command had left of the processes of {name}");
+        removed.things += 1;
+    }
+    let keep = suite.map(|suite| suite.keep).unwrap_or_default();
     let old = runs.retain(name, keep)?;
     if old.runs > 0 {
         println!("removed {} old runs of {name}", old.runs);

@@ -85,6 +85,9 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
         print!("{}", summary(&driven.timeline, Some(&folder)));
         print_left(&session, driven.left);
         driven.tell_afterwards();
+        if driven.left == Left::Cluster {
+            session.target.stay(&session, cancel)?;
+        }
         return Err(anyhow!(driven.outcome.reason).context(SetUpFailed));
     }
     driven.tell_afterwards();
@@ -120,7 +123,7 @@ pub fn print_left(session: &Session, left: Left) {
 /// Where the cluster answers, and how to talk to it.
 pub fn print_access(session: &Session) {
     let kubeconfig = session.instance.files.kubeconfig();
-    println!("cluster {} stays; remove it: {} down {}", session.instance.cluster(), called(), session.suite.name);
+    println!("{}", session.target.stays(session));
     println!("  export KUBECONFIG={kubeconfig}");
     let names = object::node_ports(session.manifests.all());
     let ports = session.ports();

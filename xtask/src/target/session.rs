@@ -12,6 +12,7 @@ use e2e_support::engine::Engine;
 use e2e_support::kubectl::Kubectl;
 
 use crate::build_mode::{Building, Zig};
+use crate::called::called;
 use crate::events::RunFolder;
 use crate::execute::StepContext;
 use crate::instance::Instance;
@@ -85,6 +86,12 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Writes what a failed run leaves to look at into the run's folder, until `end`. What cannot be had is noted in its
     /// place.
     fn collect_evidence(&self, session: &Session, folder: &RunFolder, end: Instant);
+
+    /// Where it stays after the command, and how it is removed, in words.
+    fn stays(&self, session: &Session) -> String {
+        let Session { instance, suite, .. } = session;
+        format!("cluster {} stays; remove it: {} down {}", instance.cluster(), called(), suite.name)
+    }
 
     /// Keeps it running until `cancel` is set or it is told to end, where it goes with this program; returns at once
     /// where it stays by itself.

@@ -86,6 +86,25 @@ fn without_an_engine_each_is_told_with_what_it_said() -> Result<()> {
 }
 
 #[test]
+fn what_is_left_of_processes_goes_also_without_an_engine() -> Result<()> {
+    let stage = Stage::new()?;
+    for engine in ["podman", "docker"] {
+        stage.fake.remove(engine)?;
+    }
+    let left = stage.paths.runs().join("shop/processes");
+    let gone = |command: &[&str], said: &str| -> Result<()> {
+        std::fs::create_dir_all(left.join("20260101T000000Z/data"))?;
+        stage.xtask(command)?.must(0, &[said]);
+        assert!(!left.exists());
+        Ok(())
+    };
+    gone(&["down", "shop"], "what a killed command had left of the processes of shop is gone")?;
+    gone(&["gc"], "removed what a killed command had left of the processes of shop")?;
+    stage.xtask(&["gc"])?.must(0, &["0 leftovers removed"]);
+    Ok(())
+}
+
+#[test]
 fn an_engine_that_answers_nonsense_deletes_nothing() -> Result<()> {
     let (stage, _) = with_cluster()?;
     stage.fake.on("podman", "container inspect *", Play::says("<html>"))?;

@@ -8,8 +8,9 @@
 //! {"do": "end"}
 //! ```
 //!
-//! The last is for what stays until it is told to end. A change takes the place of an earlier one; one without anything in it undoes that. None of these waits: each is
-//! answered with the workload's instances as they are then, `{"instances": […]}`, or with `{"error": "…"}`.
+//! The last is for what stays until it is told to end, and an error before that. A change takes the place of an earlier
+//! one; one without anything in it undoes that. None of these waits: each is answered with the workload's instances as
+//! they are then, `{"instances": […]}`, or with `{"error": "…"}`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
@@ -186,6 +187,7 @@ fn answer(line: &str, shared: &Arc<Shared>) -> Result<Answer> {
             workload
         }
         Request::End => {
+            ensure!(shared.stays.load(Ordering::SeqCst), "the run is at work: it ends by itself, or by Ctrl-C");
             shared.told_to_end.cancel("told to end");
             return Ok(Answer::Instances(Vec::new()));
         }

@@ -16,14 +16,16 @@ mod supervisor;
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::Cancel;
 use e2e_support::clock::Instant;
 
 use self::local::Local;
+use crate::called::called;
 use crate::disk;
 use crate::events::RunFolder;
 use crate::plan::{Layout, Manifests, StepKind};
@@ -32,7 +34,7 @@ use crate::suite::{Image, Suite};
 use crate::target::session::{Running, Session, Target};
 
 pub use layout::LAYOUT;
-pub use open::{end, open, set_up, wanted};
+pub use open::{end, forget, open, set_up, wanted};
 
 /// Between two looks at what stays.
 const LOOK: Duration = Duration::from_millis(100);
@@ -103,17 +105,32 @@ impl Target for Local {
         evidence::collect(self, session, folder, end);
     }
 
+    fn stays(&self, session: &Session) -> String {
+        let down = format!("{} down {}", called(), session.suite.name);
+        format!(
+            "the processes of {} run as long as this command: Ctrl-C ends it, and so does {down}",
+            session.suite.name
+        )
+    }
+
     fn stay(&self, session: &Session, cancel: &Cancel) -> Result<()> {
-        let told = &self.supervisor.shared.told_to_end;
-        println!("it goes with this command: Ctrl-C ends it, and so does `cargo xtask down {}`", session.suite.name);
-        while !told.is_cancelled() && !cancel.sleep(LOOK) {
-            if let Err(error) = self.must_run(session) {
-                self.remove(session, None)?;
-                return Err(error);
+        let shared = &self.supervisor.shared;
+        let run_file = session.instance.files.run_file();
+        shared.stays.store(true, Ordering::SeqCst);
+        let ended = loop {
+            if shared.told_to_end.is_cancelled() || cancel.sleep(LOOK) {
+                break Ok(());
             }
-        }
+            if let Err(error) = self.must_run(session) {
+                break Err(error);
+            }
+            if !run_file.exists() {
+                break Err(anyhow!("{run_file} was removed while the processes ran: all of them have ended"));
+            }
+        };
         self.remove(session, None)?;
-        session.instance.files.remove()
+        session.instance.files.remove()?;
+        ended
     }
 
     fn remove(&self, _: &Session, _: Option<&Utf8Path>) -> Result<()> {

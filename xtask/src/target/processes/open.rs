@@ -165,6 +165,18 @@ pub fn end(instance: &Instance) -> Result<bool> {
     Ok(true)
 }
 
+/// Removes what a command that was killed has left of the instance's processes; returns whether there was any of it. The
+/// caller holds the instance's lock.
+///
+/// # Errors
+/// When something of it stays.
+pub fn forget(instance: &Instance) -> Result<bool> {
+    let files = files(instance);
+    let was_there = files.dir.exists();
+    remove_leftovers(&files)?;
+    Ok(was_there)
+}
+
 /// Removes what a run that was killed has left. Its processes have ended or end just now.
 fn remove_leftovers(files: &Files) -> Result<()> {
     let end = Instant::now() + LET_GO;

@@ -1,6 +1,7 @@
 //! What the threads of a supervisor have in common: which instances there are, and what is to become of them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -71,6 +72,8 @@ pub(super) struct Shared {
     pub(super) changed: Condvar,
     /// Set when all is to end, without grace.
     pub(super) over: Cancel,
+    /// Whether nothing is done any more but to keep the processes running: only then they may be told to end.
+    pub(super) stays: AtomicBool,
     /// Set when somebody wants it to end.
     pub(super) told_to_end: Cancel,
 }

@@ -52,11 +52,7 @@ impl Local {
                     });
                 }
                 Err(error) if port_was_taken(&error) => last = error,
-                Err(error) => {
-                    // Its log is looked at afterwards.
-                    *self.control_plane() = Some(started);
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
         }
         Err(last.context(format!("no free port was still free in {START_ATTEMPTS} attempts")))

@@ -2,6 +2,7 @@
 //! them with the run.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ impl Supervisor {
                 state,
                 changed,
                 over,
+                stays: AtomicBool::new(false),
                 told_to_end,
             }),
         })

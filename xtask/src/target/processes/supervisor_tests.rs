@@ -3,12 +3,13 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::super::control::Control;
+use super::super::control::{self, Control};
 use super::super::launch::{LaunchFile, Prepare, Program, Replacement};
 use super::super::state::Phase;
 use super::*;
@@ -243,6 +244,11 @@ fn the_socket_changes_what_runs_and_a_change_that_fails_replaces_nobody() {
     assert_eq!(error, json!({"error": "no workload `b`: there are a"}));
     let error = ask(json!({"do": "sing", "workload": "a"}));
     assert!(error["error"].as_str().unwrap().contains("sing"), "{error}");
+    // A run at work is nobody's to end but its own.
+    assert!(!control::tell_to_end(control.path()));
+    assert!(!stand.supervisor.shared.told_to_end.is_cancelled());
+    stand.supervisor.shared.stays.store(true, Ordering::SeqCst);
+    assert!(control::tell_to_end(control.path()) && stand.supervisor.shared.told_to_end.is_cancelled());
     let path = control.path().to_owned();
     drop(control);
     assert!(!path.exists());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 use rayon::prelude::*;
 
-use super::estimate::{self, Expected};
+use super::estimate;
 use super::index::{DEFINITION, Index};
 use super::need::{merged, need};
 use super::object::{self, Object};
@@ -14,7 +14,8 @@ use super::schedule::put_in_order;
 use super::soft;
 use super::webhook;
 use super::{
-    BuildMode, Layout, Milestone, Need, On, Origin, Part, PartNeed, Plan, Resource, Schedule, Step, StepId, StepKind,
+    BuildMode, Expected, ExpectedFrom, Layout, Milestone, Need, On, Origin, Part, PartNeed, Plan, Resource, Schedule,
+    Step, StepId, StepKind,
 };
 use crate::at;
 use crate::image_name::full;
@@ -149,7 +150,7 @@ impl Steps<'_> {
             kind,
             resource,
             needs,
-            expected: Expected { seconds, source: estimate::Source::Default },
+            expected: Expected { seconds, source: ExpectedFrom::Default },
             milestones: Vec::new(),
             deadline_s,
         });
@@ -164,7 +165,7 @@ impl Steps<'_> {
             let milestones = milestones.iter().map(|milestone| Milestone {
                 name: milestone.name.to_owned(),
                 title: milestone.title.to_owned(),
-                expected: Expected { seconds: milestone.expected_s, source: estimate::Source::Default },
+                expected: Expected { seconds: milestone.expected_s, source: ExpectedFrom::Default },
             });
             if let Some(step) = self.steps.last_mut() {
                 step.milestones = milestones.collect();
@@ -331,7 +332,7 @@ fn apply_hints(suite: &Suite, layout: &Layout, steps: &mut [Step]) -> Result<(),
     for (name, hints) in &suite.steps {
         if let Some(step) = steps.iter_mut().find(|step| step.id.as_str() == name) {
             if let Some(seconds) = hints.expected_s {
-                step.expected = Expected { seconds, source: estimate::Source::Suite };
+                step.expected = Expected { seconds, source: ExpectedFrom::Suite };
             }
             if let Some(deadline_s) = hints.deadline_s {
                 step.deadline_s = deadline_s;

@@ -1,47 +1,8 @@
 //! How long steps are expected to take, and how long they may.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-use super::{StepId, StepKind};
-
-/// An expected time.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Expected {
-    /// How long.
-    pub seconds: f64,
-    /// How it is known.
-    pub source: Source,
-}
-
-/// How an expected time is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// The median of this many earlier runs.
-    Measured(u32),
-    /// The suite's file says so.
-    Suite,
-    /// So many packages are not compiled yet.
-    Packages(u32),
-    /// What such a step takes on a small machine.
-    Default,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Measured(1) => f.write_str("measured in 1 run"),
-            Self::Measured(runs) => write!(f, "measured in {runs} runs"),
-            Self::Packages(1) => f.write_str("for 1 package that is not compiled yet"),
-            Self::Packages(count) => write!(f, "for {count} packages that are not compiled yet"),
-            Self::Suite => f.write_str("the suite's estimate"),
-            Self::Default => f.write_str("a default"),
-        }
-    }
-}
+use super::{Expected, ExpectedFrom, StepId, StepKind};
 
 /// The times of earlier runs, in seconds by step, newest last.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -70,7 +31,7 @@ impl History {
         } else {
             f64::midpoint(*times.get(middle.checked_sub(1)?)?, times[middle])
         };
-        Some(Expected { seconds, source: Source::Measured(u32::try_from(times.len()).unwrap_or(u32::MAX)) })
+        Some(Expected { seconds, source: ExpectedFrom::Measured(u32::try_from(times.len()).unwrap_or(u32::MAX)) })
     }
 }
 

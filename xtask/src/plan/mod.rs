@@ -29,14 +29,14 @@ use crate::suite::yaml::{Problem, Problems, Segment, Source, did_you_mean};
 
 pub use derive::derive;
 pub(crate) use derive::{derive_groups, parse_groups};
-pub use estimate::{Expected, History, Source as ExpectedFrom};
+pub use estimate::History;
 pub use layout::{Delivery, Layout, Part, PartMilestone, PartNeed, Role};
 pub use object::{Manifests, Object, ObjectRef};
 pub use print::Format;
 pub use reads::configuration;
 pub use render::unrendered;
 pub use schedule::Schedule;
-pub use step::{Milestone, Need, On, Origin, Resource, Step, StepId, StepKind};
+pub use step::{Expected, ExpectedFrom, Milestone, Need, On, Origin, Resource, Step, StepId, StepKind};
 
 /// How many steps of each resource run at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Expected, ObjectRef, Plan, Role};
+use super::{ObjectRef, Plan, Role};
 use crate::schedule as scheduling;
 
 /// The name of a step: stable from run to run, so that times can be compared.
@@ -117,6 +117,42 @@ impl Resource {
             Self::Cpu => "cpu",
             Self::Disk => "disk",
             Self::Waiting => "waiting",
+        }
+    }
+}
+
+/// An expected time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Expected {
+    /// How long.
+    pub seconds: f64,
+    /// How it is known.
+    pub source: ExpectedFrom,
+}
+
+/// How an expected time is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpectedFrom {
+    /// The median of this many earlier runs.
+    Measured(u32),
+    /// The suite's file says so.
+    Suite,
+    /// So many packages are not compiled yet.
+    Packages(u32),
+    /// What such a step takes on a small machine.
+    Default,
+}
+
+impl fmt::Display for ExpectedFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Measured(1) => f.write_str("measured in 1 run"),
+            Self::Measured(runs) => write!(f, "measured in {runs} runs"),
+            Self::Packages(1) => f.write_str("for 1 package that is not compiled yet"),
+            Self::Packages(count) => write!(f, "for {count} packages that are not compiled yet"),
+            Self::Suite => f.write_str("the suite's estimate"),
+            Self::Default => f.write_str("a default"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8PathBuf;
 use proptest::prelude::*;
 
-use super::{BuildMode, Expected, Extent, Format, History, On, Origin, Plan, Schedule, StepId, derive, estimate};
+use super::{BuildMode, Expected, ExpectedFrom, Extent, Format, History, On, Origin, Plan, Schedule, StepId, derive};
 use crate::suite::Suite;
 use crate::suite::yaml::{Problems, Source};
 use crate::target::kind::LAYOUT;
@@ -313,11 +313,11 @@ fn measured_times_come_before_estimates() {
     let plan = with(("specs: {", "steps: {dns: {expected_s: 2, deadline_s: 9}}\nspecs: {"), &MANIFESTS).unwrap();
     let plan = plan.with_history(&history);
     let expected = |id: &str| plan.step(&StepId::new(id)).unwrap().expected;
-    assert_eq!(expected("cluster"), Expected { seconds: 6.0, source: estimate::Source::Measured(4) });
-    assert_eq!(expected("dns"), Expected { seconds: 2.0, source: estimate::Source::Suite });
+    assert_eq!(expected("cluster"), Expected { seconds: 6.0, source: ExpectedFrom::Measured(4) });
+    assert_eq!(expected("dns"), Expected { seconds: 2.0, source: ExpectedFrom::Suite });
     let cluster = plan.step(&StepId::from("cluster")).unwrap();
     let sources = cluster.milestones.iter().map(|milestone| milestone.expected.source).collect::<Vec<_>>();
-    assert_eq!(sources, [estimate::Source::Default, estimate::Source::Measured(4)], "node and api");
+    assert_eq!(sources, [ExpectedFrom::Default, ExpectedFrom::Measured(4)], "node and api");
     assert!((cluster.expected_until_s(&On::Milestone("api".into())) - 3.0).abs() < 1e-9);
     assert!((plan.step(&StepId::from("dns")).unwrap().deadline_s - 9.0).abs() < 1e-9);
 }

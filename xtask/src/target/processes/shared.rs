@@ -48,9 +48,24 @@ impl Folders {
         self.work.join("accounts").join(workload)
     }
 
-    /// The binary of a package.
+    /// The binary of a package, once it is kept.
     pub(super) fn binary(&self, package: &str) -> Utf8PathBuf {
-        self.stage.join(package).join("out").join(package)
+        self.work.join("programs").join(package)
+    }
+
+    /// Keeps the binary of a package as long as there may be processes of it: what the run has compiled goes before that.
+    ///
+    /// # Errors
+    /// When the run has compiled none, or the folder cannot be written to.
+    pub(super) fn keep_binary(&self, package: &str) -> Result<()> {
+        let (from, to) = (self.stage.join(package).join("out").join(package), self.binary(package));
+        if to.exists() {
+            return Ok(());
+        }
+        make_folder(&self.work.join("programs"))?;
+        // Another file system takes no link.
+        let kept = std::fs::hard_link(&from, &to).or_else(|_| std::fs::copy(&from, &to).map(drop));
+        kept.with_context(|| format!("keeping the program {from} as {to}"))
     }
 
     /// The log of one instance.

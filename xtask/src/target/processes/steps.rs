@@ -10,7 +10,7 @@ use e2e_support::{Job, kubectl};
 use xshell::Shell;
 
 use super::instance::token_file;
-use super::launch::{Launch, is_workload};
+use super::launch::{Launch, Program, is_workload};
 use super::local::Local;
 use crate::disk;
 use crate::instance::RunFile;
@@ -88,6 +88,9 @@ impl Local {
     pub(super) fn start(&self, running: &Running<'_>, workload: &ObjectRef) -> Result<()> {
         let launch = self.supervisor.shared.launch(&workload.name)?.clone();
         self.write_credentials(running, &launch)?;
+        if let Program::Package(package) = &launch.program {
+            self.supervisor.shared.folders.keep_binary(package)?;
+        }
         self.supervisor.start(&workload.name, running.end, running.cancel)
     }
 

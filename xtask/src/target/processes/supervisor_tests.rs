@@ -259,6 +259,30 @@ fn the_socket_changes_what_runs_and_a_change_that_fails_replaces_nobody() {
 }
 
 #[test]
+fn a_package_is_started_again_after_what_was_compiled_has_gone() {
+    let mut one = launch("a", Replacement::NewFirst);
+    one.program = Program::Package("app".to_owned());
+    one.args = ["-c", "echo here; sleep 600"].map(text).to_vec();
+    let stand = Stand::new(vec![one]);
+    let folders = &stand.supervisor.shared.folders;
+    let compiled = folders.stage.join("app/out");
+    std::fs::create_dir_all(&compiled).unwrap();
+    std::fs::copy("/bin/sh", compiled.join("app")).unwrap();
+    folders.keep_binary("app").unwrap();
+    folders.keep_binary("app").unwrap();
+    std::fs::remove_dir_all(&folders.stage).unwrap();
+    stand.supervisor.shared.scale("a", 1).unwrap();
+    let log = stand.root().join("logs/shop/a-1/a.log");
+    let end = Instant::now() + SOON;
+    while !std::fs::read_to_string(&log).is_ok_and(|log| log.contains("here")) {
+        assert!(Instant::now() < end, "{:?}", stand.supervisor.shared.list("a"));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let error = folders.keep_binary("other").unwrap_err();
+    assert!(format!("{error:#}").contains("stage/other/out/other"), "{error:#}");
+}
+
+#[test]
 fn one_that_ends_by_itself_again_and_again_is_told_of_with_its_last_words() {
     let mut one = launch("a", Replacement::NewFirst);
     one.program = Program::OfHost { name: "sh".to_owned(), folders: Vec::new() };

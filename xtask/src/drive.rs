@@ -130,8 +130,8 @@ pub fn drive_with(
         let deleted = deleting.map_or(Ok(()), |thread| {
             thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that deletes the cluster died")))
         });
-        let cluster = session.instance.cluster();
-        let deleted = deleted.with_context(|| format!("deleting the cluster {cluster}; `{} gc` tries again", called()));
+        let place = session.target.place(&session.instance);
+        let deleted = deleted.with_context(|| format!("deleting {place}; `{} gc` tries again", called()));
         afterwards.extend(deleted.err());
         timeline
     });
@@ -144,7 +144,7 @@ pub fn drive_with(
 
 /// What is to be left of the cluster after a run with this result: `there` tells whether it was there before.
 fn left(after: Afterwards, there: bool, timeline: &Timeline, result: RunResult, by_hand: bool) -> Left {
-    let made_of = |state: &&StepState| state.step.role() == Some(Role::Making);
+    let made_of = |state: &&StepState| matches!(state.step.role(), Some(Role::Making | Role::Claiming));
     let mut steps = timeline.steps.iter().filter(made_of).peekable();
     let is_begun = steps.peek().is_some();
     let steps: Vec<&StepStatus> = steps.map(|state| &state.status).collect();

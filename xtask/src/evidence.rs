@@ -69,7 +69,7 @@ pub(crate) fn of_api_server(session: &Session, folder: &RunFolder, end: Instant)
 }
 
 /// Namespace, pod and container of every container in a list of pods.
-fn containers(pods: &str) -> Vec<(String, String, String)> {
+pub(crate) fn containers(pods: &str) -> Vec<(String, String, String)> {
     let pods: Value = serde_json::from_str(pods).unwrap_or_default();
     let mut all = Vec::new();
     for pod in pods["items"].as_array().into_iter().flatten() {

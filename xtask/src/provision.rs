@@ -12,6 +12,7 @@ use crate::setup::make::Workshop;
 use crate::setup::run::{Consent, ensure};
 use crate::setup::survey::Wanted;
 use crate::suite::Suite;
+use crate::target::existing::Options;
 use crate::target::place::Place;
 
 /// What a command says of the machine.
@@ -25,6 +26,8 @@ pub struct Request {
     pub yes: bool,
     /// `--kubernetes`: another version than that of the catalog itself.
     pub kubernetes: Option<String>,
+    /// What is said of a cluster that is there.
+    pub elsewhere: Options,
 }
 
 /// Puts in place what `wanted` names for the way of building that works on this machine, and tells which one that is.

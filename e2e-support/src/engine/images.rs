@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use serde_json::Value;
 use xshell::Shell;
 
-use super::client::{Engine, string_map};
+use super::client::{ANSWER, Engine, string_map};
 use super::flavor::Flavor;
 use crate::cancel::Cancel;
 use crate::process::Job;
@@ -123,6 +123,47 @@ impl Engine {
         Job::new(cmd).deadline(deadline).log(log).cancel(cancel).run()
     }
 
+    /// Pushes an image to a registry as `to`; only what the registry lacks is moved. `plain` says that the registry may speak
+    /// plain HTTP; docker knows by itself that one of this machine may. Credentials are the engine's own. Returns the
+    /// digest that the registry has it by.
+    ///
+    /// # Errors
+    /// As [`Job::run`]; also where the engine tells no digest.
+    pub fn push(
+        &self,
+        reference: &str,
+        to: &str,
+        plain: bool,
+        deadline: Duration,
+        log: &Utf8Path,
+        cancel: &Cancel,
+    ) -> Result<String> {
+        let sh = Shell::new()?;
+        let job = |cmd: xshell::Cmd<'_>| Job::new(cmd).deadline(deadline).log(log).cancel(cancel).run();
+        let digest = match self.flavor {
+            Flavor::Podman => {
+                let folder = sh.create_temp_dir().context("making a folder for an image's digest")?;
+                let file = folder.path().join("digest");
+                let cmd = self.cmd(&sh).args(["push", "--quiet", "--digestfile"]).arg(&file);
+                let cmd = if plain { cmd.arg("--tls-verify=false") } else { cmd };
+                job(cmd.arg(reference).arg(format!("docker://{to}")))?;
+                sh.read_file(&file).with_context(|| format!("reading the digest of {to}"))?.trim().to_owned()
+            }
+            Flavor::Docker => {
+                Job::new(self.cmd(&sh).args(["tag", reference, to])).deadline(ANSWER).log(log).cancel(cancel).run()?;
+                let begin = log.metadata().map_or(0, |log| log.len());
+                let pushed = job(self.cmd(&sh).args(["push", to]));
+                self.remove_images(&[to.to_owned()], ANSWER)?;
+                pushed?;
+                let said = sh.read_file(log).with_context(|| format!("reading {log}"))?;
+                let said = said.get(usize::try_from(begin).unwrap_or(0)..).unwrap_or_default();
+                digest_in(said).with_context(|| format!("docker pushed {to} and told no digest"))?
+            }
+        };
+        ensure!(digest.starts_with("sha256:"), "pushing {to}: {} tells the digest {digest:?}", self.flavor);
+        Ok(digest)
+    }
+
     /// Removes images by name or id, with the untagged layers below them that nothing else uses. Those that are not
     /// there or are in use stay, and are no error.
     ///
@@ -177,5 +218,24 @@ impl Engine {
         let inspect = self.cmd(&sh).args(["image", "inspect"]).args(&ids);
         let text = Job::new(inspect).deadline(Duration::from_secs(120)).read()?;
         serde_json::from_str(&text).context("reading the engine's list of images")
+    }
+}
+
+/// The digest in what `docker push` says.
+fn digest_in(said: &str) -> Option<String> {
+    let line = said.lines().rev().find(|line| line.contains("digest: sha256:"))?;
+    line.split_once("digest: ")?.1.split_whitespace().next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_tells_the_digest_at_the_end() {
+        let said =
+            "The push refers to repository [r/a]\n1f: Layer already exists\ntag: digest: sha256:12ab size: 528\n";
+        assert_eq!(digest_in(said).as_deref(), Some("sha256:12ab"));
+        assert_eq!(digest_in("unauthorized\n"), None);
     }
 }

@@ -148,7 +148,9 @@ impl Context {
 
     async fn namespace_labelled(&self, labels: &[(&str, &str)]) -> Result<String> {
         let name = self.unique_name();
-        let all = [(SPEC_LABEL, self.0.spec)].into_iter().chain(labels.iter().copied());
+        let of_run = &self.surroundings().deployed().labels;
+        let of_run = of_run.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let all = of_run.chain([(SPEC_LABEL, self.0.spec)]).chain(labels.iter().copied());
         let metadata = ObjectMeta {
             name: Some(name.clone()),
             labels: Some(all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),

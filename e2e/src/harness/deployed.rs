@@ -1,6 +1,7 @@
 //! The deployed system as it is called and reached in every place alike. Names of objects and NodePorts stand here and
 //! nowhere else.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -47,6 +48,8 @@ pub(crate) struct Deployed {
     pub(crate) addresses: Addresses,
     pub(crate) client: Client,
     pub(crate) namespace: String,
+    /// What every namespace that specs make is labelled with.
+    pub(crate) labels: BTreeMap<String, String>,
     pub(crate) sender_token: String,
     pub(crate) audit_token: String,
     http: reqwest::Client,
@@ -78,6 +81,7 @@ impl Deployed {
             http: http::client()?,
             client,
             namespace: run.namespace.clone(),
+            labels: run.labels.clone(),
         })
     }
 
@@ -158,11 +162,13 @@ impl Part {
     }
 }
 
-/// How the API server is reached: directly, for it is on this machine, and no proxy that is set for others leads there.
+/// How the API server is reached: directly where it is on this machine, for no proxy that is set for others leads there.
 async fn config(kubeconfig: Kubeconfig, context: &str) -> Result<Config> {
     let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-    config.proxy_url = None;
+    if matches!(config.cluster_url.host(), Some("127.0.0.1" | "::1" | "[::1]" | "localhost")) {
+        config.proxy_url = None;
+    }
     Ok(config)
 }
 
@@ -201,7 +207,11 @@ mod tests {
         let text = "{apiVersion: v1, kind: Config, users: [{name: u, user: {token: t}}], \
                     contexts: [{name: c, context: {cluster: k, user: u}}], \
                     clusters: [{name: k, cluster: {server: 'https://127.0.0.1:1', proxy-url: 'http://127.0.0.1:9'}}]}";
-        let config = config(Kubeconfig::from_yaml(text).unwrap(), "c").await.unwrap();
-        assert_eq!(config.proxy_url, None);
+        let here = config(Kubeconfig::from_yaml(text).unwrap(), "c").await.unwrap();
+        assert_eq!(here.proxy_url, None);
+        // Where it is elsewhere the kubeconfig's proxy is the way.
+        let text = text.replace("https://127.0.0.1:1", "https://api.example.com");
+        let there = config(Kubeconfig::from_yaml(&text).unwrap(), "c").await.unwrap();
+        assert_eq!(there.proxy_url.map(|url| url.to_string()).as_deref(), Some("http://127.0.0.1:9/"));
     }
 }

@@ -25,6 +25,9 @@ pub(crate) struct RunFile {
     /// Where the services are plain processes: the socket by which they are started and stopped.
     #[serde(default)]
     pub(crate) control: Option<PathBuf>,
+    /// Labels of every namespace that specs make.
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 impl RunFile {

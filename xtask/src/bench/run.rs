@@ -203,7 +203,9 @@ impl Bench<'_> {
         let (paths, suite) = (&self.copy.paths, self.suite.clone());
         let mut session = match request.on {
             Place::Kind => kind::open(paths, suite, &request, earlier, style, path, self.cancel, &mut say)?,
-            Place::Processes => target::open(paths, suite, &request, earlier, path, self.cancel, &mut say)?,
+            Place::Processes | Place::Existing(_) => {
+                target::open(paths, suite, &request, earlier, path, self.cancel, &mut say)?
+            }
         };
         crate::disk::write(&folder.path().join("opening.log"), said)?;
         session.specs = Some(SpecOptions::default());

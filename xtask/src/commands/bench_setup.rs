@@ -68,11 +68,12 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let suite = Suite::load(&paths.root, &args.suite)?;
     let contenders = contenders(&orders(args)?, &args.slow)?;
     let place = args.scenario.place();
-    known_steps(paths, &suite, &args.slow, place)?;
+    known_steps(paths, &suite, &args.slow, &place)?;
     let runs = Runs::of(&paths.root);
     let _lock = runs.lock(&suite.name, &format!("cargo xtask bench-setup {}", suite.name))?;
     super::check::must_pass(paths, &suite)?;
-    let request = Request { on: place, engine: args.engine, build: args.build, yes: args.yes, kubernetes: None };
+    let request =
+        Request { on: place.clone(), engine: args.engine, build: args.build, yes: args.yes, ..Request::default() };
     if contenders.iter().any(|contender| contender.order == Order::Script) {
         kind::set_up(paths, &suite, &Request { build: Choice::Container, ..request.clone() }, cancel)?;
     }
@@ -82,7 +83,9 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
             no_cluster_beside(paths, &suite, workshop.engine()?)?;
             (workshop, building.name().to_owned())
         }
-        Place::Processes => (target::set_up(paths, &suite, &request, cancel)?, BuildMode::Host.name().to_owned()),
+        Place::Processes | Place::Existing(_) => {
+            (target::set_up(paths, &suite, &request, cancel)?, BuildMode::Host.name().to_owned())
+        }
     };
     let engine = workshop.engine.clone();
     let environment = environment(&paths.root, &workshop);
@@ -144,7 +147,7 @@ fn orders(args: &Args) -> Result<Vec<Order>> {
 }
 
 /// Fails where a step is to be slowed that there is not.
-fn known_steps(paths: &Paths, suite: &Suite, slowed: &[Slowed], place: Place) -> Result<()> {
+fn known_steps(paths: &Paths, suite: &Suite, slowed: &[Slowed], place: &Place) -> Result<()> {
     let mut ids = Vec::new();
     for build in [BuildMode::Host, BuildMode::Container] {
         ids.extend(Plan::load(&paths.root, suite, build, place.layout())?.steps.into_iter().map(|step| step.id));

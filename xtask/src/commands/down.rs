@@ -7,10 +7,11 @@ use e2e_support::kind::CLUSTER_LABEL;
 use crate::called::called;
 use crate::instance::Instance;
 use crate::paths::Paths;
+use crate::setup::kubectl;
 use crate::suite::Suite;
-use crate::target::{kind, processes};
+use crate::target::{existing, kind, processes};
 
-/// Delete the suite's cluster, or end its processes
+/// Delete the suite's cluster, end its processes, or remove what it has on a cluster that is there
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The suite: a file in manifests/suites/ without its ending
@@ -36,6 +37,14 @@ pub fn run(paths: &Paths, args: &Args) -> Result<()> {
     let had_processes = processes::forget(&instance)?;
     if had_processes {
         println!("what a killed command had left of the processes of {} is gone", suite.name);
+    }
+    if let Some(kubectl) = kubectl::find(&paths.root, &paths.cache)?
+        && let Some(removed) = existing::remove_left(&instance, &kubectl)?
+    {
+        println!("{removed}: gone");
+        if instance.files.engine().is_none() {
+            return Ok(());
+        }
     }
     let name = instance.cluster();
     let engines = match instance.engines(args.engine, &paths.cache) {

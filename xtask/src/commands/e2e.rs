@@ -23,10 +23,10 @@ use crate::report::summary::summary;
 use crate::shards::times::Times;
 use crate::shards::{Partition, Shard};
 use crate::suite::Suite;
-use crate::target;
 use crate::target::place::Place;
 use crate::target::session::Earlier;
 use crate::target::session::{Session, SpecOptions};
+use crate::target::{self, existing};
 
 /// Run a suite: set-up of the machine if something is missing, cluster, images, services, specs, report, clean-up
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub struct Args {
     /// The suite: a file in manifests/suites/ without its ending
     pub suite: String,
     /// Where it runs
-    #[arg(long, value_enum, value_name = "TARGET", default_value_t = Place::Kind)]
+    #[arg(long, value_name = "TARGET", default_value_t = Place::Kind)]
     pub on: Place,
     /// Set the machine up without asking, if something is missing
     #[arg(long)]
@@ -80,6 +80,8 @@ pub struct Args {
     /// Also write the JUnit report here
     #[arg(long, value_name = "FILE")]
     pub junit: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    pub elsewhere: existing::Options,
 }
 
 /// Runs it.
@@ -148,7 +150,14 @@ fn begin(
     let stop = Stop::within(cancel, limit, format!("the run's --timeout of {} min has passed", args.timeout));
     let folder = runs.create(&suite.name)?;
     let kubernetes = args.kubernetes.clone();
-    let request = Request { on: args.on, engine: args.engine, build: args.build, yes: args.yes, kubernetes };
+    let request = Request {
+        on: args.on.clone(),
+        engine: args.engine,
+        build: args.build,
+        yes: args.yes,
+        kubernetes,
+        elsewhere: args.elsewhere.clone(),
+    };
     let earlier = if args.reuse { Earlier::Reuse } else { Earlier::Replace };
     let name = suite.name.clone();
     let path = folder.path().to_owned();

@@ -14,9 +14,9 @@ use crate::instance::{self, Instance};
 use crate::leftovers::{self, Claim, Leftover};
 use crate::paths::Paths;
 use crate::setup::run::{Consent, agree};
-use crate::setup::{engine, make};
+use crate::setup::{engine, kubectl, make};
 use crate::suite::Suite;
-use crate::target::{kind, processes};
+use crate::target::{existing, kind, processes};
 
 /// Remove what dead runs of this checkout left: clusters, containers, images, old runs, half-made pieces
 #[derive(Debug, clap::Args)]
@@ -81,7 +81,7 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     // Also those whose runs were removed with the rest of target/: their images are still there.
     let suites = Runs::of(&paths.root).suites().into_iter().chain(Suite::names(&paths.root));
     for name in suites.collect::<BTreeSet<String>>() {
-        clean_suite(&engines, paths, &name, &mut removed)?;
+        clean_suite(&engines, paths, &name, args.all, &mut removed)?;
     }
     for (piece, bytes) in make::remove_unfinished(&paths.cache)? {
         println!("removed what an unfinished set-up left of {piece}");
@@ -127,15 +127,27 @@ fn remove(engine: &Engine, leftover: &Leftover, args: &Args) -> Result<bool> {
     Ok(true)
 }
 
-/// Removes the superseded images of a suite of this checkout, what is left of its processes, and its oldest runs beyond
-/// what it keeps; nothing while it runs.
-fn clean_suite(engines: &[Engine], paths: &Paths, name: &str, removed: &mut Removed) -> Result<()> {
-    let runs = Runs::of(&paths.root);
+/// Removes the superseded images of a suite of this checkout, what it has left on a cluster that is there and of its
+/// processes, and its oldest runs beyond what it keeps; nothing while it runs.
+fn clean_suite(engines: &[Engine], paths: &Paths, name: &str, all: bool, removed: &mut Removed) -> Result<()> {
+    let root = &paths.root;
+    let runs = Runs::of(root);
     let Ok(_lock) = runs.lock(name, "cargo xtask gc") else { return Ok(()) };
+    let suite = Suite::load(root, name).ok();
+    if let Some(suite) = &suite
+        && let Some(kubectl) = kubectl::find(root, &paths.cache)?
+    {
+        let instance = Instance::of(paths, suite)?;
+        if existing::is_kept(&instance) && !all {
+            println!("what {name} has on a cluster that is there stays (`{} down {name}`, or --all)", called());
+        } else if let Some(left) = existing::remove_left(&instance, &kubectl)? {
+            println!("removed {left}");
+            removed.things += 1;
+        }
+    }
     for engine in engines {
         removed.bytes += leftovers::freed(engine, || leftovers::remove_superseded(engine, &runs.suite(name)))?;
     }
-    let suite = Suite::load(&paths.root, name).ok();
     if let Some(suite) = &suite
         && processes::forget(&Instance::of(paths, suite)?)?
     {

@@ -5,6 +5,7 @@ use crate::events::{Runs, history};
 use crate::paths::Paths;
 use crate::plan::{BuildMode, Format, Schedule, derive, read_manifests, unrendered};
 use crate::suite::Suite;
+use crate::target::existing;
 use crate::target::place::Place;
 
 /// Print what a run would do, and what waits for what
@@ -13,7 +14,7 @@ pub struct Args {
     /// The suite: a file in manifests/suites/ without its ending
     pub suite: String,
     /// Where it runs
-    #[arg(long, value_enum, value_name = "TARGET", default_value_t = Place::Kind)]
+    #[arg(long, value_name = "TARGET", default_value_t = Place::Kind)]
     pub on: Place,
     /// The order that the steps are put in
     #[arg(long, value_enum, default_value_t = Schedule::Dag)]
@@ -24,6 +25,8 @@ pub struct Args {
     /// Where the Rust is compiled
     #[arg(long, value_enum, default_value_t = BuildMode::Host)]
     pub build: BuildMode,
+    #[command(flatten)]
+    pub elsewhere: existing::Options,
 }
 
 /// Prints the plan of a suite of the workspace.
@@ -44,5 +47,11 @@ pub fn run(paths: &Paths, args: &Args) -> anyhow::Result<()> {
         .with_compilation(compiled::expected(paths, &suite))
         .with_schedule(args.schedule);
     print!("{}", plan.print(args.format));
+    if let (Place::Existing(name), Format::Text) = (&args.on, args.format) {
+        println!("\nrights that the user of the context {name} needs (ID is another text for each run):");
+        for line in existing::rights_of(paths, &suite, &args.elsewhere)? {
+            println!("  {line}");
+        }
+    }
     Ok(())
 }

@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(default_value = "gateway")]
     pub suite: String,
     /// What the suite is to run on
-    #[arg(long, value_enum, value_name = "TARGET", default_value_t = Place::Kind)]
+    #[arg(long, value_name = "TARGET", default_value_t = Place::Kind)]
     pub on: Place,
     /// Do it without asking
     #[arg(long)]
@@ -52,7 +52,8 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let suite = Suite::load(&paths.root, &args.suite)?;
     let build = if args.container_builds { Choice::Container } else { Choice::Auto };
     let kubernetes = args.kubernetes.clone();
-    let request = Request { on: args.on, engine: args.engine, build, yes: args.yes, kubernetes };
+    let request =
+        Request { on: args.on.clone(), engine: args.engine, build, yes: args.yes, kubernetes, ..Request::default() };
     if args.check {
         return look(paths, &suite, &request, cancel);
     }

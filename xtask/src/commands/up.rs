@@ -18,10 +18,10 @@ use crate::plan::{Extent, Schedule};
 use crate::provision::Request;
 use crate::report::summary::summary;
 use crate::suite::Suite;
-use crate::target;
 use crate::target::place::Place;
 use crate::target::session::Earlier;
 use crate::target::session::Session;
+use crate::target::{self, existing};
 
 /// Create the suite's cluster, deploy everything on it, and leave it running
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ pub struct Args {
     /// The suite: a file in manifests/suites/ without its ending
     pub suite: String,
     /// Where it runs
-    #[arg(long, value_enum, value_name = "TARGET", default_value_t = Place::Kind)]
+    #[arg(long, value_name = "TARGET", default_value_t = Place::Kind)]
     pub on: Place,
     /// Only the cluster, with its custom resource definitions and namespaces
     #[arg(long)]
@@ -46,6 +46,8 @@ pub struct Args {
     /// The version of Kubernetes, of those in images/setup.yaml, such as 1.35
     #[arg(long, value_name = "VERSION")]
     pub kubernetes: Option<String>,
+    #[command(flatten)]
+    pub elsewhere: existing::Options,
 }
 
 /// Runs it.
@@ -58,7 +60,14 @@ pub fn run(paths: &Paths, args: &Args, cancel: &Cancel) -> Result<()> {
     let _lock = runs.lock(&suite.name, &format!("{} up {}", called(), suite.name))?;
     let extent = if args.cluster_only { Extent::Cluster } else { Extent::Deployed };
     let kubernetes = args.kubernetes.clone();
-    let request = Request { on: args.on, engine: args.engine, build: args.build, yes: args.yes, kubernetes };
+    let request = Request {
+        on: args.on.clone(),
+        engine: args.engine,
+        build: args.build,
+        yes: args.yes,
+        kubernetes,
+        elsewhere: args.elsewhere.clone(),
+    };
     let folder = runs.create(&suite.name)?;
     let path = folder.path().to_owned();
     let mut say = |line: &str| eprintln!("{line}");
@@ -111,8 +120,8 @@ pub fn print_left(session: &Session, left: Left) {
         Left::Nothing => {}
         Left::Cluster => print_access(session),
         Left::Remains => println!(
-            "the cluster {} was not made; what there is of it stays ({}); remove it: {} down {}",
-            session.instance.cluster(),
+            "{} was not made; what there is of it stays ({}); remove it: {} down {}",
+            session.target.place(&session.instance),
             session.target.remains(session),
             called(),
             session.suite.name
@@ -133,9 +142,10 @@ pub fn print_access(session: &Session) {
     }
     if let Some(text) = &session.suite.access {
         let kubectl = format!("{} --kubeconfig {kubeconfig}", session.kubectl);
-        let text = ports.iter().fold(text.replace("{kubectl}", &kubectl), |text, (node_port, port)| {
-            text.replace(&format!("{{{node_port}}}"), &port.to_string())
-        });
+        let text = text.replace("{kubectl}", &kubectl).replace("{namespace}", &session.namespace);
+        let text = ports
+            .iter()
+            .fold(text, |text, (node_port, port)| text.replace(&format!("{{{node_port}}}"), &port.to_string()));
         println!("{}", text.trim_end());
     }
 }

@@ -24,6 +24,9 @@ pub struct RunFile {
     /// Where workloads are processes: the socket by which they are started and stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<Utf8PathBuf>,
+    /// Labels of every namespace that specs make, so that it is known whose they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Where the files of a suite's cluster are; one cluster per suite.
@@ -36,6 +39,11 @@ impl Files {
     /// Below `runs`, for the suite `suite`.
     pub fn new(runs: &Utf8Path, suite: &str) -> Files {
         Files { dir: runs.join(suite).join("cluster") }
+    }
+
+    /// Those of the suite's run on a cluster that is there; a cluster of the instance keeps its own.
+    pub fn on_cluster_that_is_there(&self) -> Files {
+        Files { dir: self.dir.with_file_name("existing") }
     }
 
     pub fn kubeconfig(&self) -> Utf8PathBuf {

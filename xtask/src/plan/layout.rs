@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Role {
     /// Makes the target. It begins late where builds take longer, for what it makes computes also while nobody uses it.
     Making,
+    /// Makes a place for the run on what is there already: that costs nothing while nobody uses it.
+    Claiming,
     /// Waits for what only the specs need: no stage of a schedule holds it.
     Aside,
 }

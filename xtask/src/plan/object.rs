@@ -1,6 +1,6 @@
 //! The Kubernetes objects of a manifest, as far as a plan needs to know them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -122,6 +122,10 @@ pub struct Manifests {
     pub sources: BTreeMap<Utf8PathBuf, Source>,
     /// The objects of each.
     pub objects: BTreeMap<Utf8PathBuf, Vec<Object>>,
+    /// Whether the objects are others than the texts say, as a target wants them: what is applied are these.
+    pub is_rewritten: bool,
+    /// Objects that the target itself applies and removes.
+    pub apart: BTreeSet<ObjectRef>,
 }
 
 impl Manifests {
@@ -138,7 +142,7 @@ impl Manifests {
                 Err(problem) => problems.push(problem),
             }
         }
-        Problems(problems).into_result().map(|()| Self { sources, objects })
+        Problems(problems).into_result().map(|()| Self { sources, objects, ..Self::default() })
     }
 
     /// Reads those of `suite`, whose files are below `root`.

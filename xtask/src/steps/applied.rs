@@ -116,7 +116,7 @@ fn changed_fields(wanted: &Object, there: &Value) -> Vec<&'static str> {
 }
 
 /// Whether everything in `wanted` is in `there`, which may have more: what the API server fills in.
-fn holds(there: &Value, wanted: &Value) -> bool {
+pub(crate) fn holds(there: &Value, wanted: &Value) -> bool {
     match (there, wanted) {
         (Value::Object(there), Value::Object(wanted)) => {
             wanted.iter().all(|(key, value)| there.get(key).is_some_and(|there| holds(there, value)))

@@ -36,8 +36,13 @@ impl Running<'_> {
                 id.with_context(|| format!("{reference} was not built")).map(Some)
             };
             yaml.push_str("---\n");
-            yaml.push_str(&render(&session.manifests, file, session.instance.id(), id).with_context(doing)?);
+            let placed = |reference: &str| session.target.pod_image(reference);
+            yaml.push_str(&render(&session.manifests, file, session.instance.id(), id, placed).with_context(doing)?);
             yaml.push('\n');
+        }
+        if yaml.split("---").all(|document| document.trim().is_empty()) {
+            // The target itself has applied all of it.
+            return Ok(());
         }
         let objects: Vec<&Object> = session.manifests.of(group.sources()).collect();
         let kubectl = session.kubectl();

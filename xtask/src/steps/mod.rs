@@ -25,6 +25,7 @@ use crate::execute::StepContext;
 use crate::plan::{Role, Step, StepKind};
 use crate::target::session::{Running, Session, Target};
 
+pub(crate) use applied::holds;
 pub use build::dependencies_reference;
 pub(crate) use gone::below;
 

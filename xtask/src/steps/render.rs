@@ -36,7 +36,11 @@ pub(super) fn render(
     file: &Utf8Path,
     instance: &str,
     image_id: impl Fn(&str) -> Result<Option<String>>,
+    pod_image: impl Fn(&str) -> Result<Option<String>>,
 ) -> Result<String> {
+    if manifests.is_rewritten {
+        return values(manifests, file, instance, &image_id, &pod_image);
+    }
     let source = manifests.sources.get(file).with_context(|| format!("{file} was not read"))?;
     let mut text = source.text.clone();
     let mut expected = Vec::new();
@@ -59,6 +63,49 @@ pub(super) fn render(
         ensure!(new.value == *value, refused(manifests, Some(object)));
     }
     Ok(text)
+}
+
+/// As [`render`], of objects that are others than the texts say: each as JSON, which has but one reading.
+fn values(
+    manifests: &Manifests,
+    file: &Utf8Path,
+    instance: &str,
+    image_id: &impl Fn(&str) -> Result<Option<String>>,
+    pod_image: &impl Fn(&str) -> Result<Option<String>>,
+) -> Result<String> {
+    let mut documents = Vec::new();
+    let objects = manifests.objects.get(file).into_iter().flatten();
+    for object in objects.filter(|object| !manifests.apart.contains(&object.reference)) {
+        let mut value = object.value.clone();
+        annotate_value(&mut value, &[], &[(INSTANCE, instance.to_owned())]);
+        let notes = notes(manifests, object, image_id)?;
+        if let Some((path, _)) = pod_spec_at(object) {
+            if let ([template @ .., _], false) = (path, notes.is_empty()) {
+                annotate_value(&mut value, template, &notes);
+            }
+            place_images(&mut value, path, pod_image)?;
+        }
+        documents.push(serde_json::to_string(&value).with_context(|| format!("writing {}", object.reference))?);
+    }
+    Ok(documents.join("\n---\n"))
+}
+
+/// Has the containers of the pods at `path` name their images as they are to be pulled.
+fn place_images(value: &mut Value, path: &[&str], pod_image: &impl Fn(&str) -> Result<Option<String>>) -> Result<()> {
+    let Some(pod) = path.iter().try_fold(value, |value, key| value.get_mut(key)) else { return Ok(()) };
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        for container in pod.get_mut(list).and_then(Value::as_sequence_mut).into_iter().flatten() {
+            let Some(map) = container.as_mapping_mut() else { continue };
+            let placed = map.get("image").and_then(Value::as_str).map(pod_image).transpose()?.flatten();
+            if let Some(image) = placed {
+                map.insert("image".into(), image.into());
+            }
+            if map.get("imagePullPolicy").and_then(Value::as_str) == Some("Never") {
+                map.insert("imagePullPolicy".into(), "IfNotPresent".into());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn refused(manifests: &Manifests, object: Option<&Object>) -> anyhow::Error {
@@ -194,7 +241,8 @@ mod tests {
     }
 
     fn rendered(manifests: &Manifests, file: &str) -> Result<String> {
-        render(manifests, file.into(), "id", |reference| Ok((reference == "built").then(|| "sha256:1".to_owned())))
+        let id = |reference: &str| Ok((reference == "built").then(|| "sha256:1".to_owned()));
+        render(manifests, file.into(), "id", id, |reference| Ok(Some(format!("registry/{reference}"))))
     }
 
     /// The annotations of each pod template in a text.

@@ -2,6 +2,7 @@
 //!
 //! A suite is read from `manifests/suites/<name>.yaml`. All paths in it are relative to the workspace.
 
+mod call;
 pub mod processes;
 #[cfg(test)]
 mod schema;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
+pub use call::Call;
 use processes::Processes;
 pub use specs::{Specs, SpecsProgram};
 use yaml::{Problem, Problems, Source, did_you_mean};
@@ -199,19 +201,6 @@ pub struct Service {
     /// The Rego policies that it loads.
     #[serde(default)]
     pub policies: Vec<Policy>,
-}
-
-/// Requests to the API server.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Call {
-    /// As roles name them: `get`, `create`.
-    pub verbs: Vec<String>,
-    /// The resource with its group, as kubectl writes it: `pods`, `deployments.apps`, `gears.example.com/status`.
-    pub resource: String,
-    /// The namespace that it is asked in; all of them where none is named.
-    pub namespace: Option<String>,
 }
 
 /// A policy that a service loads.

@@ -3,6 +3,8 @@
 use camino::Utf8PathBuf;
 use serde::Deserialize;
 
+use super::call::Call;
+
 /// The specs of a suite.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -24,6 +26,10 @@ pub struct Specs {
     /// What each spec takes: the file that shards are split by, relative to the workspace. `cargo xtask times` writes it.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub times: Option<Utf8PathBuf>,
+    /// What they ask of the API server themselves, with the user's own rights. On a cluster that others use it is asked
+    /// beforehand whether the user may.
+    #[serde(default)]
+    pub rights: Vec<Call>,
 }
 
 /// What runs the specs.

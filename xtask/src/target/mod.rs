@@ -1,6 +1,7 @@
 //! Where a suite runs. A folder here is a target: what implements [`session::Target`], its steps, and how it is opened.
 //! What is outside of that folder does not know which one it is.
 
+pub mod existing;
 pub mod kind;
 pub mod place;
 pub mod processes;
@@ -24,9 +25,10 @@ use crate::suite::Suite;
 /// # Errors
 /// When the catalog or a Dockerfile of the suite cannot be read, or the suite names no piece of it.
 pub fn wanted(paths: &Paths, suite: &Suite, build: BuildMode, request: &Request) -> Result<Wanted> {
-    match request.on {
+    match &request.on {
         Place::Kind => kind::wanted(paths, suite, build, request),
         Place::Processes => processes::wanted(paths, suite, request),
+        Place::Existing(_) => existing::wanted(paths, suite, build, request),
     }
 }
 
@@ -35,9 +37,10 @@ pub fn wanted(paths: &Paths, suite: &Suite, build: BuildMode, request: &Request)
 /// # Errors
 /// When something that is needed is missing, and cannot or may not be put in place.
 pub fn set_up(paths: &Paths, suite: &Suite, request: &Request, cancel: &Cancel) -> Result<Workshop> {
-    match request.on {
+    match &request.on {
         Place::Kind => Ok(kind::set_up(paths, suite, request, cancel)?.0),
         Place::Processes => processes::set_up(paths, suite, request, cancel),
+        Place::Existing(_) => Ok(existing::set_up(paths, suite, request, cancel)?.0),
     }
 }
 
@@ -55,8 +58,9 @@ pub fn open(
     cancel: &Cancel,
     say: &mut dyn FnMut(&str),
 ) -> Result<Session> {
-    match request.on {
+    match &request.on {
         Place::Kind => kind::open(paths, suite, request, earlier, kind::Style::Native, run_dir, cancel, say),
         Place::Processes => processes::open(paths, suite, request, run_dir, cancel),
+        Place::Existing(name) => existing::open(paths, suite, request, name, earlier, run_dir, cancel, say),
     }
 }

@@ -17,7 +17,7 @@ use crate::events::RunFolder;
 use crate::execute::StepContext;
 use crate::instance::Instance;
 use crate::paths::Paths;
-use crate::plan::{BuildMode, Layout, Manifests, Plan, Step, StepKind, derive};
+use crate::plan::{BuildMode, Layout, Manifests, Object, Plan, Step, StepKind, derive, derive_groups};
 use crate::setup::make::Workshop;
 use crate::shards::Shard;
 use crate::suite::{Image, Suite};
@@ -41,9 +41,22 @@ pub trait Target: fmt::Debug + Send + Sync {
         instance.image(&image.reference)
     }
 
+    /// What pods are to name the image that manifests call `reference`; none where they name it as it stands there.
+    ///
+    /// # Errors
+    /// When an image that the run builds is not there yet.
+    fn pod_image(&self, _: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// The context in the kubeconfig of its API server.
     fn context(&self, instance: &Instance) -> String {
         instance.context()
+    }
+
+    /// What of it is made and removed, in words.
+    fn place(&self, instance: &Instance) -> String {
+        format!("the cluster {}", instance.cluster())
     }
 
     /// What a green run on it does not show, in words; nothing where that is all that the specs can show.
@@ -188,6 +201,30 @@ impl Session {
         target: Arc<dyn Target>,
     ) -> Result<Self> {
         let manifests = Manifests::read(&paths.root, &suite)?;
+        Self::with_manifests(
+            paths,
+            suite,
+            manifests,
+            (workshop, Building { mode: build, zig }),
+            instance,
+            run_dir,
+            target,
+        )
+    }
+
+    /// As [`Session::new`], with these manifests of the suite.
+    ///
+    /// # Errors
+    /// As [`derive`].
+    pub fn with_manifests(
+        paths: &Paths,
+        suite: Suite,
+        manifests: Manifests,
+        (workshop, Building { mode: build, zig }): (Workshop, Building),
+        instance: Instance,
+        run_dir: Utf8PathBuf,
+        target: Arc<dyn Target>,
+    ) -> Result<Self> {
         Ok(Self {
             namespace: namespace(&suite, &manifests, target.layout())?,
             manifests: Arc::new(manifests),
@@ -247,13 +284,22 @@ impl Session {
     /// # Errors
     /// As [`derive`].
     pub fn plan(&self) -> Result<Plan> {
-        Ok(derive(&self.suite, &self.manifests.sources, self.build, self.target.layout())?)
+        plan_of(&self.suite, &self.manifests, self.build, self.target.layout())
     }
+}
+
+fn plan_of(suite: &Suite, manifests: &Manifests, build: BuildMode, layout: &Layout) -> Result<Plan> {
+    if !manifests.is_rewritten {
+        return Ok(derive(suite, &manifests.sources, build, layout)?);
+    }
+    let groups: Vec<Vec<Object>> =
+        suite.manifests.iter().map(|group| manifests.of(group.sources()).cloned().collect()).collect();
+    Ok(derive_groups(suite, &manifests.sources, &groups, build, layout)?)
 }
 
 /// The namespace of the suite's workloads: that of the first one.
 fn namespace(suite: &Suite, manifests: &Manifests, layout: &Layout) -> Result<String> {
-    let plan = derive(suite, &manifests.sources, BuildMode::Host, layout)?;
+    let plan = plan_of(suite, manifests, BuildMode::Host, layout)?;
     let first = plan.steps.iter().find_map(|step| match &step.kind {
         StepKind::Ready { workload, .. } => Some(workload.namespace.clone()),
         _ => None,

@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod down;
 mod e2e;
+mod existing;
 mod gc;
 mod kustomize;
 mod merge;

@@ -28,11 +28,17 @@ pub(super) struct Pods {
 impl Pods {
     /// The pods of the cluster that `suite` has now; none where it has no cluster, or one that does not answer.
     pub(super) fn of(paths: &Paths, suite: &str) -> Option<Self> {
-        let cluster = Files::new(&paths.runs(), suite).read()?;
+        let files = Files::new(&paths.runs(), suite);
+        let cluster = files.read().or_else(|| files.on_cluster_that_is_there().read())?;
         let program = kubectl::find(&paths.root, &paths.cache).ok()??;
         let kubectl = Kubectl::new(program, cluster.kubeconfig, cluster.context);
         let sh = Shell::new().ok()?;
-        let ask = kubectl.cmd(&sh).args(["get", "pods", "--all-namespaces", "--output", "json"]);
+        // Others' pods are none of ours where a cluster is theirs, too.
+        let of = match cluster.labels.is_empty() {
+            true => vec!["--all-namespaces"],
+            false => vec!["--namespace", &cluster.namespace],
+        };
+        let ask = kubectl.cmd(&sh).args(["get", "pods", "--output", "json"]).args(of);
         let answer = Job::new(ask).deadline(ANSWER).read().ok()?;
         let mut found = names(&serde_json::from_str(&answer).ok()?);
         found.sort();

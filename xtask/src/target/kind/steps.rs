@@ -184,6 +184,7 @@ impl ClusterStep<'_> {
             namespace: session.namespace.clone(),
             ports: self.ports()?,
             control: None,
+            labels: BTreeMap::new(),
         })
     }
 

@@ -148,7 +148,7 @@ pub(super) fn tell_to_end(path: &Utf8Path) -> bool {
 }
 
 /// `path`, or a shorter one that no other socket has.
-fn fitting(path: &Utf8Path) -> Result<Utf8PathBuf> {
+pub(in crate::target) fn fitting(path: &Utf8Path) -> Result<Utf8PathBuf> {
     if path.as_str().len() <= LONGEST_PATH {
         return Ok(path.to_owned());
     }

@@ -19,15 +19,27 @@ const STACK_BYTES: usize = 96 * 1024;
 /// A port of 127.0.0.1 that leads each new connection to one of several others in turn. A connection that is open stays
 /// with the instance that it leads to, whatever becomes of that. Where there is none, connections are closed at once.
 #[derive(Debug)]
-pub(super) struct Forwarder {
+pub(in crate::target) struct Forwarder {
     address: SocketAddr,
     shared: Arc<Shared>,
     listening: Option<JoinHandle<()>>,
 }
 
+/// What a connection is led to.
+pub(in crate::target) trait Lead: std::fmt::Debug + Send + Sync {
+    /// Carries a client's connection to its end, in both directions.
+    fn carry(&self, client: TcpStream);
+}
+
+impl Lead for SocketAddr {
+    fn carry(&self, client: TcpStream) {
+        connect(client, *self);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shared {
-    targets: Mutex<Vec<u16>>,
+    targets: Mutex<Vec<Arc<dyn Lead>>>,
     turn: AtomicUsize,
     is_over: AtomicBool,
 }
@@ -37,7 +49,7 @@ impl Forwarder {
     ///
     /// # Errors
     /// When the system has no port or no thread for it.
-    pub(super) fn open() -> Result<Forwarder> {
+    pub(in crate::target) fn open() -> Result<Forwarder> {
         let listener = ports::listen().context("opening a port of a workload")?;
         let address = listener.local_addr().context("asking for the number of a workload's port")?;
         let shared = Arc::new(Shared::default());
@@ -50,13 +62,19 @@ impl Forwarder {
     }
 
     /// The number of the port.
-    pub(super) fn port(&self) -> u16 {
+    pub(in crate::target) fn port(&self) -> u16 {
         self.address.port()
     }
 
     /// From now on new connections lead to these ports of 127.0.0.1.
     pub(super) fn lead_to(&self, ports: Vec<u16>) {
-        *self.shared.targets.lock().unwrap_or_else(PoisonError::into_inner) = ports;
+        let address = |port| Arc::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) as Arc<dyn Lead>;
+        self.lead(ports.into_iter().map(address).collect());
+    }
+
+    /// From now on new connections are led to these.
+    pub(in crate::target) fn lead(&self, targets: Vec<Arc<dyn Lead>>) {
+        *self.shared.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
     }
 }
 
@@ -82,24 +100,24 @@ impl Shared {
                 std::thread::sleep(Duration::from_millis(5));
                 continue;
             };
-            let Some(port) = self.next() else { continue };
+            let Some(server) = self.next() else { continue };
             let carrying = std::thread::Builder::new().name("connection".into()).stack_size(STACK_BYTES);
             // Where no thread can be had the client's end is closed.
-            let _ = carrying.spawn(move || connect(client, port));
+            let _ = carrying.spawn(move || server.carry(client));
         }
     }
 
     /// Whose turn it is.
-    fn next(&self) -> Option<u16> {
+    fn next(&self) -> Option<Arc<dyn Lead>> {
         let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        targets.get(turn.checked_rem(targets.len())?).copied()
+        targets.get(turn.checked_rem(targets.len())?).cloned()
     }
 }
 
 /// Carries a connection to its end, in both directions.
-fn connect(client: TcpStream, port: u16) {
-    let Ok(server) = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), CONNECT) else {
+fn connect(client: TcpStream, server: SocketAddr) {
+    let Ok(server) = TcpStream::connect_timeout(&server, CONNECT) else {
         return;
     };
     // What comes in small pieces is handed on in small pieces, without a wait for more.

@@ -1,9 +1,9 @@
 //! The suite's workloads as plain processes of this machine, beside an API server without a cluster: no engine, no node,
 //! no image. What a pod is elsewhere is a process here.
 
-mod control;
+pub(in crate::target) mod control;
 mod evidence;
-mod forward;
+pub(in crate::target) mod forward;
 mod instance;
 mod launch;
 mod layout;

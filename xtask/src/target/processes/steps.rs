@@ -1,5 +1,6 @@
 //! What the steps of a plan do where its workloads are processes.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ impl Local {
                         namespace: session.namespace.clone(),
                         ports: self.ports.clone(),
                         control: Some(self.socket.clone()),
+                        labels: BTreeMap::new(),
                     });
                 }
                 Err(error) if port_was_taken(&error) => last = error,

@@ -18,7 +18,7 @@ place=$(mktemp -d)
 export KUBECONFIG=$place/kubeconfig
 pid=''
 tidy() {
-  for tree in "$PWD" "$other"; do (cd "$tree" && cargo --quiet xtask down gateway >/dev/null 2>&1) || true; done
+  for tree in "$PWD" "$other"; do (cd "$tree" 2>/dev/null && cargo --quiet xtask down gateway >/dev/null 2>&1) || true; done
   KIND_EXPERIMENTAL_PROVIDER=$engine "$kind" delete cluster --name "$name" >/dev/null 2>&1 || true
   [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
   rm -rf "$place" "$other"
@@ -31,11 +31,10 @@ cache=${E2E_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/gateway-e2e}
 versions=images/setup.yaml
 wanted() { sed -n "s/^  $1: \(v[^ ]*\).*/\1/p" "$versions" | head -n1; }
 piece() { # NAME VERSION: the program of that version
-  local program
+  local program said
   for program in "$cache/pieces/$1"-*/bin/"$1"; do
-    if "$program" version --client 2>/dev/null | grep -q "$2" || "$program" version 2>/dev/null | grep -q "$2"; then
-      echo "$program" && return
-    fi
+    said=$("$program" version --client 2>/dev/null || "$program" version 2>/dev/null || true)
+    [[ $said != *"$2"* ]] || { echo "$program"; return; }
   done
   echo "there is no $1 $2 in $cache/pieces" >&2
   return 1
@@ -51,6 +50,8 @@ printf 'version: 0.1\nlog: {level: warn}\nstorage: {filesystem: {rootdirectory: 
   "$place/store" "$port" >"$place/registry.yaml"
 OTEL_TRACES_EXPORTER=none "$place/registry" serve "$place/registry.yaml" >"$out/registry.log" 2>&1 &
 pid=$!
+# The end of the trial waits for what it has in the background, and this ends in `tidy` alone.
+disown "$pid"
 cat >"$place/kind.yaml" <<EOF
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
@@ -74,9 +75,8 @@ KIND_EXPERIMENTAL_PROVIDER=$engine "$kind" create cluster --name "$name" --confi
   --kubeconfig "$KUBECONFIG" --wait 300s >"$out/cluster.log" 2>&1
 gateway=$("$engine" exec "$name-worker" sh -c "ip route show default" | sed 's/.*via \([^ ]*\).*/\1/')
 for container in "$name-control-plane" "$name-worker" "$name-worker2"; do
-  "$engine" exec "$container" sh -c 'mkdir -p "/etc/containerd/certs.d/$1" &&
-    printf "server = \"http://%s\"\n" "$1" >"/etc/containerd/certs.d/$1/hosts.toml" && mkdir -p -m 0777 /var/volumes/{1..9}' \
-    sh "$gateway:$port" || "$engine" exec "$container" bash -c 'mkdir -p -m 0777 /var/volumes/{1..9}'
+  "$engine" exec "$container" bash -c 'mkdir -p -m 0777 /var/volumes/{1..9} "/etc/containerd/certs.d/$1" &&
+    printf "server = \"http://%s\"\n" "$1" >"/etc/containerd/certs.d/$1/hosts.toml"' bash "$gateway:$port"
 done
 # The stand-in for kind's node has nothing that makes volumes: some are there.
 for container in "$name-worker" "$name-worker2"; do

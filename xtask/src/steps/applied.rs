@@ -124,6 +124,8 @@ pub(crate) fn holds(there: &Value, wanted: &Value) -> bool {
         (Value::Array(there), Value::Array(wanted)) => {
             there.len() == wanted.len() && there.iter().zip(wanted).all(|(there, wanted)| holds(there, wanted))
         }
+        // The API server writes 1 for 1.0.
+        (Value::Number(there), Value::Number(wanted)) => there == wanted || there.as_f64() == wanted.as_f64(),
         _ => there == wanted,
     }
 }

@@ -298,6 +298,10 @@ mod tests {
         assert_eq!(state(&foreign, &wanted), State::Foreign(true));
         let other = json!({"metadata": {"name": "r"}, "rules": [{"verbs": ["get", "list"]}]});
         assert_eq!(state(&other, &wanted), State::Foreign(false));
+        // The API server writes whole numbers without their zeros.
+        let (written, read) = (json!({"spec": {"minimum": 1.0}}), json!({"spec": {"minimum": 1}}));
+        assert_eq!(state(&read, &written), State::Foreign(true));
+        assert_eq!(state(&json!({"spec": {"minimum": 2}}), &written), State::Foreign(false));
         let users: BTreeMap<String, String> = [("1".into(), "n-1".into()), ("2".into(), "n-2".into())].into();
         let made = ours(&wanted, &users);
         assert_eq!(state(&made, &wanted), State::Ours(users, true));

@@ -4,7 +4,10 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// What a path to a socket may have at most, its end included: 108 on Linux, 104 elsewhere.
+const LONGEST_SOCKET: usize = 103;
 
 /// The bytes that a file, or a folder with all below it, takes on the disk. What cannot be looked at counts as nothing.
 pub fn used(path: &Utf8Path) -> u64 {
@@ -29,6 +32,15 @@ pub fn remove_folder(folder: &Utf8Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Where a socket is to be: at `path`, or at a shorter one that no other process has where the system takes none so long.
+pub fn socket(path: &Utf8Path) -> Result<Utf8PathBuf> {
+    if path.as_str().len() <= LONGEST_SOCKET {
+        return Ok(path.to_owned());
+    }
+    let folder = Utf8PathBuf::try_from(std::env::temp_dir()).context("the folder for temporary files is not UTF-8")?;
+    Ok(folder.join(format!("e2e-{}.sock", std::process::id())))
 }
 
 /// Writes a file, with its folder.

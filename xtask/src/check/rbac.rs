@@ -7,7 +7,7 @@ use serde_yaml::Value;
 
 use super::pods::{Pods, pods};
 use super::subject::Subject;
-use crate::kubernetes::{has_group, kinds};
+use crate::kubernetes::{has_group, kinds, resource};
 use crate::plan::Object;
 use crate::plan::object::list;
 use crate::suite::yaml::{Problem, Segment};
@@ -74,10 +74,9 @@ fn unknown(subject: &Subject<'_>) -> Vec<Problem> {
             if there.contains(&plural) || is_served_beside(plural) {
                 continue;
             }
-            let whole = |plural: &str| if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
-            let names: Vec<String> = there.iter().map(|plural| whole(plural)).collect();
+            let names: Vec<String> = there.iter().map(|plural| resource(plural, group)).collect();
             let names = || names.iter().map(String::as_str);
-            let wrong = whole(plural);
+            let wrong = resource(plural, group);
             if super::subject::close(&wrong, names()).is_some() {
                 let message = format!("no API has the resource `{wrong}`");
                 problems.push(problem(&crate::at!["resource"], message).meant(&wrong, names()));

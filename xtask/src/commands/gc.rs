@@ -134,13 +134,13 @@ fn clean_suite(engines: &[Engine], paths: &Paths, name: &str, all: bool, removed
     let runs = Runs::of(root);
     let Ok(_lock) = runs.lock(name, "cargo xtask gc") else { return Ok(()) };
     let suite = Suite::load(root, name).ok();
-    if let Some(suite) = &suite
+    let instance = suite.as_ref().map(|suite| Instance::of(paths, suite)).transpose()?;
+    if let Some(instance) = &instance
         && let Some(kubectl) = kubectl::find(root, &paths.cache)?
     {
-        let instance = Instance::of(paths, suite)?;
-        if existing::is_kept(&instance) && !all {
+        if existing::is_kept(instance) && !all {
             println!("what {name} has on a cluster that is there stays (`{} down {name}`, or --all)", called());
-        } else if let Some(left) = existing::remove_left(&instance, &kubectl)? {
+        } else if let Some(left) = existing::remove_left(instance, &kubectl)? {
             println!("removed {left}");
             removed.things += 1;
         }
@@ -148,8 +148,8 @@ fn clean_suite(engines: &[Engine], paths: &Paths, name: &str, all: bool, removed
     for engine in engines {
         removed.bytes += leftovers::freed(engine, || leftovers::remove_superseded(engine, &runs.suite(name)))?;
     }
-    if let Some(suite) = &suite
-        && processes::forget(&Instance::of(paths, suite)?)?
+    if let Some(instance) = &instance
+        && processes::forget(instance)?
     {
         println!("removed what a killed command had left of the processes of {name}");
         removed.things += 1;

@@ -69,6 +69,11 @@ pub(crate) fn kind_of_group(api_version: &str, name: &str) -> Option<&'static Ki
     kind(api_version, name).or_else(|| kinds().iter().find(|kind| kind.name == name && kind.group() == group))
 }
 
+/// A resource as kubectl and roles of the suite name it: `pods`, `deployments.apps`.
+pub(crate) fn resource(plural: &str, group: &str) -> String {
+    if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
+}
+
 /// Whether this is an API group of Kubernetes itself, or once was.
 pub(crate) fn has_group(group: &str) -> bool {
     group == "extensions" || KNOWN.kinds.iter().any(|kind| kind.group() == group)

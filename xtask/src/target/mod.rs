@@ -2,6 +2,7 @@
 //! What is outside of that folder does not know which one it is.
 
 pub mod existing;
+mod forward;
 pub mod kind;
 pub mod place;
 pub mod processes;

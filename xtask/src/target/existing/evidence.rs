@@ -5,7 +5,7 @@ use e2e_support::clock::Instant;
 use rayon::prelude::*;
 use xshell::Shell;
 
-use super::rewrite::RUN_LABEL;
+use super::record::namespaces_of;
 use super::there::There;
 use crate::events::RunFolder;
 use crate::evidence::{ask, containers, keep};
@@ -19,9 +19,7 @@ pub(super) fn collect(there: &There, session: &Session, folder: &RunFolder, end:
         let sh = Shell::new()?;
         ask(kubectl.cmd(&sh).args(words), end)
     };
-    let label = format!("{RUN_LABEL}={}", there.record.id);
-    let listed = ask(&["get", "namespaces", "--selector", &label, "--output", "jsonpath={.items[*].metadata.name}"]);
-    let namespaces: Vec<String> = match listed {
+    let namespaces: Vec<String> = match ask(&namespaces_of(&there.record.selector())) {
         Ok(names) => names.split_whitespace().map(str::to_owned).collect(),
         Err(error) => return keep(&folder.path().join("cluster/namespaces.txt"), Err(error)),
     };

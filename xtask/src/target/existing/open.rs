@@ -9,7 +9,7 @@ use e2e_support::Cancel;
 use e2e_support::clock::Instant;
 use e2e_support::kubectl::Kubectl;
 
-use super::options::Options;
+use super::options::{Options, Registry};
 use super::reach::Ways;
 use super::record::{self, Record};
 use super::remove::remove;
@@ -20,6 +20,7 @@ use super::{context, rights, storage};
 use crate::build_mode::Building;
 use crate::dockerfile::bases;
 use crate::instance::Instance;
+use crate::kubernetes;
 use crate::paths::Paths;
 use crate::plan::object::{list, pod_spec_at};
 use crate::plan::{BuildMode, Manifests};
@@ -50,13 +51,13 @@ pub fn open(
     cancel: &Cancel,
     say: &mut dyn FnMut(&str),
 ) -> Result<Session> {
-    request.elsewhere.registry()?;
+    let registry = request.elsewhere.registry()?;
     let mut instance = Instance::of(paths, &suite)?;
     instance.files = instance.files.on_cluster_that_is_there();
     let (workshop, building) = set_up(paths, &suite, request, cancel)?;
     // Until it is plain that the cluster is used, what an earlier run has left keeps its own.
     let kubeconfig = instance.files.dir.with_file_name("context.new");
-    let opening = Opening { paths, request, name, earlier, run_dir, cancel, kubeconfig: kubeconfig.clone() };
+    let opening = Opening { paths, request, registry, name, earlier, run_dir, cancel, kubeconfig: kubeconfig.clone() };
     opening.open(suite, instance, (workshop, building), say).inspect_err(|_| {
         // It has credentials. Where it is gone already, all is well.
         let _ = std::fs::remove_file(kubeconfig);
@@ -67,6 +68,7 @@ pub fn open(
 struct Opening<'a> {
     paths: &'a Paths,
     request: &'a Request,
+    registry: Registry,
     /// The context.
     name: &'a str,
     earlier: Earlier,
@@ -84,8 +86,7 @@ impl Opening<'_> {
         (workshop, building): (Workshop, Building),
         say: &mut dyn FnMut(&str),
     ) -> Result<Session> {
-        let Opening { paths, request, name, earlier, run_dir, cancel, kubeconfig: new } = self;
-        let registry = request.elsewhere.registry()?;
+        let Opening { paths, request, registry, name, earlier, run_dir, cancel, kubeconfig: new } = self;
         registry.must_answer()?;
         // Now that what renders them is there.
         let manifests = Manifests::read(&paths.root, &suite)?;
@@ -121,7 +122,7 @@ impl Opening<'_> {
         for line in &rewritten.left_out {
             say(&format!("not applied: {line}"));
         }
-        rights::needed(&suite, &rewritten, options.reach, true).must_have(&kubectl, name, cancel)?;
+        rights::needed(&suite, &rewritten, options.reach).must_have(&kubectl, name, cancel)?;
         storage::must_have(&kubectl, name, options.storage_class.as_deref(), rewritten.claims)?;
         let mut record = Record {
             context: name.to_owned(),
@@ -232,10 +233,9 @@ fn cluster_wide(rewritten: &Rewritten) -> Vec<String> {
             && !manifests.apart.contains(&object.reference)
     });
     let name = |object: &crate::plan::Object| {
-        let (group, kind) = (object.api_group(), &object.reference.kind);
-        let plural = crate::kubernetes::kind_of_group(&object.api_version, kind).map(|kind| kind.plural.to_owned());
-        let plural = plural.unwrap_or_else(|| kind.to_lowercase());
-        if group.is_empty() { plural } else { format!("{plural}.{group}") }
+        let kind = &object.reference.kind;
+        let plural = kubernetes::kind_of_group(&object.api_version, kind).map(|kind| kind.plural.to_owned());
+        kubernetes::resource(&plural.unwrap_or_else(|| kind.to_lowercase()), object.api_group())
     };
     own.map(name).collect::<BTreeSet<String>>().into_iter().collect()
 }
@@ -252,7 +252,7 @@ pub fn rights_of(paths: &Paths, suite: &Suite, options: &Options) -> Result<Vec<
         reach: options.reach,
         storage_class: options.storage_class.as_deref(),
     };
-    Ok(rights::needed(suite, &rewrite(&manifests, &wanted)?, options.reach, true).lines())
+    Ok(rights::needed(suite, &rewrite(&manifests, &wanted)?, options.reach).lines())
 }
 
 /// Whether an instance has left something on a cluster on purpose.

@@ -16,8 +16,8 @@ use xshell::Shell;
 
 use super::rewrite::Reached;
 use super::tunnel::Tunnel;
-use crate::target::processes::control::fitting;
-use crate::target::processes::forward::{Forwarder, Lead};
+use crate::disk;
+use crate::target::forward::{Forwarder, Lead};
 
 /// kubectl's proxy and its watches live as long as the run; this is for one that outlives everything.
 const LIFE: Duration = Duration::from_secs(24 * 3600);
@@ -58,7 +58,7 @@ impl Ways {
     pub(super) fn open(reached: Vec<Reached>, dir: &Utf8Path) -> Result<Ways> {
         let with_port = |reached: Reached| Ok((reached, Forwarder::open()?));
         let reached = reached.into_iter().map(with_port).collect::<Result<Vec<_>>>()?;
-        let proxy = fitting(&dir.join("proxy.sock"))?;
+        let proxy = disk::socket(&dir.join("proxy.sock"))?;
         let (pods, said, over) = (Mutex::default(), Arc::default(), Cancel::new());
         Ok(Ways { shared: Arc::new(Shared { reached, proxy, pods, said, over }) })
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::rewrite::RUN_LABEL;
 use crate::disk;
 use crate::instance::{Instance, SUITE_LABEL};
+use crate::kubernetes;
 
 /// That note.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +44,7 @@ impl SharedObject {
     /// As kubectl names its kind.
     pub(super) fn resource(&self) -> String {
         let group = self.api_version.rsplit_once('/').map_or("", |(group, _)| group);
-        if group.is_empty() { self.plural.clone() } else { format!("{}.{group}", self.plural) }
+        kubernetes::resource(&self.plural, group)
     }
 
     /// The API server's path of it.
@@ -89,6 +90,11 @@ impl Record {
     pub(super) fn place(&self) -> String {
         format!("the namespaces {} of the context {}", self.namespaces.join(", "), self.context)
     }
+}
+
+/// What kubectl is asked for the names of the namespaces that bear a label, with spaces between.
+pub(super) fn namespaces_of(selector: &str) -> [&str; 6] {
+    ["get", "namespaces", "--selector", selector, "--output", "jsonpath={.items[*].metadata.name}"]
 }
 
 /// An id that no other run has, here or elsewhere.

@@ -10,7 +10,7 @@ use e2e_support::{Cancel, Job};
 use rayon::prelude::*;
 use xshell::Shell;
 
-use super::record::Record;
+use super::record::{Record, namespaces_of};
 use super::shared::Sharing;
 
 /// How long it may take.
@@ -30,15 +30,8 @@ pub(super) fn remove(kubectl: &Kubectl, record: &Record, log: &Utf8Path) -> Resu
         let sh = Shell::new()?;
         Job::new(kubectl.cmd(&sh).args(words)).deadline(left()).log(log).cancel(&cancel).run()
     };
-    let namespaces = kubectl.read(&[
-        "get",
-        "namespaces",
-        "--selector",
-        &selector,
-        "--output",
-        "jsonpath={range .items[*]}{.metadata.name}{\"\\n\"}{end}",
-    ])?;
-    let namespaces: Vec<&str> = namespaces.lines().collect();
+    let namespaces = kubectl.read(&namespaces_of(&selector))?;
+    let namespaces: Vec<&str> = namespaces.split_whitespace().collect();
     if !namespaces.is_empty() {
         let words = ["delete", "namespaces", "--selector", &selector, "--wait=false", "--ignore-not-found"];
         run(&words).context("deleting the run's namespaces")?;

@@ -13,6 +13,7 @@ use xshell::Shell;
 
 use super::options::Reach;
 use super::rewrite::Rewritten;
+use crate::kubernetes;
 use crate::plan::Object;
 use crate::plan::object::list;
 use crate::suite::Suite;
@@ -73,7 +74,7 @@ pub(super) struct Needed {
 }
 
 /// What a run of `suite` with these manifests needs.
-pub(super) fn needed(suite: &Suite, rewritten: &Rewritten, reach: Reach, with_specs: bool) -> Needed {
+pub(super) fn needed(suite: &Suite, rewritten: &Rewritten, reach: Reach) -> Needed {
     let mut needed = Needed::default();
     let mut add = |namespace: &str, resource: &str, verbs: &[&str]| {
         needed.rights.extend(verbs.iter().map(|verb| Right::new(namespace, resource, verb)));
@@ -113,7 +114,7 @@ pub(super) fn needed(suite: &Suite, rewritten: &Rewritten, reach: Reach, with_sp
             add(namespace, "pods/portforward", &["create", "get"]);
         }
     }
-    for call in suite.specs.iter().filter(|_| with_specs).flat_map(|specs| &specs.rights) {
+    for call in suite.specs.iter().flat_map(|specs| &specs.rights) {
         let namespace = call.namespace.as_deref().unwrap_or_default();
         let namespace = rewritten.namespaces.get(namespace).map_or(namespace, String::as_str);
         let verbs: Vec<&str> = call.verbs.iter().map(String::as_str).collect();
@@ -142,10 +143,10 @@ fn plurals(rewritten: &Rewritten) -> BTreeMap<(String, String), String> {
 
 fn resource(object: &Object, plurals: &BTreeMap<(String, String), String>) -> String {
     let (group, kind) = (object.api_group(), &object.reference.kind);
-    let known = crate::kubernetes::kind_of_group(&object.api_version, kind).map(|kind| kind.plural.to_owned());
+    let known = kubernetes::kind_of_group(&object.api_version, kind).map(|kind| kind.plural.to_owned());
     let plural = known.or_else(|| plurals.get(&(group.to_owned(), kind.clone())).cloned());
     let plural = plural.unwrap_or_else(|| format!("{}s", kind.to_lowercase()));
-    if group.is_empty() { plural } else { format!("{plural}.{group}") }
+    kubernetes::resource(&plural, group)
 }
 
 /// The rights that a role gives.
@@ -161,8 +162,10 @@ fn given(role: &Object) -> Vec<Right> {
         {
             let (resource, sub) =
                 resource.split_once('/').map_or((resource.as_str(), None), |(it, sub)| (it, Some(sub)));
-            let name = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
-            let name = sub.map_or_else(|| name.clone(), |sub| format!("{name}/{sub}"));
+            let mut name = kubernetes::resource(resource, group);
+            if let Some(sub) = sub {
+                name = format!("{name}/{sub}");
+            }
             rights.extend(texts(rule, "verbs").iter().map(|verb| Right::new(&role.reference.namespace, &name, verb)));
         }
     }

@@ -14,7 +14,7 @@ use e2e_support::{Cancel, Job};
 use serde_json::{Value, json};
 use xshell::Shell;
 
-use super::record::SharedObject;
+use super::record::{SharedObject, namespaces_of};
 use super::rewrite::RUN_LABEL;
 use crate::plan::Object;
 use crate::steps::holds;
@@ -191,8 +191,7 @@ impl Sharing<'_> {
         if users.keys().all(|id| id == self.id) {
             return Ok(BTreeMap::new());
         }
-        let words = ["get", "namespaces", "--selector", RUN_LABEL, "--output", "jsonpath={.items[*].metadata.name}"];
-        let alive = self.kubectl.read(&words)?;
+        let alive = self.kubectl.read(&namespaces_of(RUN_LABEL))?;
         let alive: BTreeSet<&str> = alive.split_whitespace().collect();
         let is_other = |(id, namespace): &(&String, &String)| *id != self.id && alive.contains(namespace.as_str());
         Ok(users.iter().filter(is_other).map(|(id, namespace)| (id.clone(), namespace.clone())).collect())

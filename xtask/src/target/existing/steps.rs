@@ -225,11 +225,9 @@ fn pulled(pod: &Value) -> Pulled {
     let waiting = &status["state"]["waiting"];
     let message = waiting["message"].as_str().unwrap_or("it says nothing").replace('\n', " ");
     match waiting["reason"].as_str() {
-        // The next state of the same says less.
-        Some("ErrImagePull" | "InvalidImageName" | "RegistryUnavailable") => {
+        Some("ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "RegistryUnavailable") => {
             Pulled::No(format!("{}: {message}", node.unwrap_or("a node")))
         }
-        Some("ImagePullBackOff") => Pulled::No(format!("{}: {message}", node.unwrap_or("a node"))),
         Some("ContainerCreating" | "PodInitializing") => Pulled::Unknown,
         None if status["state"]["terminated"].is_null() && status["state"]["running"].is_null() => Pulled::Unknown,
         _ => Pulled::Yes,

@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use camino::Utf8PathBuf;
 
-use crate::target::processes::forward::Lead;
+use crate::target::forward::Lead;
 
 /// How long the API server and the pod's node may take to open a connection.
 const OPEN: Duration = Duration::from_secs(20);

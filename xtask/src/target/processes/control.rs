@@ -26,9 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shared::Shared;
 use super::state::{Change, Instance, Phase};
-
-/// What a path to a socket may have at most, its end included: 108 on Linux, 104 elsewhere.
-const LONGEST_PATH: usize = 103;
+use crate::disk;
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -94,7 +92,7 @@ impl Control {
     /// # Errors
     /// When the socket cannot be made.
     pub(super) fn open(path: &Utf8Path, shared: &Arc<Shared>) -> Result<Control> {
-        let path = fitting(path)?;
+        let path = disk::socket(path)?;
         let doing = || format!("listening at the socket {path}");
         // One of a run that was killed.
         let _ = std::fs::remove_file(&path);
@@ -145,15 +143,6 @@ pub(super) fn tell_to_end(path: &Utf8Path) -> bool {
         Ok(line.contains("instances"))
     };
     tell().unwrap_or(false)
-}
-
-/// `path`, or a shorter one that no other socket has.
-pub(in crate::target) fn fitting(path: &Utf8Path) -> Result<Utf8PathBuf> {
-    if path.as_str().len() <= LONGEST_PATH {
-        return Ok(path.to_owned());
-    }
-    let folder = Utf8PathBuf::try_from(std::env::temp_dir()).context("the folder for temporary files is not UTF-8")?;
-    Ok(folder.join(format!("e2e-{}.sock", std::process::id())))
 }
 
 /// Answers line after line, until the other side closes.

@@ -3,7 +3,6 @@
 
 pub(in crate::target) mod control;
 mod evidence;
-pub(in crate::target) mod forward;
 mod instance;
 mod launch;
 mod layout;

@@ -11,9 +11,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use e2e_support::Cancel;
 use e2e_support::clock::Instant;
 
-use super::forward::Forwarder;
 use super::launch::Launch;
 use super::state::{Change, Instance, Instances, Phase};
+use crate::target::forward::Forwarder;
 
 /// A start that fails so often is not going to succeed: as a pod's.
 pub(super) const HOPELESS_RESTARTS: u32 = 3;

@@ -10,11 +10,11 @@ use anyhow::{Result, bail};
 use e2e_support::Cancel;
 use e2e_support::clock::Instant;
 
-use super::forward::Forwarder;
 use super::instance;
 use super::launch::Launch;
 use super::shared::{Folders, HOPELESS_RESTARTS, Shared, State};
 use super::state::Instances;
+use crate::target::forward::Forwarder;
 
 /// How long a thread sleeps at most before it looks whether the work was cancelled.
 const LOOK: Duration = Duration::from_millis(100);

@@ -19,14 +19,14 @@ const STACK_BYTES: usize = 96 * 1024;
 /// A port of 127.0.0.1 that leads each new connection to one of several others in turn. A connection that is open stays
 /// with the instance that it leads to, whatever becomes of that. Where there is none, connections are closed at once.
 #[derive(Debug)]
-pub(in crate::target) struct Forwarder {
+pub(super) struct Forwarder {
     address: SocketAddr,
     shared: Arc<Shared>,
     listening: Option<JoinHandle<()>>,
 }
 
 /// What a connection is led to.
-pub(in crate::target) trait Lead: std::fmt::Debug + Send + Sync {
+pub(super) trait Lead: std::fmt::Debug + Send + Sync {
     /// Carries a client's connection to its end, in both directions.
     fn carry(&self, client: TcpStream);
 }
@@ -49,7 +49,7 @@ impl Forwarder {
     ///
     /// # Errors
     /// When the system has no port or no thread for it.
-    pub(in crate::target) fn open() -> Result<Forwarder> {
+    pub(super) fn open() -> Result<Forwarder> {
         let listener = ports::listen().context("opening a port of a workload")?;
         let address = listener.local_addr().context("asking for the number of a workload's port")?;
         let shared = Arc::new(Shared::default());
@@ -62,7 +62,7 @@ impl Forwarder {
     }
 
     /// The number of the port.
-    pub(in crate::target) fn port(&self) -> u16 {
+    pub(super) fn port(&self) -> u16 {
         self.address.port()
     }
 
@@ -73,7 +73,7 @@ impl Forwarder {
     }
 
     /// From now on new connections are led to these.
-    pub(in crate::target) fn lead(&self, targets: Vec<Arc<dyn Lead>>) {
+    pub(super) fn lead(&self, targets: Vec<Arc<dyn Lead>>) {
         *self.shared.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
     }
 }
